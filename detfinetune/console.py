@@ -1,0 +1,90 @@
+"""What a person sees in the terminal: progress bars, tables, plain messages, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from detfinetune.errors import DetFinetuneError
+
+T = TypeVar("T")
+
+# A terminal can be redrawn often; a log file gets a line now and then.
+_REDRAW_SECONDS_TERMINAL = 0.2
+_REDRAW_SECONDS_LOG = 15.0
+
+
+def say(text: str = "") -> None:
+    """Print a line for the user, above any progress bar that is being drawn."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def warn(text: str) -> None:
+    """Print a warning for the user on standard error, above any progress bar."""
+    tqdm.write(f"warning: {text}", file=sys.stderr)
+
+
+def progress(
+    iterable: Iterable[T] | None = None,
+    *,
+    description: str,
+    total: int | None = None,
+    unit: str = "it",
+    initial: int = 0,
+) -> tqdm[T]:
+    """Return a progress bar with an estimate of the time that remains.
+
+    On a terminal it is redrawn in place; in a log it writes a line every 15 seconds.
+    """
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        iterable,
+        desc=description,
+        total=total,
+        unit=unit,
+        initial=initial,
+        dynamic_ncols=terminal,
+        ncols=None if terminal else 120,
+        mininterval=_REDRAW_SECONDS_TERMINAL if terminal else _REDRAW_SECONDS_LOG,
+        maxinterval=_REDRAW_SECONDS_LOG,
+        smoothing=0.1,
+        file=sys.stderr,
+    )
+
+
+def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], digits: int = 1) -> str:
+    """Format rows as a plain-text table; floats with `digits` decimals, None and NaN as '-'."""
+    cells = [["-" if _is_missing(cell) else cell for cell in row] for row in rows]
+    return tabulate(cells, headers=list(headers), tablefmt="simple", floatfmt=f".{digits}f")
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float) and cell != cell)
+
+
+def run_tool(main: Callable[[list[str]], int | None]) -> None:
+    """Run a command-line tool: a user's error becomes a message and exit code 2, no traceback.
+
+    `DETFINETUNE_TRACEBACK=1` shows the traceback as well. Ctrl-C exits with 130.
+    """
+    try:
+        code = main(sys.argv[1:])
+    except DetFinetuneError as error:
+        if os.environ.get("DETFINETUNE_TRACEBACK") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; that is no error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code or 0)
