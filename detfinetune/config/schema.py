@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+UserPath = Annotated[Path, AfterValidator(lambda path: path.expanduser())]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -36,7 +37,7 @@ class DataConfig(Section):
     name: str = "custom"
     """Short name of the data set, used in messages and default output folders."""
 
-    root: Path | None = None
+    root: UserPath | None = None
     """Folder of the data set; every other path here is relative to it."""
 
     source: str = ""
@@ -61,7 +62,7 @@ class DataConfig(Section):
     splits: dict[SplitName, str] | None = None
     """Names that the splits have on disk, such as `{train: train, val: valid}`. null: found."""
 
-    classes: list[str] | Path | None = None
+    classes: list[str] | UserPath | None = None
     """Class names in the order of their ids, or a file that holds them (classes.txt, obj.names,
     data.yaml). null: found by itself beside the labels."""
 
@@ -79,7 +80,7 @@ class DataConfig(Section):
     first_pixel: Literal[0, 1] = 0
     """The coordinate of the first pixel in txt labels: 1 for data counted from 1."""
 
-    image_sizes: Path | None = None
+    image_sizes: UserPath | None = None
     """JSON (COCO) or CSV (file_name,width,height) with image sizes, for labels without images."""
 
     on_problem: Policy = "fix"
@@ -207,8 +208,9 @@ class HardwareConfig(Section):
     device: str = "cpu"
     """torch device: cpu, cuda, cuda:1, mps."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the forward and backward pass (autocast); weights stay fp32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16 where
+    the device has it, else fp16 on a GPU and fp32 on a CPU."""
 
     num_workers: NonNegativeInt = 2
     """Processes that load images; 0 loads in the main process."""
@@ -246,10 +248,10 @@ class TrainConfig(Section):
     seed: NonNegativeInt = 0
     """Seed of weights, sampling and augmentation."""
 
-    output_dir: Path | None = None
+    output_dir: UserPath | None = None
     """Run folder. null: runs/<data.name>, with a number when that is taken."""
 
-    resume: Path | None = None
+    resume: UserPath | None = None
     """Run folder to go on with; its own configuration is used, only `solver.max_iter` may be
     given beside."""
 
@@ -270,7 +272,7 @@ class ConvertConfig(Section):
 
     data: DataConfig = DataConfig()
 
-    output: Path | None = None
+    output: UserPath | None = None
     """Folder that receives the COCO JSON files, the ledger and the contact sheet."""
 
     overwrite: bool = False
@@ -286,10 +288,10 @@ class ConvertConfig(Section):
 class EvaluateConfig(Section):
     """An evaluation: `tools/evaluate.py`."""
 
-    run: Path | None = None
+    run: UserPath | None = None
     """Run folder to evaluate (its best checkpoint)."""
 
-    checkpoint: Path | None = None
+    checkpoint: UserPath | None = None
     """A checkpoint file instead of a run."""
 
     data: DataConfig = DataConfig()
@@ -298,7 +300,7 @@ class EvaluateConfig(Section):
     split: SplitName = "val"
     """Which split."""
 
-    output: Path | None = None
+    output: UserPath | None = None
     """Folder for results. null: evaluation/<split> in the run folder."""
 
     hardware: HardwareConfig = HardwareConfig()
@@ -309,16 +311,16 @@ class EvaluateConfig(Section):
 class PredictConfig(Section):
     """Prediction: `tools/predict.py`."""
 
-    run: Path | None = None
+    run: UserPath | None = None
     """Run folder whose best checkpoint predicts."""
 
-    checkpoint: Path | None = None
+    checkpoint: UserPath | None = None
     """A checkpoint file instead of a run."""
 
-    input: Path | None = None
+    input: UserPath | None = None
     """An image, a folder of images or a video."""
 
-    output: Path | None = None
+    output: UserPath | None = None
     """Folder for pictures and COCO results. null: predictions/<name of the input>."""
 
     overwrite: bool = False

@@ -1,0 +1,67 @@
+"""The text of `--help`, made from the schema, so that it cannot fall behind it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import Any, get_args
+
+from detfinetune.config.keys import fields_of
+from detfinetune.config.schema import Section
+
+_ABOUT = {
+    "train": (
+        "Fine-tune a detector on your own images and labels.",
+        "python tools/train_net.py +experiment=custom data.root=DIR [key=value ...]",
+    ),
+    "convert": (
+        "Turn txt or YOLO labels into COCO JSON.",
+        "python tools/convert_labels.py data.root=DIR output=OUT [key=value ...]",
+    ),
+    "evaluate": (
+        "Measure the AP of a run or a checkpoint.",
+        "python tools/evaluate.py run=RUN [split=test] [key=value ...]",
+    ),
+    "predict": (
+        "Draw what a run finds in an image, a folder or a video.",
+        "python tools/predict.py run=RUN input=PATH [key=value ...]",
+    ),
+}
+
+
+def help_text(name: str, schema: type[Section], groups: dict[str, list[str]]) -> str:
+    """Return usage, config groups, and every key with type, default and meaning."""
+    about, usage = _ABOUT[name]
+    lines = [about, "", "usage:", f"  {usage}", ""]
+    if groups:
+        lines += ["config groups, as group=option:"]
+        lines += [f"  {group:<12}{', '.join(options)}" for group, options in groups.items()]
+        lines += [""]
+    lines += ["keys, as key=value (null: chosen for you, and the reason printed):"]
+    for key, field in fields_of(schema):
+        default = "null" if field.default is None else field.default
+        lines += [f"  {key}  [{_type_name(field.annotation)}; default {_short(default)}]"]
+        meaning = re.sub(r"\s+", " ", field.description or "")
+        lines += textwrap.wrap(meaning, width=96, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    lines += ["", "--cfg prints the composed configuration and stops; --help prints this."]
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    return str(value) if value != "" else "''"
+
+
+def _type_name(annotation: Any) -> str:
+    """Return a short name of a type: choices of a Literal, without the `None` of an option."""
+    text = str(annotation)
+    if text.startswith("typing.Literal"):
+        return "|".join(str(choice) for choice in get_args(annotation))
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    if "|" in text or text.startswith(("typing.Optional", "typing.Union")):
+        return " or ".join(_type_name(part) for part in parts)
+    if text.startswith("typing.Annotated"):
+        return _type_name(parts[0])
+    if isinstance(annotation, type) and not parts:
+        return "path" if annotation.__name__ == "Path" else annotation.__name__
+    text = re.sub(r"typing\.|pathlib\.\w*\.?|, FieldInfo\([^)]*\)|Annotated", "", text)
+    return re.sub(r"\[(int|float), [^\]]*\]", r"\1", text)

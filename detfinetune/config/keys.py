@@ -1,0 +1,88 @@
+"""The dotted keys that a schema knows, and a helpful word about one that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from detfinetune.errors import did_you_mean
+
+# What other trainers call the same thing.
+_OTHER_TOOLS_WORDS = {
+    "lr": "solver.base_lr",
+    "lr0": "solver.base_lr",
+    "learning_rate": "solver.base_lr",
+    "batch": "solver.images_per_batch",
+    "batch_size": "solver.images_per_batch",
+    "ims_per_batch": "solver.images_per_batch",
+    "epochs": "solver.max_iter",
+    "iterations": "solver.max_iter",
+    "steps": "solver.max_iter",
+    "imgsz": "augment.image_size",
+    "img_size": "augment.image_size",
+    "workers": "hardware.num_workers",
+    "amp": "hardware.precision",
+    "conf": "score_threshold",
+    "output": "output_dir",
+    "dataset": "data",
+    "backbone": "model.name",
+}
+
+
+def fields_of(schema: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """Yield each leaf's dotted key with its field, in the order of the schema."""
+    for name, field in schema.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            for key, leaf in fields_of(inner):
+                yield f"{name}.{key}", leaf
+        else:
+            yield name, field
+
+
+def config_keys(schema: type[BaseModel]) -> dict[str, bool]:
+    """Return the dotted keys of a schema; true for those that take free keys below them."""
+    return {key: _is_mapping(field.annotation) for key, field in fields_of(schema)}
+
+
+def text_keys(schema: type[BaseModel]) -> set[str]:
+    """Return the dotted keys whose value is a text or a path."""
+    return {
+        key
+        for key, field in fields_of(schema)
+        if any(_is_text(kind) for kind in (field.annotation, *get_args(field.annotation)))
+    }
+
+
+def unknown_key(key: str, known: dict[str, bool], groups: Iterable[str]) -> str | None:
+    """Return what is wrong with a key, with the nearest known one, or None when it is known."""
+    if key in known:
+        return None
+    if any(free and key.startswith(f"{name}.") for name, free in known.items()):
+        return None
+    if any(name.startswith(f"{key}.") for name in known):
+        return None if key in groups else f"'{key}' is a section; name a key in it, as '{key}.…='."
+    leaf = key.rsplit(".", 1)[-1]
+    meant = _OTHER_TOOLS_WORDS.get(leaf.lower())
+    if meant in known:
+        return f"'{key}' is not a key. Did you mean '{meant}'?"
+    by_leaf = {name.rsplit(".", 1)[-1]: name for name in known}
+    hint = f" Did you mean '{by_leaf[leaf]}'?" if leaf in by_leaf else ""
+    hint = hint or did_you_mean(key, [*known, *groups])
+    hint = hint or did_you_mean(leaf, by_leaf).replace(leaf, key)
+    return f"'{key}' is not a key.{hint} All keys: --help."
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return "dict[" in str(annotation)
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether a type is `str`, `Path`, or an annotated one of them."""
+    return annotation in (str, Path) or (
+        get_origin(annotation) is Annotated and _is_text(get_args(annotation)[0])
+    )

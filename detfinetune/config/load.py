@@ -1,0 +1,209 @@
+"""From the command line to a validated configuration, with every problem in one error.
+
+Hydra composes the YAML files of `configs/`; the keys on the command line are checked against the
+schema first, because Hydra stops at the first unknown one and advises `+key`, which it would then
+accept. Pydantic checks the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from detfinetune.config.hardware import detect_hardware
+from detfinetune.config.help import help_text
+from detfinetune.config.keys import config_keys, text_keys, unknown_key
+from detfinetune.config.schema import (
+    ConvertConfig,
+    EvaluateConfig,
+    PredictConfig,
+    Section,
+    TrainConfig,
+)
+from detfinetune.console import say
+from detfinetune.errors import ConfigError, did_you_mean
+
+S = TypeVar("S", bound=Section)
+
+
+def load_train_config(argv: Sequence[str]) -> TrainConfig:
+    """Compose and check `configs/train.yaml` with overrides such as `solver.max_iter=100`."""
+    return _load("train", argv, TrainConfig)
+
+
+def load_convert_config(argv: Sequence[str]) -> ConvertConfig:
+    """Compose and check `configs/convert.yaml` with overrides."""
+    return _load("convert", argv, ConvertConfig)
+
+
+def load_evaluate_config(argv: Sequence[str]) -> EvaluateConfig:
+    """Compose and check `configs/evaluate.yaml` with overrides."""
+    return _load("evaluate", argv, EvaluateConfig)
+
+
+def load_predict_config(argv: Sequence[str]) -> PredictConfig:
+    """Compose and check `configs/predict.yaml` with overrides."""
+    return _load("predict", argv, PredictConfig)
+
+
+def config_dir() -> Path:
+    """Folder of the YAML files: `configs/` of a checkout, or the copy inside an installed wheel."""
+    checkout = Path(__file__).resolve().parents[2] / "configs"
+    packaged = Path(__file__).resolve().parents[1] / "_configs"
+    return packaged if packaged.is_dir() else checkout
+
+
+def config_groups(name: str) -> dict[str, list[str]]:
+    """Return the config groups that `configs/<name>.yaml` may use, each with its options."""
+    folder = config_dir()
+    primary = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    used = {next(iter(item)) for item in primary.get("defaults", []) if isinstance(item, dict)}
+    if name == "train":
+        used.add("experiment")
+    return {
+        group: sorted(file.stem for file in (folder / group).glob("*.yaml"))
+        for group in sorted(used)
+    }
+
+
+def validate(values: dict[str, Any], schema: type[S]) -> S:
+    """Check plain values against a schema.
+
+    Raises:
+        ConfigError: with every unknown key and every bad value, each by its dotted name.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        problems = [_describe(problem, schema) for problem in error.errors()]
+        raise ConfigError.from_problems(problems) from None
+
+
+def _load(name: str, argv: Sequence[str], schema: type[S]) -> S:
+    groups = config_groups(name)
+    if any(word in ("-h", "--help") for word in argv):
+        say(help_text(name, schema, groups))
+        raise SystemExit(0)
+    words = [word for word in argv if word != "--cfg"]
+    values = _compose(name, words, schema, groups)
+    config = validate(values, schema)
+    if len(words) < len(argv):
+        say(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        raise SystemExit(0)
+    return config
+
+
+def _compose(
+    name: str, argv: Sequence[str], schema: type[Section], groups: dict[str, list[str]]
+) -> dict[str, Any]:
+    problems: list[str] = []
+    overrides = _parse(argv, schema, problems)
+    known = config_keys(schema)
+    chosen: list[str] = []
+    assigned: list[str] = []
+    for item in overrides:
+        key = item.key_or_group
+        if item.is_delete():
+            problems.append(f"'~{key}' cannot be removed; set it to null to have it chosen.")
+        elif key in groups:
+            problem = _check_choice(key, item.value(), groups[key])
+            problems += [problem] if problem else []
+            prefix = "+" if key == "experiment" else ""
+            chosen.append(f"{prefix}{key}={item.get_value_element_as_str()}")
+        elif problem := unknown_key(key, known, groups):
+            problems.append(problem)
+        else:
+            assigned.append(f"++{key}={item.get_value_element_as_str()}")
+    if problems:
+        raise ConfigError.from_problems(problems)
+    if "hardware" in groups and not any(
+        word.startswith("hardware=") and word != "hardware=auto" for word in chosen
+    ):
+        chosen = [word for word in chosen if word != "hardware=auto"]
+        chosen.append(f"hardware={detect_hardware()}")
+    return _hydra_compose(name, chosen + assigned)
+
+
+def _hydra_compose(name: str, overrides: list[str]) -> dict[str, Any]:
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+            composed = compose(config_name=name, overrides=overrides)
+            values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"The configuration cannot be composed: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"configs/{name}.yaml must hold keys and values.")
+    return {str(key): value for key, value in values.items()}
+
+
+def _parse(argv: Sequence[str], schema: type[Section], problems: list[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    texts = text_keys(schema)
+    parsed = []
+    for word in argv:
+        key, equals, value = word.partition("=")
+        if word.startswith("-"):
+            problems.append(
+                f"'{word}' is not an option; options are --help, --cfg and key=value pairs."
+            )
+            continue
+        if not equals and not word.startswith("~"):
+            problems.append(f"'{word}' has no value; write key=value.")
+            continue
+        if key.lstrip("+") in texts:
+            word = f"{key}={_quoted(value)}"
+        try:
+            item = parser.parse_override(word)
+        except HydraException:
+            item = None
+        if item is None or item.is_sweep_override():
+            problems.append(
+                f"'{word}' cannot be read: the value holds a character that needs quotes. "
+                f"Write  '{key}=\"{value}\"'  with both kinds of quotes, or a list as "
+                f"'{key}=[a,b]'."
+            )
+            continue
+        parsed.append(item)
+    return parsed
+
+
+def _quoted(value: str) -> str:
+    """Quote a text or path, so that Hydra takes it as it is: with (, =, commas, ~ or letters
+    outside ASCII. What is quoted already, a list, an interpolation and null stay."""
+    if value in ("", "null") or value[0] in "'\"[" or value.startswith("${"):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _check_choice(group: str, value: Any, options: list[str]) -> str | None:
+    if isinstance(value, str) and value in options:
+        return None
+    hint = did_you_mean(str(value), options)
+    return f"{group}={value}: there is no such file.{hint} Choose from: {', '.join(options)}."
+
+
+def _describe(problem: Any, schema: type[Section]) -> str:
+    """Turn one pydantic error into a line that names the key, the value and the remedy."""
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        return unknown_key(key, config_keys(schema), {}) or f"'{key}' is not a key."
+    message = str(problem["msg"]).replace("Input should", "should").rstrip(".")
+    value = problem["input"]
+    expected = str(problem.get("ctx", {}).get("expected", ""))
+    choices = [part.strip(" '") for part in expected.replace(" or ", ",").split(",") if part]
+    hint = did_you_mean(str(value), choices) if choices else ""
+    return f"{key}={value!r}: {message}.{hint}"

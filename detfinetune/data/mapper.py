@@ -1,0 +1,135 @@
+"""From a record of the catalog to what a Detectron2 model takes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import BoxMode
+from numpy.typing import NDArray
+
+from detfinetune.errors import DataError
+
+MaskFormat = Literal["polygon", "bitmask"]
+
+
+def read_image(record: dict[str, Any], image_format: str) -> NDArray[np.uint8]:
+    """Read a record's image as HxWx3 in `image_format` (RGB or BGR), turned by its EXIF flag.
+
+    Raises:
+        DataError: the file is missing or broken, or its size is not the one in the JSON.
+    """
+    path = record["file_name"]
+    try:
+        image: NDArray[np.uint8] = detection_utils.read_image(path, format=image_format)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(
+            f"{path}: the image cannot be read ({error}). Replace or remove it; where labels are "
+            "converted again, unreadable images are left out and listed in the ledger."
+        ) from error
+    height, width = image.shape[:2]
+    if (width, height) != (record["width"], record["height"]):
+        raise DataError(
+            f"{path}: the image has {width}x{height} px but the JSON says "
+            f"{record['width']}x{record['height']}. If the picture is turned by an EXIF flag, the "
+            "JSON must hold the turned size; convert the labels again."
+        )
+    return image
+
+
+class TrainMapper:
+    """Read, augment and pack one training image."""
+
+    def __init__(
+        self,
+        augmentations: Sequence[T.Augmentation],
+        image_format: str,
+        mask_format: MaskFormat | None,
+        min_visible: float,
+    ) -> None:
+        self.augmentations = T.AugmentationList(list(augmentations))
+        self.image_format = image_format
+        self.mask_format = mask_format
+        self.min_visible = min_visible
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the input dict of a Detectron2 model: `image` (CxHxW, 0-255), `instances`."""
+        record = copy.deepcopy(record)
+        image = read_image(record, self.image_format)
+        annotations = [item for item in record.pop("annotations") if not item.get("iscrowd", 0)]
+        boxes = np.array(
+            [
+                BoxMode.convert(item["bbox"], item["bbox_mode"], BoxMode.XYXY_ABS)
+                for item in annotations
+            ],
+            dtype=np.float64,
+        ).reshape(-1, 4)
+        inputs = T.AugInput(image, boxes=boxes.copy())
+        transforms = self.augmentations(inputs)
+        image = inputs.image
+        size = image.shape[:2]
+        record["image"] = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        if len(boxes):
+            boxes = transforms.apply_box(boxes)
+        kept = [
+            self._transformed(item, transforms, size)
+            for item, visible in zip(annotations, visible_shares(boxes, size), strict=True)
+            if visible > self.min_visible
+        ]
+        instances = detection_utils.annotations_to_instances(
+            kept, size, mask_format=self.mask_format or "polygon"
+        )
+        if self.mask_format and instances.has("gt_masks"):
+            # A turned or cut outline has a tighter box than the turned or cut box.
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        record["instances"] = detection_utils.filter_empty_instances(instances)
+        return record
+
+    def _transformed(
+        self, item: dict[str, Any], transforms: T.TransformList, size: tuple[int, int]
+    ) -> dict[str, Any]:
+        item.pop("keypoints", None)
+        if self.mask_format is None:
+            item.pop("segmentation", None)
+        done: dict[str, Any] = detection_utils.transform_instance_annotations(
+            item, transforms, size
+        )
+        if self.mask_format == "bitmask" and isinstance(done.get("segmentation"), list):
+            done["segmentation"] = detection_utils.polygons_to_bitmask(done["segmentation"], *size)
+        return done
+
+
+def visible_shares(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Return the share of each box (XYXY, may reach outside) that lies in an image (h, w)."""
+    height, width = size
+    inside = np.clip(boxes, 0, [width, height, width, height])
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    left = np.prod(inside[:, 2:] - inside[:, :2], axis=1)
+    return np.divide(left, area, out=np.zeros_like(left), where=area > 0)
+
+
+class TestMapper:
+    """Read and resize one image for evaluation or prediction."""
+
+    __test__ = False  # the name starts with Test, but it is no test
+
+    def __init__(self, image_size: int, max_size: int, image_format: str) -> None:
+        self.resize = T.ResizeShortestEdge(image_size, max_size)
+        self.image_format = image_format
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the input dict; `height` and `width` stay those of the file."""
+        record = {key: value for key, value in record.items() if key != "annotations"}
+        record["image"] = self.tensor(read_image(record, self.image_format))
+        return record
+
+    def tensor(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """Resize an HxWx3 image and return it as CxHxW."""
+        inputs = T.AugInput(image)
+        self.resize(inputs)
+        return torch.from_numpy(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
