@@ -1,0 +1,47 @@
+"""Fine-tune Detectron2 detectors on your own images and labels.
+
+    from detfinetune import convert, evaluate, predict, train
+
+The four are loaded when first asked for, so that `import detfinetune` is quick and needs neither
+torch nor Detectron2.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from detfinetune._detectron2 import add_packaged_detectron2
+
+if TYPE_CHECKING:
+    from detfinetune.engine.train import train
+    from detfinetune.evaluation.evaluate import evaluate
+    from detfinetune.inference.predict import predict
+    from detfinetune.labels.convert import convert_dataset as convert
+
+__all__ = ["__version__", "convert", "evaluate", "predict", "train"]
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "convert": ("detfinetune.labels.convert", "convert_dataset"),
+    "evaluate": ("detfinetune.evaluation.evaluate", "evaluate"),
+    "predict": ("detfinetune.inference.predict", "predict"),
+    "train": ("detfinetune.engine.train", "train"),
+}
+
+add_packaged_detectron2()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'detfinetune' has no attribute '{name}'")
+    module, attribute = _EXPORTS[name]
+    value = getattr(import_module(module), attribute)
+    # Kept, so that this function is asked only once for each name.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})
