@@ -1,0 +1,121 @@
+"""`CfgNode` → detector, and base weights into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from torch import Tensor, nn
+
+from detfinetune.errors import WeightsError
+
+# Imported for its entry in Detectron2's registry of backbones.
+from detfinetune.models.backbones import timm_fpn  # noqa: F401
+from detfinetune.models.backbones.timm_weights import backbone_state
+from detfinetune.models.roi_align import use_sparse_roi_align
+from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
+from detfinetune.models.weights import BaseWeights
+
+# Statistics that Caffe2's files lack because they are folded into scale and shift there.
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What came of loading base weights."""
+
+    loaded: int
+    """Tensors of the model that were given a value."""
+
+    total: int
+    """Tensors that the model has."""
+
+    other_shape: tuple[str, ...]
+    """Tensors that the file has in another shape; with other classes these are the class heads."""
+
+    missing: tuple[str, ...]
+    """Tensors that the file does not have, and that therefore start at random."""
+
+
+def build_detector(
+    cfg: CfgNode, *, channels_last: bool = False, sparse_roi_align: bool = True
+) -> nn.Module:
+    """Build the detector that `cfg` describes on `cfg.MODEL.DEVICE`, with random weights.
+
+    Args:
+        cfg: from `d2_cfg.build_cfg`.
+        channels_last: keep convolution weights, and with them activations, as NHWC.
+        sparse_roi_align: on a CPU, compute ROIAlign as a sparse matrix product.
+    """
+    model: nn.Module = build_model(cfg)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if sparse_roi_align and torch.device(cfg.MODEL.DEVICE).type == "cpu":
+        use_sparse_roi_align(model)
+    return model
+
+
+def load_base_weights(model: nn.Module, weights: BaseWeights) -> LoadReport:
+    """Load base weights into a detector from `build_detector`, in place.
+
+    Tensors of another shape are left as they are and reported: heads for other classes.
+
+    Raises:
+        WeightsError: the file cannot be read, or fits less than half of the backbone, which means
+            that it belongs to another model.
+    """
+    own = model.state_dict()
+    if weights.kind == "random":
+        return LoadReport(0, len(own), (), tuple(own))
+    found = _matching_state(model, weights)
+    fitting = {
+        name: value
+        for name, value in found.items()
+        if name in own and value.shape == own[name].shape
+    }
+    other = tuple(
+        name for name, value in found.items() if name in own and value.shape != own[name].shape
+    )
+    _check_backbone(own, fitting, weights)
+    model.load_state_dict(fitting, strict=False)
+    missing = tuple(name for name in own if name not in found)
+    return LoadReport(len(fitting), len(own), other, missing)
+
+
+def _matching_state(model: nn.Module, weights: BaseWeights) -> dict[str, Tensor]:
+    """Return the file's tensors under the model's names."""
+    if weights.kind in ("backbone", "timm"):
+        body: Any = model.get_submodule("backbone.bottom_up")
+        state = backbone_state(body.backbone, weights.path)
+        return {f"backbone.bottom_up.body.{name}": value for name, value in state.items()}
+    if weights.path is None:
+        raise ValueError(f"weights of kind {weights.kind} need a file")
+    if weights.path.suffix != ".pkl":
+        return read_state_dict(weights.path)
+    file = read_zoo_pickle(weights.path)
+    if not file.match_by_name_ends:
+        return file.tensors
+    matched: dict[str, Tensor] = align_and_update_state_dicts(
+        model.state_dict(), file.tensors, c2_conversion=file.author == "Caffe2"
+    )
+    return matched
+
+
+def _check_backbone(
+    own: Mapping[str, Tensor], fitting: Mapping[str, Tensor], weights: BaseWeights
+) -> None:
+    """Refuse weights that fit less than half of the backbone."""
+    nested = any(name.startswith("backbone.bottom_up.") for name in own)
+    prefix = "backbone.bottom_up." if nested else "backbone."
+    wanted = [name for name in own if name.startswith(prefix) and not name.endswith(_STATISTICS)]
+    fit = sum(name in fitting for name in wanted)
+    if 2 * fit < len(wanted):
+        raise WeightsError(
+            f"model.weights: {weights.description} fits {fit} of the backbone's {len(wanted)} "
+            "tensors, so it belongs to another model. Check model.name and model.weights."
+        )

@@ -1,0 +1,231 @@
+"""Checkpoints: one file that holds all that is needed to go on, to evaluate or to predict.
+
+A checkpoint is a dict of plain values and tensors, so that `torch.load` reads it with
+`weights_only=True` and no code inside a file is ever run. It is written aside and renamed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from detfinetune.config.schema import HardwareConfig, TrainConfig
+from detfinetune.errors import CheckpointError, ConfigError, TrainingError
+from detfinetune.files import atomic_path
+from detfinetune.models.build import build_detector
+from detfinetune.models.d2_cfg import build_cfg
+from detfinetune.models.settings import model_settings
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class BestResult:
+    """The best validation so far."""
+
+    metric: str
+    """Task and figure, such as bbox/AP."""
+
+    value: float
+    """0-100."""
+
+    iteration: int
+    """Finished steps at that evaluation."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    model: dict[str, torch.Tensor]
+    classes: tuple[str, ...]
+    config: TrainConfig
+    """The resolved configuration: no nulls left that the recipe fills."""
+
+    iteration: int
+    """Finished steps."""
+
+    optimizer: dict[str, Any] | None = None
+    grad_scaler: dict[str, Any] | None = None
+    best: BestResult | None = None
+    score_threshold: float | None = None
+    """Score that was best on validation; None before the first evaluation."""
+
+    data_fingerprint: str = ""
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        TrainingError: the disk has too little room; what was there stays.
+    """
+    payload = {
+        "format": _FORMAT,
+        "model": checkpoint.model,
+        "classes": list(checkpoint.classes),
+        "config": checkpoint.config.model_dump(mode="json"),
+        "iteration": int(checkpoint.iteration),
+        "optimizer": checkpoint.optimizer,
+        "grad_scaler": checkpoint.grad_scaler,
+        "best": asdict(checkpoint.best) if checkpoint.best else None,
+        "score_threshold": checkpoint.score_threshold,
+        "data_fingerprint": checkpoint.data_fingerprint,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    needed = 2 * _tensor_bytes(payload) + (8 << 20)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise TrainingError(
+            f"{path}: the disk has {free >> 20} MiB free, a checkpoint needs {needed >> 20} MiB. "
+            "The checkpoint that was there is untouched. Free some room, then go on with resume=."
+        )
+    with atomic_path(path) as temporary:
+        torch.save(payload, temporary)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, broken, or none of ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint.")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: the file is broken or no checkpoint ({type(error).__name__}). A run keeps "
+            "two, checkpoints/best.pth and checkpoints/last.pth: try the other one."
+        ) from error
+    if not isinstance(payload, dict) or payload.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{path}: this is no detfinetune checkpoint. To start from these weights, give "
+            f"model.weights={path} to tools/train_net.py."
+        )
+    try:
+        config = TrainConfig.model_validate(payload["config"])
+    except (ValueError, ConfigError) as error:
+        raise CheckpointError(
+            f"{path}: its configuration does not fit this version: {error}"
+        ) from error
+    return Checkpoint(
+        model=payload["model"],
+        classes=tuple(payload["classes"]),
+        config=config,
+        iteration=payload["iteration"],
+        optimizer=payload["optimizer"],
+        grad_scaler=payload["grad_scaler"],
+        best=BestResult(**payload["best"]) if payload["best"] else None,
+        score_threshold=payload["score_threshold"],
+        data_fingerprint=payload["data_fingerprint"],
+    )
+
+
+def find_checkpoint(run: Path, which: Literal["best", "last"] = "best") -> Path:
+    """Return a run's checkpoint file; `best` falls back to `last` before the first evaluation.
+
+    Raises:
+        CheckpointError: the folder is no run, or holds no checkpoint yet.
+    """
+    if not run.is_dir():
+        raise CheckpointError(f"{run}: there is no such run folder.{_nearby_runs(run)}")
+    folder = run / "checkpoints"
+    for name in dict.fromkeys((which, "last")):
+        if (folder / f"{name}.pth").is_file():
+            return folder / f"{name}.pth"
+    if not (run / "config.yaml").is_file():
+        raise CheckpointError(f"{run}: this is no run folder (config.yaml is missing).")
+    raise CheckpointError(f"{run}: the run has no checkpoint; it stopped before the first one.")
+
+
+@dataclass(frozen=True)
+class LoadedDetector:
+    """A trained detector, ready to predict."""
+
+    model: nn.Module
+    """In eval mode, on its device."""
+
+    config: TrainConfig
+    classes: tuple[str, ...]
+    iteration: int
+    score_threshold: float | None
+    checkpoint: Path
+    input_format: str
+    """Order of colours that the model takes: RGB or BGR."""
+
+
+def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
+    """Build the model of a checkpoint on `hardware.device` and fill in its weights.
+
+    Raises:
+        CheckpointError: the file cannot be used, or its weights do not fit the model.
+    """
+    stored = read_checkpoint(checkpoint)
+    check_device(hardware.device)
+    cfg = build_cfg(model_settings(stored.config, len(stored.classes), hardware.device))
+    model = build_detector(
+        cfg,
+        channels_last=hardware.channels_last,
+        sparse_roi_align=hardware.sparse_roi_align,
+    )
+    load_weights(model, stored, checkpoint)
+    return LoadedDetector(
+        model=model.eval(),
+        config=stored.config,
+        classes=stored.classes,
+        iteration=stored.iteration,
+        score_threshold=stored.score_threshold,
+        checkpoint=checkpoint,
+        input_format=cfg.INPUT.FORMAT,
+    )
+
+
+def load_weights(model: nn.Module, stored: Checkpoint, path: Path) -> None:
+    """Fill a model with a checkpoint's weights, all of them.
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
+    try:
+        model.load_state_dict(stored.model)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: the weights do not fit the model: {error}") from error
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there, rather than fall back to another in silence.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"hardware.device={device}: the device cannot be used ({reason}). Choose hardware=cpu, "
+            "or see `python tools/doctor.py`."
+        ) from error
+
+
+def _tensor_bytes(value: Any) -> int:
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(_tensor_bytes(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(_tensor_bytes(item) for item in value)
+    return 0
+
+
+def _nearby_runs(run: Path) -> str:
+    parent = run.parent
+    runs = sorted(file.parent.name for file in parent.glob("*/config.yaml"))
+    return f" Runs in {parent}: {', '.join(runs[-8:])}." if runs else ""

