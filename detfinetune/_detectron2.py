@@ -7,6 +7,7 @@ only when no other `detectron2` can be found. Nothing here imports torch or Dete
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import warnings
@@ -95,6 +96,12 @@ def ignore_known_warnings() -> None:
     """Keep the `KNOWN_WARNINGS` off a user's screen; for the command line, not for a library."""
     for message, category in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message, category=category)
+    logging.getLogger("torch.fx._symbolic_trace").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop the one line that torch logs because Detectron2's poolers ask whether fx is tracing."""
+    return "is_fx_tracing" not in record.getMessage()
 
 
 def _packaged_folder() -> Path | None:
