@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from detfinetune.config.keys import fields_of
 from detfinetune.config.schema import Section
@@ -53,15 +54,13 @@ def _short(value: Any) -> str:
 
 def _type_name(annotation: Any) -> str:
     """Return a short name of a type: choices of a Literal, without the `None` of an option."""
-    text = str(annotation)
-    if text.startswith("typing.Literal"):
-        return "|".join(str(choice) for choice in get_args(annotation))
-    parts = [part for part in get_args(annotation) if part is not type(None)]
-    if "|" in text or text.startswith(("typing.Optional", "typing.Union")):
-        return " or ".join(_type_name(part) for part in parts)
-    if text.startswith("typing.Annotated"):
-        return _type_name(parts[0])
-    if isinstance(annotation, type) and not parts:
-        return "path" if annotation.__name__ == "Path" else annotation.__name__
-    text = re.sub(r"typing\.|pathlib\.\w*\.?|, FieldInfo\([^)]*\)|Annotated", "", text)
-    return re.sub(r"\[(int|float), [^\]]*\]", r"\1", text)
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(inner[0])
+    if origin is Literal:
+        return "|".join(str(choice) for choice in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(_type_name(part) for part in inner if part is not type(None))
+    if origin in (list, tuple, dict):
+        return f"{origin.__name__}[{', '.join(_type_name(part) for part in inner)}]"
+    return "any" if annotation is Any else str(annotation.__name__).lower()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -51,11 +52,7 @@ def config_keys(schema: type[BaseModel]) -> dict[str, bool]:
 
 def text_keys(schema: type[BaseModel]) -> set[str]:
     """Return the dotted keys whose value is a text or a path."""
-    return {
-        key
-        for key, field in fields_of(schema)
-        if any(_is_text(kind) for kind in (field.annotation, *get_args(field.annotation)))
-    }
+    return {key for key, field in fields_of(schema) if _is_text(field.annotation)}
 
 
 def unknown_key(key: str, known: dict[str, bool], groups: Iterable[str]) -> str | None:
@@ -82,7 +79,10 @@ def _is_mapping(annotation: Any) -> bool:
 
 
 def _is_text(annotation: Any) -> bool:
-    """Whether a type is `str`, `Path`, or an annotated one of them."""
-    return annotation in (str, Path) or (
-        get_origin(annotation) is Annotated and _is_text(get_args(annotation)[0])
-    )
+    """Whether a type is `str` or `Path`, an annotated one of them, or a union that holds one."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _is_text(inner[0])
+    if origin in (Union, UnionType):
+        return any(_is_text(part) for part in inner)
+    return annotation in (str, Path)

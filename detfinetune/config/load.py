@@ -7,6 +7,7 @@ accept. Pydantic checks the values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,17 +78,25 @@ def config_groups(name: str) -> dict[str, list[str]]:
     }
 
 
-def validate(values: dict[str, Any], schema: type[S]) -> S:
+def validate(values: dict[str, Any], schema: type[S], problems: Sequence[str] = ()) -> S:
     """Check plain values against a schema.
+
+    Args:
+        values: sections and keys.
+        schema: the class to build.
+        problems: what was found wrong before, to be told together with what is found here.
 
     Raises:
         ConfigError: with every unknown key and every bad value, each by its dotted name.
     """
+    found = list(problems)
     try:
-        return schema.model_validate(values)
+        config = schema.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(problem, schema) for problem in error.errors()]
-        raise ConfigError.from_problems(problems) from None
+        found += [_describe(problem, schema) for problem in error.errors()]
+    if found:
+        raise ConfigError.from_problems(found)
+    return config
 
 
 def _load(name: str, argv: Sequence[str], schema: type[S]) -> S:
@@ -96,8 +105,9 @@ def _load(name: str, argv: Sequence[str], schema: type[S]) -> S:
         say(help_text(name, schema, groups))
         raise SystemExit(0)
     words = [word for word in argv if word != "--cfg"]
-    values = _compose(name, words, schema, groups)
-    config = validate(values, schema)
+    problems: list[str] = []
+    values = _compose(name, words, schema, groups, problems)
+    config = validate(values, schema, problems)
     if len(words) < len(argv):
         say(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
         raise SystemExit(0)
@@ -105,9 +115,13 @@ def _load(name: str, argv: Sequence[str], schema: type[S]) -> S:
 
 
 def _compose(
-    name: str, argv: Sequence[str], schema: type[Section], groups: dict[str, list[str]]
+    name: str,
+    argv: Sequence[str],
+    schema: type[Section],
+    groups: dict[str, list[str]],
+    problems: list[str],
 ) -> dict[str, Any]:
-    problems: list[str] = []
+    """Compose what can be composed; what is wrong with the overrides is added to `problems`."""
     overrides = _parse(argv, schema, problems)
     known = config_keys(schema)
     chosen: list[str] = []
@@ -117,16 +131,15 @@ def _compose(
         if item.is_delete():
             problems.append(f"'~{key}' cannot be removed; set it to null to have it chosen.")
         elif key in groups:
-            problem = _check_choice(key, item.value(), groups[key])
-            problems += [problem] if problem else []
+            if problem := _check_choice(key, item.value(), groups[key]):
+                problems.append(problem)
+                continue
             prefix = "+" if key == "experiment" else ""
             chosen.append(f"{prefix}{key}={item.get_value_element_as_str()}")
         elif problem := unknown_key(key, known, groups):
             problems.append(problem)
         else:
             assigned.append(f"++{key}={item.get_value_element_as_str()}")
-    if problems:
-        raise ConfigError.from_problems(problems)
     if "hardware" in groups and not any(
         word.startswith("hardware=") and word != "hardware=auto" for word in chosen
     ):
@@ -184,7 +197,8 @@ def _quoted(value: str) -> str:
     outside ASCII. What is quoted already, a list, an interpolation and null stay."""
     if value in ("", "null") or value[0] in "'\"[" or value.startswith("${"):
         return value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    # Hydra takes backslashes as they are, except before a quote.
+    escaped = re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value)
     return f'"{escaped}"'
 
 

@@ -43,6 +43,9 @@ class DataConfig(Section):
     source: str = ""
     """Where the data set can be had, shown when `root` is missing."""
 
+    sample_scenes: bool = False
+    """Make the sample scenes, and use them, when `root` is null."""
+
     format: LabelFormat = "auto"
     """Label format: txt (columns as in `columns`), yolo (boxes or polygons), coco (JSON)."""
 
@@ -190,9 +193,8 @@ class SolverConfig(Section):
     clip_norm: Annotated[float, Field(ge=0)] = 5.0
     """Largest norm of all gradients together; 0 does not clip."""
 
-    average: Fraction = 0.0
-    """Decay of an exponential moving average of the weights, evaluated and kept as the model;
-    0 keeps none."""
+    checkpoint_period: PositiveInt | None = None
+    """Steps between saves of checkpoints/last.pth. null: 50 on a CPU, 500 on a GPU."""
 
     repeat_threshold: Fraction = 0.0
     """Repeat images with rare classes (LVIS repeat-factor sampling, arXiv:1908.03195): classes in
@@ -209,8 +211,8 @@ class HardwareConfig(Section):
     """torch device: cpu, cuda, cuda:1, mps."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16 where
-    the device has it, else fp16 on a GPU and fp32 on a CPU."""
+    """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16
+    where the device has it, else fp16 on a GPU; fp32 on a CPU."""
 
     num_workers: NonNegativeInt = 2
     """Processes that load images; 0 loads in the main process."""

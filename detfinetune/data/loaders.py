@@ -31,7 +31,7 @@ def seed_everything(*numbers: int) -> None:
     """Seed numpy, random and torch from several numbers together."""
     words = np.random.SeedSequence(numbers).generate_state(2)
     random.seed(int(words[0]))
-    np.random.seed(int(words[0]))  # noqa: NPY002 - Detectron2's augmentations draw from it
+    np.random.seed(int(words[0]))  # Detectron2's augmentations draw from it
     torch.manual_seed(int(words[1]))
 
 
@@ -72,7 +72,8 @@ def build_train_loader(
     sampler = _PositionSampler(order, start=start_iter * share)
     return DataLoader(
         _SeededDataset(records, mapper, seed),
-        batch_sampler=BatchSampler(sampler, share, drop_last=True),
+        # torch types a batch sampler's items as int, though any key will do.
+        batch_sampler=BatchSampler(sampler, share, drop_last=True),  # type: ignore[arg-type]
         num_workers=num_workers,
         collate_fn=_as_list,
         worker_init_fn=_one_thread,

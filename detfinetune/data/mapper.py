@@ -109,8 +109,9 @@ def visible_shares(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     height, width = size
     inside = np.clip(boxes, 0, [width, height, width, height])
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    left = np.prod(inside[:, 2:] - inside[:, :2], axis=1)
-    return np.divide(left, area, out=np.zeros_like(left), where=area > 0)
+    left: NDArray[Any] = np.prod(inside[:, 2:] - inside[:, :2], axis=1)
+    shares: NDArray[Any] = np.divide(left, area, out=np.zeros_like(left), where=area > 0)
+    return shares
 
 
 class TestMapper:

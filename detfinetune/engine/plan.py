@@ -1,0 +1,146 @@
+"""What a run will do: its data, its resolved configuration, its folder, where it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detectron2.utils import comm
+
+from detfinetune.config.schema import DataConfig, Task, TrainConfig
+from detfinetune.console import say, table
+from detfinetune.data.register import dataset_statistics, register_split
+from detfinetune.data.sample_scenes import sample_scenes_folder, write_sample_scenes
+from detfinetune.engine.distributed import from_main
+from detfinetune.engine.recipe import Choice, resolve_recipe
+from detfinetune.engine.run_folder import RunFolder, new_run_folder, write_start
+from detfinetune.errors import CheckpointError, ConfigError, DataError
+from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.labels.records import DatasetManifest
+from detfinetune.models.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """All that is settled before the model is built."""
+
+    config: TrainConfig
+    """Resolved: no nulls that the recipe fills."""
+
+    manifest: DatasetManifest
+    run: RunFolder
+    resume_from: Checkpoint | None = None
+
+    @property
+    def start_iter(self) -> int:
+        """Finished steps of the run so far."""
+        return self.resume_from.iteration if self.resume_from else 0
+
+    @property
+    def max_iter(self) -> int:
+        """Steps of the whole run."""
+        return self.config.solver.max_iter or 0
+
+
+def fresh_plan(config: TrainConfig) -> TrainingPlan:
+    """Plan a new run; print what was chosen and why, and make its folder.
+
+    Raises:
+        DetFinetuneError: data, model or hardware cannot be used as asked.
+    """
+    manifest = from_main(lambda: _prepare(config.data, config.task))
+    resolved, choices = resolve_recipe(
+        config, dataset_statistics(register_split(manifest, "train"))
+    )
+    run = from_main(lambda: new_run_folder(config))
+    if comm.is_main_process():
+        write_start(run, resolved, manifest)
+        _say_plan(resolved, manifest, choices, run)
+    return TrainingPlan(resolved, manifest, run)
+
+
+def resumed_plan(config: TrainConfig) -> TrainingPlan:
+    """Plan to go on with `config.resume`, by its own configuration.
+
+    Raises:
+        CheckpointError: the run cannot be read, or has no checkpoint.
+        DataError: the data has changed since.
+    """
+    if config.resume is None:
+        raise ConfigError("resume: give the folder of a run.")
+    run = RunFolder(config.resume)
+    stored = read_checkpoint(find_checkpoint(run.path, "last"))
+    resolved = stored.config
+    if config.solver.max_iter is not None:
+        if config.solver.max_iter < stored.iteration:
+            raise ConfigError(
+                f"solver.max_iter={config.solver.max_iter}: the run has {stored.iteration} steps "
+                "behind it already."
+            )
+        solver = resolved.solver.model_copy(update={"max_iter": config.solver.max_iter})
+        resolved = resolved.model_copy(update={"solver": solver})
+    manifest = from_main(lambda: _prepare(resolved.data, resolved.task))
+    _check_same_data(stored, manifest, run)
+    if comm.is_main_process() and stored.iteration < (resolved.solver.max_iter or 0):
+        say(f"resuming {run.path} after step {stored.iteration} of {resolved.solver.max_iter}")
+    return TrainingPlan(resolved, manifest, run, resume_from=stored)
+
+
+def _prepare(data: DataConfig, task: Task) -> DatasetManifest:
+    if data.sample_scenes and data.root is None:
+        data = _sample_scenes(data, task)
+    manifest = prepare_dataset(data)
+    if "train" not in manifest.splits or not manifest.splits["train"].num_images:
+        raise DataError(f"{data.root}: there are no training images.")
+    if not manifest.splits["train"].num_annotations:
+        raise DataError(f"{data.root}: the training images have no labels at all.")
+    if task == "segm" and not manifest.has_masks:
+        raise ConfigError(
+            "task=segm needs outlines, but not every label has one. Train boxes with task=bbox, "
+            "or give YOLO polygons or COCO JSON with segmentation."
+        )
+    return manifest
+
+
+def _sample_scenes(data: DataConfig, task: Task) -> DataConfig:
+    """Make the sample scenes, when they are not there, and return where they are."""
+    folder = write_sample_scenes(sample_scenes_folder())
+    labels = {"labels": "labels_txt/{split}", "format": "txt"}
+    if task == "segm":
+        labels = {"labels": "labels_yolo/{split}", "format": "yolo"}
+    return data.model_copy(update={"root": folder, "images": "images/{split}", **labels})
+
+
+def _check_same_data(stored: Checkpoint, manifest: DatasetManifest, run: RunFolder) -> None:
+    if stored.classes != manifest.classes:
+        raise CheckpointError(
+            f"{run.path}: the classes of the data have changed since this run began.\n"
+            f"  run:  {', '.join(stored.classes)}\n  data: {', '.join(manifest.classes)}"
+        )
+    if stored.data_fingerprint != manifest.fingerprint:
+        raise DataError(
+            f"{run.path}: the data has changed since this run began (fingerprint "
+            f"{manifest.fingerprint[:12]}, was {stored.data_fingerprint[:12]}), so going on would "
+            "mix two data sets. Start a new run from its weights instead: "
+            f"model.weights={run.best_checkpoint}"
+        )
+
+
+def _say_plan(
+    config: TrainConfig, manifest: DatasetManifest, choices: list[Choice], run: RunFolder
+) -> None:
+    splits = ", ".join(
+        f"{name} {split.num_images} images with {split.num_annotations} objects"
+        for name, split in manifest.splits.items()
+    )
+    say(f"data: {manifest.name}: {splits}; classes: {', '.join(manifest.classes)}")
+    say(f"task: {config.task}; device: {config.hardware.device}; run: {run.path}\n")
+    rows = [[choice.key, _short(choice.value), choice.reason] for choice in choices]
+    say(table(rows, headers=("chosen for you", "", "because")) + "\n")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return " ".join(_short(item) for item in value)
+    return str(value)

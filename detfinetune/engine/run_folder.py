@@ -1,0 +1,163 @@
+"""The folder of a run: where what is, and what is written at the start."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from detfinetune.config.schema import TrainConfig
+from detfinetune.errors import OutputExistsError, TrainingError
+from detfinetune.files import write_json, write_text
+from detfinetune.labels.records import DatasetManifest
+
+# What a run writes besides its checkpoints: logs, pictures, results.
+_ROOM_FOR_THE_REST = 200 << 20
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names inside a run folder."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """All that a resume needs."""
+        return self.path / "checkpoints" / "last.pth"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The weights with the best validation AP."""
+        return self.path / "checkpoints" / "best.pth"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object a line: losses, learning rate, validation AP by step."""
+        return self.path / "train_metrics.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        """What Detectron2 logs."""
+        return self.path / "log.txt"
+
+    def evaluation(self, split: str) -> Path:
+        """Folder of a split's evaluation."""
+        return self.path / "evaluation" / split
+
+
+def new_run_folder(config: TrainConfig) -> RunFolder:
+    """Make the folder of a new run: `output_dir`, or the next free `runs/<data.name>`.
+
+    Raises:
+        OutputExistsError: `output_dir` is there already and not empty.
+        TrainingError: the disk is nearly full.
+    """
+    if config.output_dir is not None:
+        path = config.output_dir
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputExistsError(
+                f"output_dir={path}: this is there already. Give another folder, or go on with "
+                f"that run: resume={path}"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        path = _next_free(Path("runs") / config.data.name)
+    free = shutil.disk_usage(path).free
+    if free < _ROOM_FOR_THE_REST:
+        raise TrainingError(
+            f"{path}: the disk has {free >> 20} MiB free, a run needs at least "
+            f"{_ROOM_FOR_THE_REST >> 20} MiB. Free some room or give another output_dir=."
+        )
+    return RunFolder(path)
+
+
+def _next_free(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return candidate
+
+
+def write_start(run: RunFolder, config: TrainConfig, manifest: DatasetManifest) -> None:
+    """Write the resolved configuration, the environment, the classes and the data's identity."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_text(run.config_file, "# The resolved configuration of this run.\n" + text)
+    write_json(run.path / "environment.json", environment())
+    write_text(run.path / "classes.txt", "".join(f"{name}\n" for name in manifest.classes))
+    splits = {
+        name: {
+            "json_file": str(split.json_file),
+            "image_root": str(split.image_root),
+            "images": split.num_images,
+            "annotations": split.num_annotations,
+        }
+        for name, split in manifest.splits.items()
+    }
+    write_json(
+        run.path / "data.json",
+        {
+            "name": manifest.name,
+            "fingerprint": manifest.fingerprint,
+            "classes": list(manifest.classes),
+            "splits": splits,
+        },
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, machine and command line of this process."""
+    packages = ("detfinetune", "torch", "torchvision", "timm", "numpy", "opencv-python",
+                "pillow", "pycocotools", "hydra-core", "omegaconf")  # fmt: skip
+    cuda = torch.cuda.is_available()
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if cuda else None,
+        "packages": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def forget_metrics_after(run: RunFolder, iteration: int) -> None:
+    """Drop lines of steps that a resume will train again, and a line cut short by a crash."""
+    if not run.metrics_file.is_file():
+        return
+    kept = []
+    for line in run.metrics_file.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["iteration"] < iteration:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError):
+            continue
+    write_text(run.metrics_file, "".join(kept))

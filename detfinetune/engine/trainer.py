@@ -1,0 +1,112 @@
+"""The training loop's step, on Detectron2's `TrainerBase`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from detectron2.engine import TrainerBase
+from detectron2.utils import comm
+from torch import nn
+
+from detfinetune.data.loaders import seed_everything
+from detfinetune.errors import TrainingError
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Trainer(TrainerBase):  # type: ignore[misc]
+    """Forward, backward and step, with random numbers that depend on (seed, step) alone."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Iterable[list[dict[str, Any]]],
+        optimizer: torch.optim.Optimizer,
+        *,
+        learning_rate: Callable[[int], float],
+        device: str,
+        precision: str,
+        seed: int,
+        clip_norm: float,
+    ) -> None:
+        """Prepare the loop.
+
+        Args:
+            model: takes a list of input dicts, returns a dict of losses; in training mode.
+            batches: endless; entered where the run starts.
+            optimizer: its groups' `lr` is set before each step.
+            learning_rate: rate of a step, by number of finished steps.
+            device: torch device of the model.
+            precision: fp32, bf16 or fp16 (autocast).
+            seed: of what the model draws, such as the RoIs that are sampled.
+            clip_norm: largest norm of all gradients together; 0 does not clip.
+        """
+        super().__init__()
+        model.train()
+        self.model = model
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.device_type = torch.device(device).type
+        self.dtype = _DTYPES.get(precision)
+        self.seed = seed
+        self.clip_norm = clip_norm
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=precision == "fp16")
+        self.finished_steps = 0
+        self._batches = batches
+        self._iterator: Iterator[list[dict[str, Any]]] | None = None
+
+    def run_step(self) -> None:
+        """Train on one batch.
+
+        Raises:
+            TrainingError: a loss or a gradient is not finite; the weights are still those of the
+                step before.
+        """
+        if self._iterator is None:
+            self._iterator = iter(self._batches)
+        batch = next(self._iterator)
+        rate = self.learning_rate(self.iter)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        seed_everything(self.seed, self.iter, comm.get_rank(), 0)
+        with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
+            losses: dict[str, torch.Tensor] = self.model(batch)
+            total = torch.stack(list(losses.values())).sum()
+        self._record(losses, rate)
+        self.optimizer.zero_grad()
+        self.scaler.scale(total).backward()
+        self.scaler.unscale_(self.optimizer)
+        self._clip()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.finished_steps = self.iter + 1
+
+    def _record(self, losses: dict[str, torch.Tensor], rate: float) -> None:
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        if broken:
+            raise self._not_finite(", ".join(broken))
+        gathered = comm.gather(values)
+        if comm.is_main_process():
+            means = {name: sum(part[name] for part in gathered) / len(gathered) for name in values}
+            self.storage.put_scalars(total_loss=sum(means.values()), **means)
+            self.storage.put_scalar("lr", rate, smoothing_hint=False)
+
+    def _clip(self) -> None:
+        parameters = [item for group in self.optimizer.param_groups for item in group["params"]]
+        limit = self.clip_norm or math.inf
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        # fp16's scaler skips a step whose gradients overflow, and lowers the scale.
+        if not math.isfinite(norm) and not self.scaler.is_enabled():
+            raise self._not_finite("the gradients")
+
+    def _not_finite(self, what: str) -> TrainingError:
+        rate = self.learning_rate(self.iter)
+        return TrainingError(
+            f"step {self.iter + 1}: not finite: {what}. The learning rate is {rate:.2g}; start "
+            f"again with a third of it (solver.base_lr={rate / 3:.1g}) or with "
+            "hardware.precision=fp32. The weights of the step before are kept."
+        )

@@ -1,0 +1,139 @@
+"""Every shipped YAML composes; every mistake on the command line gets one helpful line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detfinetune.config.load import (
+    config_groups,
+    load_convert_config,
+    load_evaluate_config,
+    load_predict_config,
+    load_train_config,
+)
+from detfinetune.errors import ConfigError
+
+TRAIN_CHOICES = [
+    (group, option) for group, options in config_groups("train").items() for option in options
+]
+
+
+@pytest.mark.parametrize(("group", "option"), TRAIN_CHOICES)
+def test_every_shipped_option_composes(group: str, option: str) -> None:
+    prefix = "+" if group == "experiment" else ""
+    config = load_train_config([f"{prefix}{group}={option}", "data.root=somewhere"])
+    assert config.data.root == Path("somewhere")
+
+
+def test_every_experiment_opens_with_the_command_that_runs_it(repo: Path) -> None:
+    for file in (repo / "configs" / "experiment").glob("*.yaml"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert lines[1].startswith(f"# python tools/train_net.py +experiment={file.stem}"), file
+
+
+def test_experiment_chooses_data_task_and_augmentation() -> None:
+    config = load_train_config(["+experiment=nuclei"])
+    assert (config.data.name, config.task, config.augment.rotate90) == ("nuclei", "segm", True)
+
+
+def test_the_command_line_wins_over_an_experiment() -> None:
+    config = load_train_config(
+        ["+experiment=nuclei", "task=bbox", "augment=none", "model=faster_rcnn_r50_fpn"]
+    )
+    assert config.task == "bbox"
+    assert config.augment.flip == "none"
+    assert config.model.name == "COCO-Detection/faster_rcnn_R_50_FPN_3x"
+
+
+def test_experiment_works_without_its_plus_sign() -> None:
+    assert load_train_config(["experiment=bccd"]).data.name == "bccd"
+
+
+@pytest.mark.parametrize(
+    "value", ["~/x", "a (1)/b", "Größe/é", "a=b", "a,b", 'it"s', "C:\\data", "a b", "{x}"]
+)
+def test_paths_are_taken_as_they_are(value: str) -> None:
+    config = load_train_config([f"data.root={value}"])
+    assert config.data.root == Path(value).expanduser()
+
+
+def test_columns_need_no_quotes() -> None:
+    config = load_convert_config(["data.columns=x1,y1,x2,y2,class", "output=out"])
+    assert config.data.columns == "x1,y1,x2,y2,class"
+
+
+def test_hardware_is_detected_and_can_be_named() -> None:
+    assert load_train_config([]).hardware.name in ("cpu", "gpu")
+    assert load_train_config(["hardware=gpu"]).hardware.device == "cuda"
+    assert load_train_config(["hardware=auto"]).hardware.name in ("cpu", "gpu")
+
+
+def test_nulls_and_lists() -> None:
+    config = load_train_config(["data.classes=[cat,dog]", "solver.max_iter=null"])
+    assert config.data.classes == ["cat", "dog"]
+    assert config.solver.max_iter is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("solver.max_itr=3", "'solver.max_itr' is not a key. Did you mean 'solver.max_iter'?"),
+        ("solver.lr=0.1", "'solver.lr' is not a key. Did you mean 'solver.base_lr'?"),
+        ("lr=0.1", "'lr' is not a key. Did you mean 'solver.base_lr'?"),
+        ("epochs=3", "'epochs' is not a key. Did you mean 'solver.max_iter'?"),
+        ("max_iter=3", "'max_iter' is not a key. Did you mean 'solver.max_iter'?"),
+        ("+data.rot=x", "'data.rot' is not a key. Did you mean 'data.root'?"),
+        ("qqqqqq=1", "'qqqqqq' is not a key. All keys: --help."),
+        ("+experiment=bcd", "experiment=bcd: there is no such file. Did you mean 'bccd'?"),
+        ("model=resnet", "model=resnet: there is no such file."),
+        ("solver.max_iter=-1", "solver.max_iter=-1: should be greater than 0."),
+        ("solver.max_iter=many", "solver.max_iter='many': should be a valid integer"),
+        ("hardware.precision=bf61", "hardware.precision='bf61': should be 'auto', 'fp32', 'bf16'"),
+        ("task=box", "task='box': should be 'bbox' or 'segm'. Did you mean 'bbox'?"),
+        ("augment.brightness=2", "augment.brightness=2: should be less than or equal to 1."),
+        ("solver.max_iter=1,2", "cannot be read: the value holds a character that needs quotes"),
+        ("--lr", "'--lr' is not an option"),
+        ("train", "'train' has no value; write key=value."),
+        ("~solver.max_iter", "cannot be removed; set it to null"),
+        ("solver.max_iter={a: 1}", "solver.max_iter={'a': 1}: should be a valid integer"),
+        ("detectron2=3", "detectron2=3: should be a valid dictionary."),
+    ],
+)
+def test_mistakes_get_one_helpful_line(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_train_config([override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_train_config(["solver.lr=1", "+experiment=bcd", "solver.max_iter=0", "-v"])
+    text = str(caught.value)
+    assert text.startswith("4 problems in the configuration:\n")
+    assert text.count("\n  - ") == 4
+
+
+def test_help_names_every_key(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        load_train_config(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "solver.base_lr  [float; default null]" in text
+    assert "hardware.precision  [auto|fp32|bf16|fp16; default fp32]" in text
+    assert "experiment  airport, bccd, custom, nuclei, satellite" in text
+    assert "model.anchor_sizes  [list[float]; default null]" in text
+
+
+def test_cfg_prints_the_composed_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load_train_config(["+experiment=bccd", "--cfg"])
+    assert "name: bccd" in capsys.readouterr().out
+
+
+def test_the_other_tools_compose() -> None:
+    assert load_evaluate_config(["run=r", "split=test"]).split == "test"
+    assert load_predict_config(["run=r", "input=i"]).input == Path("i")
+    assert load_convert_config(["data=bccd", "output=o"]).data.format == "yolo"
