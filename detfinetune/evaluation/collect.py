@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from detectron2.evaluation import COCOEvaluator
@@ -22,14 +22,24 @@ class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
     """
 
     def __init__(self, dataset_name: str, tasks: tuple[Task, ...], classes: Sequence[str]) -> None:
-        """Collect for a registered split whose JSON holds the model's `classes`, by name.
+        """Collect for a split that `data.register` registered.
 
         Raises:
-            CheckpointError: the JSON's categories are not the model's classes.
+            CheckpointError: the split's classes are not the model's `classes`, by name.
         """
         super().__init__(dataset_name, tasks=tasks, use_fast_impl=False)
-        self.truth: dict[str, Any] = read_ground_truth(self._coco_api.dataset)
-        self._category_ids = category_ids(self.truth, classes, dataset_name)
+        names = list(self._metadata.thing_classes)
+        check_classes(classes, names, dataset_name)
+        ids = {
+            names[at]: id_ for id_, at in self._metadata.thing_dataset_id_to_contiguous_id.items()
+        }
+        self._category_ids = [int(ids[name]) for name in classes]
+        truth = read_ground_truth(self._coco_api.dataset)
+        # A split's own JSON need not list the classes that none of its images show.
+        self.truth: dict[str, Any] = {
+            **truth,
+            "categories": [{"id": ids[name], "name": name} for name in names],
+        }
 
     def evaluate(self, img_ids: Any = None) -> list[Detection] | None:
         """Return all processes' detections with the JSON's category ids; None elsewhere."""
@@ -45,22 +55,19 @@ class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
         ]
 
 
-def category_ids(truth: Mapping[str, Any], classes: Sequence[str], where: str) -> list[int]:
-    """Return the JSON's category id of each of the model's classes, matched by name.
+def check_classes(model: Sequence[str], data: Sequence[str], where: str) -> None:
+    """Demand that a model and data have the same class names; their order may differ.
 
     Raises:
-        CheckpointError: the two lists do not hold the same names; the text shows both.
+        CheckpointError: they differ; the text shows both lists.
     """
-    by_name = {category["name"]: int(category["id"]) for category in truth["categories"]}
-    if set(by_name) != set(classes):
-        missing = [name for name in classes if name not in by_name]
-        unknown = [name for name in by_name if name not in classes]
-        raise CheckpointError(
-            f"the model and {where} have different classes, so its predictions cannot be scored.\n"
-            f"  model: {', '.join(classes)}\n"
-            f"  data:  {', '.join(by_name)}\n"
-            f"  only in the model: {', '.join(missing) or 'none'}\n"
-            f"  only in the data: {', '.join(unknown) or 'none'}\n"
-            "Evaluate on data with the same class names, or rename its classes (data.classes)."
-        )
-    return [by_name[name] for name in classes]
+    if sorted(model) == sorted(data):
+        return
+    raise CheckpointError(
+        f"the model and {where} have different classes, so its predictions cannot be scored.\n"
+        f"  model: {', '.join(model)}\n"
+        f"  data:  {', '.join(data)}\n"
+        f"  only in the model: {', '.join(name for name in model if name not in data) or 'none'}\n"
+        f"  only in the data: {', '.join(name for name in data if name not in model) or 'none'}\n"
+        "Evaluate on data with the same class names, or rename its classes (data.classes)."
+    )

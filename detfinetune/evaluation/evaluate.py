@@ -1,118 +1,149 @@
-"""Evaluate a model on a dataset split: COCO's figures, best threshold, diagnosis, files.
+"""Evaluate a model on a dataset split: COCO's figures, best threshold, diagnosis, pictures, files.
 
-`evaluate_split` serves training and `evaluate`, which is the call behind `tools/evaluate.py`.
+The call behind `tools/evaluate.py`; its core, `evaluate_split`, serves training as well.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from detectron2.data import MetadataCatalog
-from detectron2.utils import comm
-from torch import nn
-
 from detfinetune import console
-from detfinetune.config.schema import Task
-from detfinetune.evaluation.collect import DetectionCollector
-from detfinetune.evaluation.diagnose import diagnose, empty_buckets
-from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE, score_detections
+from detfinetune.config.schema import DataConfig, EvaluateConfig, TrainConfig
+from detfinetune.data.loaders import build_test_loader
+from detfinetune.data.register import register_split
+from detfinetune.errors import ConfigError
+from detfinetune.evaluation.collect import check_classes
+from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE
+from detfinetune.evaluation.pictures import write_pictures
 from detfinetune.evaluation.result import EvaluationResult, write_result
-from detfinetune.evaluation.self_check import check_ground_truth
-from detfinetune.evaluation.threshold import best_threshold
+from detfinetune.evaluation.score_split import Loader, evaluate_split
+from detfinetune.evaluation.tables import show_result
+from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.labels.records import DatasetManifest
+from detfinetune.models.checkpoint import LoadedDetector, find_checkpoint, load_detector
 
-__all__ = ["EvaluationResult", "evaluate_split", "write_result"]
+__all__ = [
+    "EvaluationResult",
+    "evaluate",
+    "evaluate_split",
+    "show_result",
+    "write_pictures",
+    "write_result",
+]
 
-Loader = Iterable[list[dict[str, Any]]]
 
+def evaluate(config: EvaluateConfig) -> EvaluationResult:
+    """Evaluate a run or checkpoint on one split; print tables, write figures and pictures.
 
-def evaluate_split(
-    model: nn.Module,
-    dataset_name: str,
-    loader: Loader,
-    *,
-    task: Task,
-    classes: Sequence[str],
-    detections_per_image: int = DEFAULT_DETECTIONS_PER_IMAGE,
-    output_dir: Path | None = None,
-    provenance: Mapping[str, Any] | None = None,
-    self_check: bool = True,
-    progress_description: str = "evaluate",
-) -> EvaluationResult:
-    """Run `model` over `loader` and score what it finds. All processes must call it.
-
-    Args:
-        model: a Detectron2 detector; left in the mode (training or not) it was in.
-        dataset_name: registered split; its metadata has `json_file`.
-        loader: test loader of that split, sharded over the processes.
-        task: `bbox` scores boxes, `segm` boxes and masks.
-        classes: the model's class names, in the order of its class ids.
-        detections_per_image: highest-scored detections that count in an image, for each class.
-        output_dir: folder that receives `metrics.json` and `detections.json`; None writes none.
-        provenance: what `metrics.json` is to say of where the figures come from.
-        self_check: score the ground truth against itself first and demand AP 100.
-        progress_description: text before the progress bar.
-
-    Returns:
-        The result on the main process, an empty one elsewhere.
+    Writes `metrics.json`, `detections.json` (COCO results) and `comparison.jpg` (ground truth
+    beside predictions, worst images first) into `config.output`, or into `evaluation/<split>` of
+    the run; with other data than the run's, `evaluation/<data name>_<split>`.
 
     Raises:
-        DataError: the ground truth cannot be scored, or does not score AP 100 against itself.
-        CheckpointError: the split has other classes than the model.
+        ConfigError: neither or both of `run` and `checkpoint` are given, or data without a root.
+        CheckpointError: the checkpoint cannot be used, or has other classes than the data.
+        DataError: the data cannot be read or scored.
     """
-    start = time.monotonic()
-    tasks: tuple[Task, ...] = ("bbox", "segm") if task == "segm" else ("bbox",)
-    collector = DetectionCollector(dataset_name, tasks, classes)
-    notes = _self_check(dataset_name, tasks) if self_check else []
-    _collect(model, loader, collector, progress_description)
-    detections = collector.evaluate()
-    if detections is None:
-        return EvaluationResult(dataset_name)
-    truth = collector.truth
-    metrics = {
-        each: score_detections(truth, detections, each, detections_per_image) for each in tasks
-    }
-    main = metrics[task]
-    threshold = best_threshold(main)
-    result = EvaluationResult(
-        dataset_name=dataset_name,
-        metrics=metrics,
-        detections=detections,
-        threshold=threshold,
-        diagnosis=tuple(diagnose(truth, detections, main)),
-        notes=(*notes, *empty_buckets(main)),
-        num_images=len(truth["images"]),
-        seconds=time.monotonic() - start,
+    checkpoint = choose_checkpoint(config.run, config.checkpoint)
+    detector = load_detector(checkpoint, config.hardware)
+    own_data = _is_own_data(config.data)
+    manifest = prepare_dataset(detector.config.data if own_data else config.data)
+    check_classes(detector.classes, manifest.classes, f"'{manifest.name}'")
+    dataset_name = register_split(manifest, config.split)
+    folder = config.split if own_data else f"{manifest.name}_{config.split}"
+    output = config.output or run_folder(checkpoint) / "evaluation" / folder
+    limit = _set_detections_limit(detector, config.evaluation.detections_per_image)
+    result = evaluate_split(
+        detector.model,
+        dataset_name,
+        split_loader(dataset_name, detector, config.hardware.num_workers),
+        task=detector.config.task,
+        classes=detector.classes,
+        detections_per_image=limit,
+        output_dir=output,
+        provenance=_provenance(config, detector, manifest),
+        progress_description=f"evaluate {config.split}",
     )
-    if output_dir is not None:
-        write_result(result, output_dir, provenance)
+    show_result(result, f"{manifest.name}, {config.split}")
+    write_pictures(result, output, config.evaluation.pictures)
+    console.say(f"\nresults are in {output}")
     return result
 
 
-def _self_check(dataset_name: str, tasks: tuple[Task, ...]) -> list[str]:
-    """Check the split's ground truth on every process alike, so that all stop when one does."""
-    json_file = Path(MetadataCatalog.get(dataset_name).json_file)
-    warnings = (check_ground_truth(json_file, task).warning() for task in tasks)
-    return [warning for warning in dict.fromkeys(warnings) if warning]
+def choose_checkpoint(run: Path | None, checkpoint: Path | None) -> Path:
+    """Return the checkpoint file that `run=` or `checkpoint=` names.
+
+    Raises:
+        ConfigError: neither or both are given.
+        CheckpointError: there is no such run, or it has no checkpoint.
+    """
+    if (run is None) == (checkpoint is None):
+        said = "neither is" if run is None else "both are"
+        raise ConfigError(
+            f"run or checkpoint must be given, and {said}. Write run=RUN for a run's best "
+            "checkpoint, or checkpoint=FILE for any other."
+        )
+    return find_checkpoint(run) if run is not None else cast(Path, checkpoint)
 
 
-def _collect(
-    model: nn.Module, loader: Loader, collector: DetectionCollector, description: str
-) -> None:
-    """Feed every batch through `model` into `collector`."""
-    collector.reset()
-    batches: Iterable[list[dict[str, Any]]] = loader
-    if comm.is_main_process():
-        total = len(cast(Any, loader)) if hasattr(loader, "__len__") else None
-        batches = console.progress(loader, description=description, total=total, unit="batch")
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for inputs in batches:
-                collector.process(inputs, model(inputs))
-    finally:
-        model.train(was_training)
+def run_folder(checkpoint: Path) -> Path:
+    """Return the run that a checkpoint lies in, or the checkpoint's own folder."""
+    folder = checkpoint.resolve().parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def split_loader(dataset_name: str, detector: LoadedDetector, num_workers: int) -> Loader:
+    """Return the test loader that suits a detector: its image size and order of colours."""
+    image_size, max_size = resize_limits(detector.config)
+    return build_test_loader(dataset_name, image_size, max_size, detector.input_format, num_workers)
+
+
+def resize_limits(config: TrainConfig) -> tuple[int, int]:
+    """Return a resolved run's shorter side and limit of the longer side, pixels."""
+    return cast(int, config.augment.image_size), cast(int, config.augment.max_size)
+
+
+def _is_own_data(data: DataConfig) -> bool:
+    """Say whether no data are named, so that the run's own are meant."""
+    if data.root is not None or data.name != DataConfig().name:
+        return False
+    if data != DataConfig():
+        raise ConfigError(
+            "data.* is given without data.root. Give data.root=DIR as well to evaluate on other "
+            "data, or no data at all to evaluate on the run's own."
+        )
+    return True
+
+
+def _set_detections_limit(detector: LoadedDetector, wanted: int | None) -> int:
+    """Let the model keep `wanted` detections an image, and return the limit in force."""
+    if wanted is None:
+        return detector.config.evaluation.detections_per_image or DEFAULT_DETECTIONS_PER_IMAGE
+    for module in detector.model.modules():
+        # The names of that limit in Detectron2's box predictors and in RetinaNet.
+        for name in ("test_topk_per_image", "max_detections_per_image"):
+            if hasattr(module, name):
+                setattr(module, name, wanted)
+    return wanted
+
+
+def _provenance(
+    config: EvaluateConfig, detector: LoadedDetector, manifest: DatasetManifest
+) -> dict[str, Any]:
+    """Return what figures can be traced by: checkpoint, data, configuration, versions."""
+    return {
+        "checkpoint": str(detector.checkpoint),
+        "iteration": detector.iteration,
+        "data": manifest.name,
+        "data_fingerprint": manifest.fingerprint,
+        "split": config.split,
+        "json_file": str(manifest.splits[config.split].json_file),
+        "config": config.model_dump(mode="json"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("torch", "torchvision", "pycocotools")},
+        },
+    }

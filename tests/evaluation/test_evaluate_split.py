@@ -15,7 +15,7 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from detfinetune.errors import CheckpointError, DataError
-from detfinetune.evaluation.evaluate import evaluate_split
+from detfinetune.evaluation.score_split import evaluate_split
 
 CLASSES = ("car", "tree")
 # XYWH of the objects of each image; the second car of image 2 is never predicted.
@@ -91,9 +91,17 @@ def split(tmp_path: Path) -> Iterator[str]:
 
 
 def _register(json_file: Path) -> Iterator[str]:
+    """Register as data.register does: the classes in order, ids mapped to them by name."""
     name = f"evaluate_split_{json_file}"
+    categories = json.loads(json_file.read_text())["categories"]
     DatasetCatalog.register(name, list)
-    MetadataCatalog.get(name).set(json_file=str(json_file), thing_classes=list(CLASSES))
+    MetadataCatalog.get(name).set(
+        json_file=str(json_file),
+        thing_classes=[category["name"] for category in categories],
+        thing_dataset_id_to_contiguous_id={
+            category["id"]: position for position, category in enumerate(categories)
+        },
+    )
     yield name
     DatasetCatalog.remove(name)
     MetadataCatalog.remove(name)
@@ -156,7 +164,6 @@ def test_agrees_with_detectron2s_own_evaluator(tmp_path: Path) -> None:
         annotation["id"] = number
     json_file.write_text(json.dumps(content))
     for split in _register(json_file):
-        MetadataCatalog.get(split).set(thing_dataset_id_to_contiguous_id={1: 0, 2: 1})
         model = KnownDetections(HITS)
         for limit in (100, 300):
             theirs = COCOEvaluator(

@@ -1,0 +1,39 @@
+"""Masks as outlines for drawing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as mask_api
+
+from detfinetune.labels.records import Polygon
+
+
+def mask_outlines(mask: npt.NDArray[Any]) -> tuple[Polygon, ...]:
+    """Return the outer outlines of a binary mask [H, W] as polygons in pixels.
+
+    The outlines run through the centres of the mask's border pixels; specks that make no area
+    (fewer than three corners) are left out.
+    """
+    contours, _ = cv2.findContours(
+        np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    return tuple(
+        tuple(float(value) + 0.5 for value in contour.reshape(-1))
+        for contour in contours
+        if len(contour) >= 3
+    )
+
+
+def segmentation_outlines(segmentation: Any, height: int, width: int) -> tuple[Polygon, ...]:
+    """Return the outlines of a COCO `segmentation` (polygons, or RLE of either kind)."""
+    if not segmentation:
+        return ()
+    if isinstance(segmentation, list):
+        return tuple(tuple(float(value) for value in polygon) for polygon in segmentation)
+    if isinstance(segmentation["counts"], list):
+        segmentation = mask_api.frPyObjects(segmentation, height, width)
+    return mask_outlines(mask_api.decode(segmentation))
