@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from toy import write_toy_dataset
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -28,3 +29,10 @@ def shared_data() -> Path:
 def repo() -> Path:
     """The checkout."""
     return REPO
+
+
+@pytest.fixture(scope="session")
+def toy_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small data set with two classes, as YOLO polygons; treat it as read-only."""
+    folder = tmp_path_factory.mktemp("toy")
+    return write_toy_dataset(folder, {"train": 24, "val": 8, "test": 8})
