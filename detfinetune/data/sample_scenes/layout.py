@@ -14,6 +14,7 @@ from detfinetune.data.sample_scenes.parcels import Parcel, paint_fallow, paint_h
 from detfinetune.data.sample_scenes.settings import (
     CONSTRUCTION_SITE,
     RESIDENTIAL_BUILDING,
+    SUPERSAMPLE,
     SceneSettings,
 )
 from detfinetune.data.sample_scenes.terrain import (
@@ -31,6 +32,10 @@ from detfinetune.data.sample_scenes.vehicles import paint_car, paint_truck
 
 _GRID = 4
 """Free room is tracked on a grid of this many canvas points."""
+
+
+_ATTEMPTS = 110
+"""Places tried for a parcel before it is given up."""
 
 
 class Room:
@@ -131,10 +136,11 @@ def _settle(
     # Large parcels first: small ones still fit where those leave room.
     order = sorted(rng.permutation(len(jobs)), key=lambda i: jobs[i] == RESIDENTIAL_BUILDING)
     places = [place for road in roads for place in _parcel_places(canvas, road)]
-    homes = []
+    homes: list[tuple[int, Parcel]] = []
     for index in order:
         job = jobs[index]
-        parcel = _find_parcel(canvas, settings, places, room, job)
+        near = homes[-1][1] if homes and job == RESIDENTIAL_BUILDING else None
+        parcel = _find_parcel(canvas, settings, places, room, job, near)
         if parcel is None:
             continue
         if job == RESIDENTIAL_BUILDING:
@@ -154,33 +160,45 @@ def _find_parcel(
     places: list[tuple[Point, float, float]],
     room: Room,
     job: int | str,
+    neighbour: Parcel | None,
 ) -> Parcel | None:
-    """A free parcel of a size that suits the job, or None when there is no room."""
+    """A free parcel of a size that suits the job, or None when there is no room.
+
+    A house is first tried beside its `neighbour`, so that houses stand in rows.
+    """
     rng = canvas.rng
     metre = canvas.points_per_metre
-    longest = 0.46 * min(canvas.width, canvas.height) / metre
     share = 0.3 if rng.random() < 0.25 else 0.8
-    for attempt in range(60):
-        shrink = 0.985**attempt
-        if job == RESIDENTIAL_BUILDING:
-            length, depth = rng.uniform(17, 26), rng.uniform(22, 32)
-        else:
-            length, depth = rng.uniform(18, 46) * shrink, rng.uniform(18, 40) * shrink
+    for attempt in range(_ATTEMPTS):
         (x, y), heading, gap = places[int(rng.integers(len(places)))]
-        turn = abs(math.cos(heading)), abs(math.sin(heading))
-        hull = max(length * turn[0] + depth * turn[1], length * turn[1] + depth * turn[0])
-        limit = min(longest, 0.97 * settings.side_limits[1] * canvas.metres(2))
-        factor = min(1.0, limit / hull)
-        if job != RESIDENTIAL_BUILDING:
-            length, depth = length * factor, depth * factor
-        back = gap + depth / 2
-        if rng.random() < 0.3:
-            back += rng.uniform(20, 45)
-        centre = (x - math.sin(heading) * back * metre, y + math.cos(heading) * back * metre)
-        parcel = Parcel(centre, heading, float(length), float(depth))
+        length, depth = _draw_size(canvas, settings, job, heading, shrink=0.99**attempt)
+        if neighbour is not None and attempt < 4:
+            depth = neighbour.depth
+            apart = (neighbour.length + length) / 2 + 1.1
+            centre = neighbour.point(canvas, apart * (1 if attempt % 2 else -1), 0.0)
+            parcel = Parcel(centre, neighbour.angle, length, depth)
+        else:
+            back = gap + depth / 2 + (rng.uniform(20, 55) if rng.random() < 0.4 else 0.0)
+            centre = (x - math.sin(heading) * back * metre, y + math.cos(heading) * back * metre)
+            parcel = Parcel(centre, heading, length, depth)
         if room.take(canvas, parcel, share):
             return parcel
     return None
+
+
+def _draw_size(
+    canvas: Canvas, settings: SceneSettings, job: int | str, heading: float, shrink: float
+) -> tuple[float, float]:
+    """Length and depth of a parcel, metres; its hull keeps to the longest labelled side."""
+    rng = canvas.rng
+    if job == RESIDENTIAL_BUILDING:
+        return float(rng.uniform(16, 25)), float(rng.uniform(20, 30))
+    length, depth = (float(rng.uniform(*settings.parcel_sides)) * shrink for _ in range(2))
+    cos, sin = abs(math.cos(heading)), abs(math.sin(heading))
+    hull = max(length * cos + depth * sin, length * sin + depth * cos)
+    longest = 0.97 * settings.side_limits[1] * canvas.metres(SUPERSAMPLE)
+    factor = min(1.0, longest / hull)
+    return length * factor, depth * factor
 
 
 def _paint_traffic(canvas: Canvas, roads: list[Road]) -> None:

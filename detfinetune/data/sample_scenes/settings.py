@@ -23,7 +23,7 @@ class SceneSettings:
     image_sides: tuple[int, int] = (416, 512)
     """Range of width and of height, pixels; multiples of 8 are drawn from it."""
 
-    ground_sample_distance: tuple[float, float] = (0.2, 0.4)
+    ground_sample_distance: tuple[float, float] = (0.24, 0.42)
     """Metres on the ground that one pixel covers, in most scenes."""
 
     coarse_share: float = 0.12
@@ -35,13 +35,16 @@ class SceneSettings:
     empty_share: float = 0.08
     """Share of scenes without any labelled object (true negatives)."""
 
-    objects: tuple[int, int] = (6, 12)
+    objects: tuple[int, int] = (8, 14)
     """Range of the number of objects aimed at in the other scenes; the room limits it."""
 
-    mix: tuple[float, float, float] = (0.26, 0.46, 0.28)
+    mix: tuple[float, float, float] = (0.25, 0.48, 0.27)
     """Mean share of each class among the objects; each scene strays from it."""
 
-    decoy_share: float = 0.22
+    parcel_sides: tuple[float, float] = (17.0, 40.0)
+    """Sides of the parcels of sites, undeveloped land and decoys."""
+
+    decoy_share: float = 0.2
     """Share of parcels that hold something that looks like a class but is none."""
 
     trees: tuple[float, float] = (8.0, 34.0)
@@ -71,7 +74,7 @@ class SceneSettings:
     noise: tuple[float, float] = (0.004, 0.022)
     """Standard deviation of the sensor's noise; the full scale is 1."""
 
-    colour_cast: float = 0.09
+    colour_cast: float = 0.06
     """Largest gain or loss of a colour channel."""
 
     jpeg_quality: tuple[int, int] = (70, 93)
