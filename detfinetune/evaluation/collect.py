@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
@@ -34,12 +36,7 @@ class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
             names[at]: id_ for id_, at in self._metadata.thing_dataset_id_to_contiguous_id.items()
         }
         self._category_ids = [int(ids[name]) for name in classes]
-        truth = read_ground_truth(self._coco_api.dataset)
-        # A split's own JSON need not list the classes that none of its images show.
-        self.truth: dict[str, Any] = {
-            **truth,
-            "categories": [{"id": ids[name], "name": name} for name in names],
-        }
+        self.truth = split_truth(dataset_name)
 
     def evaluate(self, img_ids: Any = None) -> list[Detection] | None:
         """Return all processes' detections with the JSON's category ids; None elsewhere."""
@@ -53,6 +50,17 @@ class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
             for image in sorted(by_image, key=lambda image: image["image_id"])
             for detection in image["instances"]
         ]
+
+
+def split_truth(dataset_name: str) -> dict[str, Any]:
+    """Return a registered split's COCO JSON, with every class of the data among its categories.
+
+    A split's own JSON need not list the classes that none of its images show.
+    """
+    entry = MetadataCatalog.get(dataset_name)
+    ids = {at: id_ for id_, at in entry.thing_dataset_id_to_contiguous_id.items()}
+    categories = [{"id": ids[at], "name": name} for at, name in enumerate(entry.thing_classes)]
+    return {**read_ground_truth(Path(entry.json_file)), "categories": categories}
 
 
 def check_classes(model: Sequence[str], data: Sequence[str], where: str) -> None:

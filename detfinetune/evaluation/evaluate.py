@@ -17,28 +17,25 @@ from detfinetune.data.register import register_split
 from detfinetune.errors import ConfigError
 from detfinetune.evaluation.collect import check_classes
 from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE
-from detfinetune.evaluation.pictures import write_pictures
-from detfinetune.evaluation.result import EvaluationResult, write_result
+from detfinetune.evaluation.pictures import write_comparison
+from detfinetune.evaluation.report import print_result
+from detfinetune.evaluation.result import EvaluationResult
 from detfinetune.evaluation.score_split import Loader, evaluate_split
-from detfinetune.evaluation.tables import show_result
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.labels.records import DatasetManifest
 from detfinetune.models.checkpoint import LoadedDetector, find_checkpoint, load_detector
 
-__all__ = [
-    "EvaluationResult",
-    "evaluate",
-    "evaluate_split",
-    "show_result",
-    "write_pictures",
-    "write_result",
-]
+__all__ = ["EvaluationResult", "evaluate", "evaluate_split"]
+
+PICTURES_FILE = "worst_first.jpg"
+# Shown when neither the run nor this split knows a best one.
+FALLBACK_THRESHOLD = 0.5
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationResult:
     """Evaluate a run or checkpoint on one split; print tables, write figures and pictures.
 
-    Writes `metrics.json`, `detections.json` (COCO results) and `comparison.jpg` (ground truth
+    Writes `metrics.json`, `detections.json` (COCO results) and `worst_first.jpg` (ground truth
     beside predictions, worst images first) into `config.output`, or into `evaluation/<split>` of
     the run; with other data than the run's, `evaluation/<data name>_<split>`.
 
@@ -67,8 +64,22 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         provenance=_provenance(config, detector, manifest),
         progress_description=f"evaluate {config.split}",
     )
-    show_result(result, f"{manifest.name}, {config.split}")
-    write_pictures(result, output, config.evaluation.pictures)
+    print_result(result, detector.classes, title=f"{manifest.name}, {config.split}")
+    threshold = next(
+        (
+            score
+            for score in (detector.score_threshold, result.score_threshold)
+            if score is not None
+        ),
+        FALLBACK_THRESHOLD,
+    )
+    write_comparison(
+        dataset_name,
+        result.detections,
+        output / PICTURES_FILE,
+        count=config.evaluation.pictures,
+        score_threshold=threshold,
+    )
     console.say(f"\nresults are in {output}")
     return result
 

@@ -12,16 +12,17 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from PIL import Image
 
-from detfinetune.evaluation.metrics import Detection, Metrics
-from detfinetune.evaluation.result import EvaluationResult
+from detfinetune.config.schema import Task
+from detfinetune.evaluation.collect import split_truth
+from detfinetune.evaluation.metrics import Detection, Metrics, score_detections
 from detfinetune.files import atomic_path
 from detfinetune.inference.outlines import segmentation_outlines
-from detfinetune.pictures import DrawnObject, contact_sheet, draw_objects, open_image
+from detfinetune.pictures import DrawnObject, class_color, contact_sheet, draw_objects, open_image
 
-PICTURES_FILE = "comparison.jpg"
-# Shown when nothing was found, and so no threshold is best.
-FALLBACK_THRESHOLD = 0.5
 _PAIRS_A_ROW = 2
+_TILE_WIDTH = 480
+# With more predictions than this on an image, scores are written on the false ones alone.
+_MANY = 30
 
 
 @dataclass(frozen=True)
@@ -68,84 +69,60 @@ def rank_images(
 
 
 def write_comparison(
-    truth: Mapping[str, Any],
-    image_root: Path,
+    dataset_name: str,
     detections: Sequence[Detection],
-    metrics: Metrics,
     output: Path,
     *,
     count: int = 12,
     score_threshold: float = 0.5,
-    title: str = "",
 ) -> list[ImageErrors]:
     """Write a contact sheet of the `count` worst images, each as ground truth and predictions.
 
-    Missed objects and false alarms are named as such on the pictures. Nothing is written when
-    `count` is 0 or there are no images.
+    Missed objects and false alarms are named as such on the pictures; masks are drawn and
+    compared where the detections have them. Nothing is written when `count` is 0 or there are no
+    images.
 
     Args:
-        truth: COCO JSON.
-        image_root: folder that its file names are relative to.
-        detections: COCO results that `metrics` was scored from.
-        metrics: their figures, for one task; with `segm` outlines are drawn.
+        dataset_name: registered split.
+        detections: COCO results with the category ids of the split's JSON.
         output: picture file; its ending says the format.
         count: images shown.
         score_threshold: lowest score that is shown and counted.
-        title: text at the top.
 
     Returns:
         The images shown, worst first.
     """
+    truth = split_truth(dataset_name)
+    image_root = Path(MetadataCatalog.get(dataset_name).image_root)
+    task: Task = "segm" if any("segmentation" in entry for entry in detections) else "bbox"
+    fullest = max(Counter(entry["image_id"] for entry in detections).values(), default=1)
+    metrics = score_detections(truth, detections, task, fullest)
     worst = rank_images(truth, metrics, score_threshold)[:count]
     if not worst:
         return []
     drawing = _Drawing(truth, detections, metrics, score_threshold)
-    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
     tiles: list[tuple[Image.Image, str]] = []
     for entry in worst:
         image = open_image(image_root / entry.file_name)
-        objects = drawing.objects(entry.image_id, sizes[entry.image_id])
-        predicted = drawing.predictions(entry.image_id, sizes[entry.image_id])
-        tiles.append((draw_objects(image, objects), f"{entry.file_name}: {len(objects)} labelled"))
-        tiles.append(
-            (
-                draw_objects(image, predicted),
-                f"predicted: {entry.hits} hits, {entry.misses} missed, "
-                f"{entry.false_alarms} false alarms",
-            )
-        )
-    columns = 2 * min(_PAIRS_A_ROW, len(worst))
-    sheet = contact_sheet(tiles, columns=columns, title=title)
+        # Drawn at the size of its tile, so that lines and text stay legible on the sheet.
+        scale = _TILE_WIDTH / image.width
+        objects = drawing.objects(entry.image_id, image.size)
+        predicted = drawing.predictions(entry.image_id, image.size)
+        labelled = draw_objects(image, objects, scale=scale)
+        found = draw_objects(image, predicted, scale=scale)
+        tiles.append((labelled, f"{entry.file_name}: {len(objects)} labelled"))
+        counts = f"{entry.hits} right, {entry.misses} missed, {entry.false_alarms} false alarms"
+        tiles.append((found, f"predicted: {counts}"))
+    sheet = contact_sheet(
+        tiles,
+        columns=2 * min(_PAIRS_A_ROW, len(worst)),
+        tile_width=_TILE_WIDTH,
+        title=f"Labels and predictions scoring {score_threshold:.2f} or more, worst images first",
+        legend=drawing.legend,
+    )
     with atomic_path(output) as temporary:
         sheet.save(temporary, format=Image.registered_extensions()[output.suffix.lower()])
     return worst
-
-
-def write_pictures(
-    result: EvaluationResult, output_dir: Path, count: int, score_threshold: float | None = None
-) -> Path | None:
-    """Write `comparison.jpg`, the `count` worst images of an evaluation; main process only.
-
-    `score_threshold` is None for the best one of this very split. Returns the file, or None when
-    there was nothing to draw.
-    """
-    if not result.metrics or count == 0:
-        return None
-    threshold = score_threshold if score_threshold is not None else result.score_threshold
-    if threshold is None:
-        threshold = FALLBACK_THRESHOLD
-    output = output_dir / PICTURES_FILE
-    shown = write_comparison(
-        result.truth,
-        Path(MetadataCatalog.get(result.dataset_name).image_root),
-        result.detections,
-        result.metrics[result.task],
-        output,
-        count=count,
-        score_threshold=threshold,
-        title=f"ground truth and predictions scoring {threshold:.2f} or more, worst images first",
-    )
-    return output if shown else None
 
 
 class _Drawing:
@@ -159,10 +136,10 @@ class _Drawing:
         score_threshold: float,
     ) -> None:
         self.masks = metrics.task == "segm"
-        names = [(category["id"], category["name"]) for category in truth["categories"]]
-        self.color = {category: index for index, (category, _) in enumerate(names)}
-        # The name of an only class says nothing.
-        self.name = {category: name if len(names) > 1 else "" for category, name in names}
+        self.color = {entry["id"]: index for index, entry in enumerate(truth["categories"])}
+        self.legend = [
+            (entry["name"], class_color(index)) for index, entry in enumerate(truth["categories"])
+        ]
         matches = metrics.matches
         shown = matches.score >= score_threshold
         self.found = set(matches.annotation[shown & matches.hit].tolist())
@@ -176,34 +153,28 @@ class _Drawing:
             self.predicted[detection["image_id"]].append((detection, bool(matches.false_alarm[at])))
 
     def objects(self, image_id: int, size: tuple[int, int]) -> list[DrawnObject]:
-        """Return the labelled objects of an image; those not found say so."""
+        """Return the labelled objects of an image (`size`: width, height); the missed say so."""
         return [
-            self._draw(
-                entry, self.name[entry["category_id"]], "" if at in self.found else "missed", size
-            )
-            for at, entry in self.truth[image_id]
+            self._draw(entry, "" if position in self.found else "missed", size)
+            for position, entry in self.truth[image_id]
         ]
 
     def predictions(self, image_id: int, size: tuple[int, int]) -> list[DrawnObject]:
         """Return the predictions of an image with their scores; false alarms say so."""
-        return [
-            self._draw(
-                entry,
-                f"{self.name[entry['category_id']]} {entry['score']:.2f}".strip(),
-                "false alarm" if wrong else "",
-                size,
-            )
-            for entry, wrong in self.predicted[image_id]
-        ]
+        entries = self.predicted[image_id]
+        drawn = []
+        for entry, wrong in entries:
+            score = f"{entry['score']:.2f}"
+            text = f"false {score}" if wrong else score if len(entries) <= _MANY else ""
+            drawn.append(self._draw(entry, text, size))
+        return drawn
 
-    def _draw(
-        self, entry: Mapping[str, Any], name: str, remark: str, size: tuple[int, int]
-    ) -> DrawnObject:
+    def _draw(self, entry: Mapping[str, Any], text: str, size: tuple[int, int]) -> DrawnObject:
         left, top, width, height = (float(value) for value in entry["bbox"])
-        polygons = segmentation_outlines(entry.get("segmentation"), *size) if self.masks else ()
+        outline = entry.get("segmentation") if self.masks else None
         return DrawnObject(
             bbox=(left, top, width, height),
-            text=": ".join(part for part in (remark, name) if part),
+            text=text,
             color_index=self.color[entry["category_id"]],
-            polygons=polygons,
+            polygons=segmentation_outlines(outline, width=size[0], height=size[1]),
         )

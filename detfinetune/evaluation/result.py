@@ -21,9 +21,6 @@ class EvaluationResult:
     """What an evaluation found; empty on all processes but the main one."""
 
     dataset_name: str
-    truth: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """COCO JSON that was scored against, with every class among its categories."""
-
     metrics: dict[Task, Metrics] = field(default_factory=dict)
     detections: list[Detection] = field(default_factory=list, repr=False)
     """COCO results with the category ids of the split's JSON."""

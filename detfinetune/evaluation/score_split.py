@@ -74,7 +74,6 @@ def evaluate_split(
     threshold = best_threshold(main)
     result = EvaluationResult(
         dataset_name=dataset_name,
-        truth=truth,
         metrics=metrics,
         detections=detections,
         threshold=threshold,

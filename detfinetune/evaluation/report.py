@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from detfinetune import console
 from detfinetune.evaluation.result import EvaluationResult
 
@@ -17,29 +19,26 @@ def figures_table(result: EvaluationResult) -> str:
     return console.table(rows, ["task", *_COLUMNS])
 
 
-def classes_table(result: EvaluationResult) -> str:
-    """Return one row a class: objects, detections, AP and AP50 of each task."""
-    tasks = list(result.metrics.items())
+def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
+    """Return one row for each of `classes`: objects, detections, AP and AP50 of each task."""
     headers = ["class", "objects", "detections"]
-    for task, _ in tasks:
+    rows: dict[str, list[object]] = {}
+    for task, metrics in result.metrics.items():
         headers += [f"{task} AP", f"{task} AP50"]
-    rows: list[list[object]] = []
-    for at, entry in enumerate(tasks[0][1].classes if tasks else ()):
-        row: list[object] = [entry.name, entry.num_objects, entry.num_detections]
-        for _, metrics in tasks:
-            row += [metrics.classes[at].ap, metrics.classes[at].ap50]
-        rows.append(row)
-    return console.table(rows, headers)
+        for entry in metrics.classes:
+            row = rows.setdefault(entry.name, [entry.name, entry.num_objects, entry.num_detections])
+            row += [entry.ap, entry.ap50]
+    return console.table([rows[name] for name in classes], headers)
 
 
-def show_result(result: EvaluationResult, title: str) -> None:
+def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str) -> None:
     """Print the tables, the best threshold, notes and diagnosis; nothing for an empty result."""
     if not result.metrics:
         return
     console.say(f"\n{title}: {result.num_images} images, {result.seconds:.0f} s")
     console.say(figures_table(result))
     console.say("")
-    console.say(classes_table(result))
+    console.say(classes_table(result, classes))
     if result.threshold:
         best = result.threshold
         console.say(
