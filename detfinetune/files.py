@@ -39,9 +39,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; on a clean exit it becomes `path`.
+def check_output(path: Path, overwrite: bool = False) -> None:
+    """Make sure that `path` may be written, before long work is done for it.
 
     Raises:
         OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false.
@@ -51,6 +50,16 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             f"{path} exists already. Choose another output, or allow replacing it with "
             "overwrite=true."
         )
+
+
+@contextmanager
+def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; on a clean exit it becomes `path`.
+
+    Raises:
+        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false.
+    """
+    check_output(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:

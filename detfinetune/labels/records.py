@@ -69,3 +69,6 @@ class DatasetManifest:
 
     has_masks: bool = False
     """Whether every split with annotations holds outlines for all of them."""
+
+    source: str = ""
+    """Folder that the labels were read from."""

@@ -1,0 +1,190 @@
+"""Where a COCO data set keeps its JSON files and images.
+
+Known: `train.json`, `annotations/instances_train2017.json`, `train/_annotations.coco.json` and
+any other JSON in COCO shape whose name or folder holds a split's name; images beside it, in a
+folder of the split's name, in `images/` or wherever below the root the first image is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detfinetune.config.schema import DataConfig
+from detfinetune.errors import ConfigError, DataError
+from detfinetune.labels.image_sizes import is_image
+from detfinetune.labels.layout import IMAGE_FOLDERS, SPLIT_NAMES, walk
+
+_DEEPEST = 3
+_COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+
+
+@dataclass(frozen=True)
+class CocoSource:
+    """A COCO JSON and the folder of its images."""
+
+    json_file: Path
+    image_root: Path
+    content: dict[str, Any]
+
+
+def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
+    """Return the COCO JSON files of `root` by split, `all` where there is but one without a name.
+
+    Raises:
+        ConfigError: `data.annotations` leads nowhere.
+        DataError: several files could be the same split.
+    """
+    if data.annotations:
+        return _configured(data, root)
+    found: dict[str, list[Path]] = {}
+    for path in walk(root):
+        relative = path.relative_to(root)
+        if path.suffix.lower() == ".json" and len(relative.parts) <= _DEEPEST and is_coco(path):
+            found.setdefault(split_of(relative, data), []).append(path)
+    named = {split: paths for split, paths in found.items() if split != "all"}
+    chosen = named or found
+    for split, paths in chosen.items():
+        depth = min(len(path.parts) for path in paths)
+        nearest = [path for path in paths if len(path.parts) == depth]
+        preferred = [p for p in nearest if p.name.startswith("instances")] or nearest
+        if len(preferred) > 1:
+            listed = ", ".join(path.relative_to(root).as_posix() for path in paths)
+            what = f"split '{split}'" if split != "all" else "the data set"
+            raise DataError(
+                f"{root}: several COCO files could be {what}: {listed}. Say which with "
+                "data.annotations=FILE, with {split} where the split's name stands."
+            )
+        chosen[split] = preferred
+    return {split: chosen[split][0] for split in (*SPLIT_NAMES, "all") if split in chosen}
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a JSON file has the keys of a COCO data set; its structure is checked later."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and all(
+        k in data for k in _COCO_KEYS
+    )
+
+
+def split_of(relative: Path, data: DataConfig) -> str:
+    """Return the split that a path's words name, the file's own words first, or `all`."""
+    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
+    for part in reversed(relative.with_suffix("").parts):
+        words = re.findall(r"[^\W\d_]+", part.lower())
+        for split, known in names.items():
+            if part.lower() in known or any(word in known for word in words):
+                return split
+    return "all"
+
+
+def _configured(data: DataConfig, root: Path) -> dict[str, Path]:
+    pattern = data.annotations or ""
+    if "{split}" not in pattern:
+        path = root / Path(pattern).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"data.annotations: there is no file {path}.")
+        return {"all": path}
+    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
+    found = {}
+    tried = []
+    for split, options in names.items():
+        for name in options:
+            path = root / Path(pattern.replace("{split}", name)).expanduser()
+            tried.append(str(path))
+            if path.is_file():
+                found[split] = path
+                break
+    if not found:
+        raise ConfigError(
+            f"data.annotations={pattern} names no file that is there. Tried: {', '.join(tried)}."
+        )
+    return found
+
+
+def load_coco(path: Path) -> dict[str, Any]:
+    """Read a COCO JSON file.
+
+    Raises:
+        DataError: it is no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except ValueError as error:
+        raise DataError(
+            f"{path}: is not valid JSON ({error}). Was it copied or downloaded whole?"
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: is a JSON {type(content).__name__}, not an object with images, annotations "
+            "and categories."
+        )
+    return content
+
+
+def find_image_root(
+    data: DataConfig, root: Path, split: str, json_file: Path, content: dict[str, Any]
+) -> Path:
+    """Return the folder to which the file names of a COCO JSON are relative.
+
+    Raises:
+        DataError: none holds any of the first images.
+    """
+    names = [
+        str(image["file_name"])
+        for image in (content.get("images") or [])[:20]
+        if isinstance(image, dict) and "file_name" in image
+    ]
+    if data.images:
+        options = (data.splits or {}).get(split) if split in SPLIT_NAMES else None  # type: ignore[call-overload]
+        candidates = [
+            root / Path(data.images.replace("{split}", name)).expanduser()
+            for name in ((options,) if options else SPLIT_NAMES.get(split, ("",)))
+        ]
+    else:
+        candidates = _image_root_candidates(root, split, json_file)
+    for folder in candidates:
+        if any((folder / name).is_file() for name in names):
+            return folder
+    if names and not data.images:
+        wanted = {Path(name).name: name for name in names}
+        for path in walk(root):
+            if is_image(path) and path.name in wanted:
+                depth = len(Path(wanted[path.name]).parts)
+                folder = path.parents[depth - 1]
+                if (folder / wanted[path.name]).is_file():
+                    return folder
+    if not names:
+        return candidates[0]
+    listed = ", ".join(str(folder) for folder in dict.fromkeys(candidates))
+    raise DataError(
+        f"{json_file}: its images, such as '{names[0]}', were not found. Looked in {listed}. Give "
+        "the folder with data.images=FOLDER ({split} stands for the split's name)."
+    )
+
+
+def _image_root_candidates(root: Path, split: str, json_file: Path) -> list[Path]:
+    """Return the folders where the images may be, likeliest first."""
+    bases = list(dict.fromkeys((root, json_file.parent, json_file.parent.parent)))
+    words = [json_file.stem.split("_", 1)[-1], json_file.stem, *SPLIT_NAMES.get(split, ())]
+    found = []
+    for base in bases:
+        if base != root and not base.is_relative_to(root):
+            continue
+        folders = [base / name for name in dict.fromkeys(words)]
+        image_folders = [path for path in _named(base, IMAGE_FOLDERS)]
+        folders += [folder / name for folder in image_folders for name in dict.fromkeys(words)]
+        found += [*folders, *image_folders, base]
+    return [folder for folder in dict.fromkeys(found) if folder.is_dir()]
+
+
+def _named(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.lower() in names)

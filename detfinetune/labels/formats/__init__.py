@@ -1,0 +1,1 @@
+"""Label formats: pure functions of text."""

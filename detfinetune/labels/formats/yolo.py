@@ -1,0 +1,35 @@
+"""YOLO labels: `class cx cy w h`, or `class x y x y x y ...` for outlines, as fractions."""
+
+from __future__ import annotations
+
+from detfinetune.labels.formats.lines import BadLine, RawLabel, to_number, tokenize
+
+_BOX = ("the x of the centre", "the y of the centre", "the width", "the height")
+
+
+def parse_yolo_line(line: str) -> RawLabel:
+    """Read a box (5 values) or an outline (7 or more, odd); a file may hold both.
+
+    The box of an outline is its tight hull.
+
+    Raises:
+        BadLine: another number of values, or one that is not a finite number.
+    """
+    tokens = tokenize(line)
+    if len(tokens) == 5:
+        cx, cy, w, h = (to_number(t, name) for t, name in zip(tokens[1:], _BOX, strict=True))
+        corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+        return RawLabel(tokens[0], corners, form="centre_and_size")
+    if len(tokens) < 7 or len(tokens) % 2 == 0:
+        kind = "too few columns" if len(tokens) < 5 else "wrong number of columns"
+        raise BadLine(
+            kind,
+            f"{len(tokens)} value{'s' * (len(tokens) != 1)}; a YOLO line has 5 "
+            "(class cx cy w h) or, for an outline, an odd number from 7 on (class x1 y1 x2 y2 ...)",
+        )
+    points = tuple(
+        to_number(token, f"{'xy'[index % 2]} of point {index // 2 + 1}")
+        for index, token in enumerate(tokens[1:])
+    )
+    xs, ys = points[0::2], points[1::2]
+    return RawLabel(tokens[0], (min(xs), min(ys), max(xs), max(ys)), polygon=points)

@@ -1,0 +1,197 @@
+"""Image sizes from headers alone, turned by their EXIF flag as Detectron2 will turn the image."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import struct
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from detfinetune import console
+from detfinetune.errors import DataError
+from detfinetune.labels.text import read_text_file
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+"""Image types that both Pillow and OpenCV read; in files' names, case does not matter."""
+
+_ORIENTATION = 0x0112
+_TAIL_BYTES = 1 << 16
+_FEW = 32
+
+Size = tuple[int, int]
+
+
+class UnreadableImage(Exception):
+    """An image file that training could not read; the text says why."""
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file's name is that of an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_image_size(path: Path) -> Size:
+    """Return width and height in pixels as seen after turning by EXIF; reads headers only.
+
+    A file whose end is missing is decoded to be sure, for its header alone looks sound.
+
+    Raises:
+        UnreadableImage: empty, no image, cut off, too large for Pillow, or not readable at all.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableImage("the image file is empty")
+        with warnings.catch_warnings(), path.open("rb") as stream:
+            warnings.simplefilter("ignore")
+            complete = _looks_complete(stream)
+            stream.seek(0)
+            with Image.open(stream) as image:
+                width, height = image.size
+                turned = _orientation(image, stream) >= 5
+                if not complete:
+                    image.load()
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("not an image that Pillow can read") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"too large: {error}") from error
+    except OSError as error:
+        raise UnreadableImage(f"the image cannot be read ({error.strerror or error})") from error
+    # Pillow's decoders raise all sorts of errors on damaged files.
+    except (
+        SyntaxError,
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        struct.error,
+        EOFError,
+    ) as error:
+        raise UnreadableImage(f"the image is damaged ({error})") from error
+    return (height, width) if turned else (width, height)
+
+
+def _looks_complete(stream: BinaryIO) -> bool:
+    """Whether a file's end is there, as far as its type marks it."""
+    head = stream.read(12)
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, end - _TAIL_BYTES))
+    if head.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" in stream.read()
+    if head.startswith(b"\x89PNG"):
+        return b"IEND" in stream.read()
+    if head.startswith(b"RIFF"):
+        return bool(end >= int.from_bytes(head[4:8], "little") + 8)
+    if head.startswith(b"BM"):
+        return bool(end >= int.from_bytes(head[2:6], "little"))
+    return True
+
+
+def _orientation(image: Image.Image, stream: BinaryIO) -> int:
+    """Return the EXIF orientation, 1 to 8, without decoding a PNG that has none."""
+    if image.format == "PNG" and not _png_has_exif(stream):
+        return 1
+    value = image.getexif().get(_ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _png_has_exif(stream: BinaryIO) -> bool:
+    """Step over a PNG's chunks; Pillow would decode the whole image to look behind its pixels."""
+    position = stream.tell()
+    try:
+        stream.seek(8)
+        while len(header := stream.read(8)) == 8:
+            length, name = struct.unpack(">I4s", header)
+            if name in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            stream.seek(length + 4, os.SEEK_CUR)
+        return False
+    finally:
+        stream.seek(position)
+
+
+def read_image_sizes(
+    paths: Sequence[Path], num_workers: int | None = None
+) -> dict[Path, Size | UnreadableImage]:
+    """Return for each path its size, or why it cannot be read, with a progress bar.
+
+    Threads do: opening and waiting for the disk, not computing, is what takes the time.
+
+    Args:
+        paths: image files.
+        num_workers: threads; None takes one a core, at least four for slow disks.
+    """
+
+    def size_or_problem(path: Path) -> Size | UnreadableImage:
+        try:
+            return read_image_size(path)
+        except UnreadableImage as problem:
+            return problem
+
+    if len(paths) <= _FEW or num_workers == 0:
+        return {path: size_or_problem(path) for path in paths}
+    with ThreadPoolExecutor(num_workers or max(4, os.cpu_count() or 1)) as pool:
+        found = pool.map(size_or_problem, paths)
+        bar = console.progress(
+            found, description="reading image headers", total=len(paths), unit="image"
+        )
+        return dict(zip(paths, bar, strict=True))
+
+
+def read_size_table(path: Path) -> dict[str, Size]:
+    """Read image sizes from a COCO JSON (its `images`) or a CSV (file_name,width,height).
+
+    Raises:
+        DataError: neither, or an entry without a file name or positive sizes.
+    """
+    if path.suffix.lower() == ".json":
+        rows = _json_rows(path)
+    else:
+        lines = read_text_file(path).lines
+        first = lines[0].lower().replace(" ", "") if lines else ""
+        if not first.startswith("file_name,width,height"):
+            raise DataError(
+                f"{path}:1: the first line of a CSV with image sizes is file_name,width,height, "
+                f"not '{first[:60]}'."
+            )
+        rows = [
+            [f"{path}:{number}", *(part.strip() for part in row[:3])]
+            for number, row in enumerate(csv.reader(lines[1:]), start=2)
+            if row
+        ]
+    sizes = {}
+    for where, *row in rows:
+        try:
+            name, width, height = str(row[0]).replace("\\", "/"), int(row[1]), int(row[2])
+        except (IndexError, ValueError, TypeError):
+            raise DataError(f"{where}: not a file name, width and height: {row}.") from None
+        if not name or width <= 0 or height <= 0:
+            raise DataError(f"{where}: width and height of '{name}' must be positive.")
+        sizes[name] = (width, height)
+    if not sizes:
+        raise DataError(f"{path}: holds no image sizes.")
+    return sizes
+
+
+def _json_rows(path: Path) -> list[list[Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}).") from error
+    images = content.get("images") if isinstance(content, dict) else content
+    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
+        raise DataError(f"{path}: holds no list 'images' with file_name, width and height.")
+    return [
+        [f"{path}: images[{index}]", *(image.get(key) for key in ("file_name", "width", "height"))]
+        for index, image in enumerate(images)
+    ]

@@ -1,0 +1,116 @@
+"""The book of what became of each label line: nothing is lost in silence."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+Action = Literal["fixed", "rejected", "note"]
+
+_COLUMNS = ("message", "split", "path", "line", "action", "kind", "text")
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One fix, rejection or remark."""
+
+    split: str
+    path: str
+    """Label or image file, relative to the data root where it lies below it."""
+
+    line: int
+    """Line number from 1; 0 when the whole file is meant."""
+
+    action: Action
+    kind: str
+    """Short name of the rule, for counting: `clipped`, `zero size`, ..."""
+
+    reason: str
+    text: str = ""
+    """The line as it stands in the file."""
+
+    @property
+    def message(self) -> str:
+        """`path:line: reason`."""
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{where}: {self.reason}"
+
+
+@dataclass
+class SplitCounts:
+    """What was read for a split; `lines = kept + fixed + rejected`, blank lines apart."""
+
+    images: int = 0
+    negatives: int = 0
+    """Images without any object."""
+
+    unlabelled: int = 0
+    """Images without a label file; a part of `negatives`."""
+
+    rejected_images: int = 0
+    lines: int = 0
+    kept: int = 0
+    fixed: int = 0
+    rejected: int = 0
+    blank: int = 0
+    """Empty lines, comments and headings; not part of `lines`."""
+
+    objects: Counter[int] = field(default_factory=Counter)
+    """Objects written, by contiguous class id."""
+
+
+@dataclass
+class Ledger:
+    """Entries and counts of a conversion."""
+
+    entries: list[LedgerEntry] = field(default_factory=list)
+    counts: dict[str, SplitCounts] = field(default_factory=dict)
+
+    def split(self, name: str) -> SplitCounts:
+        """Return the counts of a split, made when missing."""
+        return self.counts.setdefault(name, SplitCounts())
+
+    def add(self, entry: LedgerEntry) -> None:
+        """Append an entry."""
+        self.entries.append(entry)
+
+    def kinds(self, action: Action, split: str | None = None) -> Counter[str]:
+        """Count entries about lines by kind, optionally of one split."""
+        return Counter(
+            entry.kind
+            for entry in self.entries
+            if entry.action == action and entry.line and split in (None, entry.split)
+        )
+
+    def check_sums(self) -> None:
+        """Make sure that every line read is accounted for.
+
+        Raises:
+            RuntimeError: the sums differ, which is a fault of this program.
+        """
+        for name, counts in self.counts.items():
+            entries = {
+                action: sum(self.kinds(action, name).values()) for action in ("fixed", "rejected")
+            }
+            sums_agree = (
+                counts.lines == counts.kept + counts.fixed + counts.rejected
+                and entries == {"fixed": counts.fixed, "rejected": counts.rejected}
+                and sum(counts.objects.values()) == counts.kept + counts.fixed
+            )
+            if not sums_agree:
+                raise RuntimeError(
+                    f"internal error: the sums of split '{name}' do not agree: {counts}, "
+                    f"ledger {entries}. Please report it with the label files."
+                )
+
+    def to_csv(self) -> str:
+        """Return the ledger as CSV, one entry a line, `path:line: reason` first."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for entry in self.entries:
+            writer.writerow([str(getattr(entry, column)) for column in _COLUMNS])
+        return text.getvalue()

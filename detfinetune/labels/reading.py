@@ -1,0 +1,209 @@
+"""How label lines are to be read: the format, its columns and units, and by what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from detfinetune.config.schema import DataConfig
+from detfinetune.labels.checks import CheckedShape, check_box, check_polygon
+from detfinetune.labels.classes import ClassIndex
+from detfinetune.labels.formats.lines import BadLine, Form, RawLabel, is_number, tokenize
+from detfinetune.labels.formats.txt import parse_columns, parse_txt_line
+from detfinetune.labels.formats.yolo import parse_yolo_line
+
+T = TypeVar("T")
+
+_DEFAULT_COLUMNS = DataConfig.model_fields["columns"].default
+_SAMPLE = 2000
+_MOSTLY = 0.9
+_FORMS = (
+    "x1,y1,x2,y2", "x,y,w,h", "cx,cy,w,h", "y1,x1,y2,x2", "x1,x2,y1,y2",
+)  # fmt: skip
+
+
+_FROM_ONE: dict[Form, tuple[float, float]] = {
+    "corners": (1.0, 0.0),
+    "top_left_and_size": (1.0, 1.0),
+    "centre_and_size": (0.5, 0.5),
+}
+"""What is taken off the first and the last edge of a box in pixels counted from 1."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A settled way to read a label line."""
+
+    format: str
+    """txt or yolo."""
+
+    columns: tuple[str, ...]
+    fractions: bool
+    """Whether coordinates are shares of the image's width and height."""
+
+    first_pixel: int
+    """0: coordinates are distances from the image's edge; 1: pixels counted from 1."""
+
+    evidence: str = ""
+    """Why, for the user."""
+
+    def parse(self, line: str) -> RawLabel:
+        """Parse one line, in the line's own units; raises BadLine."""
+        return (
+            parse_yolo_line(line) if self.format == "yolo" else parse_txt_line(line, self.columns)
+        )
+
+    def shape(self, raw: RawLabel, width: int, height: int) -> CheckedShape:
+        """Return the shape in pixels, inside the image; raises BadLine."""
+        if raw.polygon:
+            outline = [v * (width, height)[i % 2] for i, v in enumerate(raw.polygon)]
+            return check_polygon(tuple(outline), width, height)
+        x1, y1, x2, y2 = raw.corners
+        if self.fractions:
+            x1, y1, x2, y2 = x1 * width, y1 * height, x2 * width, y2 * height
+        elif self.first_pixel:
+            # Pixel p, counted from 1, reaches from p - 1 to p; corners name the first and the
+            # last pixel inside, a centre lies in the middle of its pixel.
+            first, last = _FROM_ONE[raw.form]
+            x1, y1, x2, y2 = x1 - first, y1 - first, x2 - last, y2 - last
+        return check_box((x1, y1, x2, y2), width, height, sized=raw.form != "corners")
+
+    @property
+    def as_options(self) -> str:
+        """The configuration that asks for this reading."""
+        if self.format == "yolo":
+            return "data.format=yolo"
+        unit = "fractions" if self.fractions else "pixels"
+        return f"data.format=txt data.columns={','.join(self.columns)} data.coordinates={unit}"
+
+
+def choose_reading(data: DataConfig, lines: Iterable[str]) -> Reading:
+    """Settle the reading from the configuration and, where it says `auto`, from the lines.
+
+    `auto` takes YOLO when nine lines in ten have 5 values (or an odd number from 7 on) that lie
+    between 0 and 1 and `data.columns` was left alone, unless they only make sense as corners;
+    else txt.
+    """
+    columns = parse_columns(data.columns)
+    sample = _sample([tokenize(line, len(columns)) for line in lines])
+    fractions = _share(sample, _has_fractions) >= _MOSTLY
+    shaped = _share(
+        sample, lambda tokens: len(tokens) == 5 or (len(tokens) > 6 and len(tokens) % 2 == 1)
+    )
+    as_yolo = Reading("yolo", (), True, 0, "data.format=yolo")
+    unit = data.coordinates
+    as_txt = Reading(
+        "txt",
+        columns,
+        unit == "fractions" or (unit == "auto" and fractions),
+        data.first_pixel,
+        "data.format=txt" if data.format == "txt" else f"columns {','.join(columns)}",
+    )
+    shown = "values between 0 and 1" if fractions else "values above 1"
+    if data.format == "yolo":
+        return as_yolo
+    if (
+        data.format == "auto"
+        and fractions
+        and shaped >= _MOSTLY
+        and (data.columns == _DEFAULT_COLUMNS and unit != "pixels")
+    ):
+        corners = [tokens for tokens in sample if len(tokens) == 5]
+        if not _only_corners_fit(corners):
+            count = "5 values a line" if len(corners) * 2 >= len(sample) else "outlines"
+            return replace(as_yolo, evidence=f"{count}, {shown}")
+        return replace(as_txt, evidence=f"{shown} that fit as corners, not as centre and size")
+    return replace(as_txt, evidence=f"{as_txt.evidence}; {shown}")
+
+
+def suggest_reading(
+    rows: Sequence[tuple[str, int, int]], current: Reading, names: tuple[str, ...]
+) -> Reading | None:
+    """Return the reading that makes sense of lines which `current` does not, or None.
+
+    Args:
+        rows: lines, each with its image's width and height in pixels.
+        current: the reading in use.
+        names: class names, for judging the class column.
+    """
+    rows = _sample(rows)
+    candidates = [Reading("yolo", (), True, 0)]
+    for fractions in (False, True):
+        for form in _FORMS:
+            for columns in (f"class,{form}", f"{form},class"):
+                candidates.append(Reading("txt", parse_columns(columns), fractions, 0))
+    scored = [(_score(rows, candidate, names), candidate) for candidate in candidates]
+    best_score, best = max(scored, key=lambda pair: pair[0])
+    same = (best.format, best.columns, best.fractions) == (
+        current.format, current.columns, current.fractions
+    )  # fmt: skip
+    return (
+        None
+        if same or best_score < 0.8 or best_score < _score(rows, current, names) + 0.2
+        else best
+    )
+
+
+def _score(rows: Sequence[tuple[str, int, int]], reading: Reading, names: tuple[str, ...]) -> float:
+    """Return the share of lines that need no mending under a reading."""
+    good = 0
+    indexes = [ClassIndex(names, first) for first in (0, 1)]
+    for line, width, height in rows:
+        try:
+            raw = reading.parse(line)
+            good += (
+                _class_fits(raw.class_token, indexes)
+                and not reading.shape(raw, width, height).fixes
+            )
+        except BadLine:
+            continue
+    return good / len(rows) if rows else 0.0
+
+
+def _class_fits(token: str, indexes: list[ClassIndex]) -> bool:
+    for index in indexes:
+        try:
+            index.contiguous_id(token)
+            return True
+        except BadLine:
+            continue
+    return False
+
+
+def _sample(items: Sequence[T]) -> list[T]:
+    """Return at most `_SAMPLE` items, evenly spaced."""
+    step = max(1, len(items) // _SAMPLE)
+    return list(items[::step])
+
+
+def _share(sample: Sequence[list[str]], test: Callable[[list[str]], bool]) -> float:
+    return sum(map(test, sample)) / len(sample) if sample else 0.0
+
+
+def _has_fractions(tokens: list[str]) -> bool:
+    """Whether the numbers of a line, its class apart, are at most 1 (with room for a slip)."""
+    numbers = sorted(float(token) for token in tokens if is_number(token))
+    # The class may be the largest number or not be one; a whole number above 1 can only be it.
+    if len(numbers) == len(tokens) and len(numbers) > 4:
+        numbers.pop()
+    return (
+        len(numbers) >= 4
+        and numbers[0] >= -1
+        and numbers[-1] <= 1
+        and any(number % 1 for number in numbers)
+    )
+
+
+def _only_corners_fit(rows: list[list[str]]) -> bool:
+    """Whether `x1 y1 x2 y2` makes sense of nearly all lines and `cx cy w h` of few."""
+    as_corners = as_centres = 0
+    for tokens in rows:
+        if not all(map(is_number, tokens[1:])):
+            continue
+        a, b, c, d = map(float, tokens[1:])
+        as_corners += a < c and b < d
+        as_centres += all(
+            -0.01 <= edge <= 1.01 for edge in (a - c / 2, a + c / 2, b - d / 2, b + d / 2)
+        )
+    return bool(rows) and as_corners >= 0.95 * len(rows) and as_centres < 0.5 * len(rows)

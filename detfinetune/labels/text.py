@@ -1,0 +1,45 @@
+"""Reading small text files that people's programs wrote: any line ending, mark and encoding."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from pathlib import Path
+
+from detfinetune.errors import DataError
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """The lines of a text file, and a remark when its encoding had to be guessed."""
+
+    lines: tuple[str, ...]
+    """Without line endings and without spaces around them."""
+
+    note: str = ""
+    """Empty, or what was done to read it."""
+
+
+def read_text_file(path: Path) -> TextFile:
+    """Read `path` as UTF-8, UTF-16 with its mark, or else Latin-1 (every byte is a character).
+
+    Raises:
+        DataError: the file cannot be opened.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    note = ""
+    try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            text, note = data.decode("utf-16"), "read as UTF-16"
+        else:
+            text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text, note = data.decode("latin-1"), "not UTF-8; read as Latin-1"
+    # Only real line ends count: str.splitlines would also cut at form feeds and the like.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if lines and not lines[-1].strip():
+        lines.pop()
+    return TextFile(tuple(line.strip(" \t\0\x1a\ufeff\xa0") for line in lines), note)
