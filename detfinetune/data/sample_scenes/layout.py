@@ -193,7 +193,8 @@ def _draw_size(
     rng = canvas.rng
     if job == RESIDENTIAL_BUILDING:
         return float(rng.uniform(16, 25)), float(rng.uniform(20, 30))
-    length, depth = (float(rng.uniform(*settings.parcel_sides)) * shrink for _ in range(2))
+    low, high = settings.parcel_sides
+    length, depth = (max(0.8 * low, float(rng.uniform(low, high)) * shrink) for _ in range(2))
     cos, sin = abs(math.cos(heading)), abs(math.sin(heading))
     hull = max(length * cos + depth * sin, length * sin + depth * cos)
     longest = 0.97 * settings.side_limits[1] * canvas.metres(SUPERSAMPLE)

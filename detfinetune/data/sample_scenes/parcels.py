@@ -96,6 +96,9 @@ def _place_on_site(
     canvas: Canvas, parcel: Parcel, kind: str, u: float, v: float, soil: Colour
 ) -> None:
     rng = canvas.rng
+    # Nothing stands on the edge: what lies outside the outline would belong to no label.
+    u = float(np.clip(u, 4 - parcel.length / 2, parcel.length / 2 - 4))
+    v = float(np.clip(v, 4 - parcel.depth / 2, parcel.depth / 2 - 4))
     at = parcel.point(canvas, u, v)
     turn = parcel.angle + float(rng.choice([0, math.pi / 2])) + float(rng.normal(0, 0.08))
     size = min(parcel.length, parcel.depth)
@@ -110,8 +113,9 @@ def _place_on_site(
             (0.62, 0.24, 0.18),
             (0.30, 0.45, 0.32),
         )
-        for row in range(int(rng.integers(1, 4))):
-            beside = parcel.point(canvas, u, v + 2.9 * row - 2.9)
+        towards_middle = -1.0 if v > 0 else 1.0
+        for row in range(int(rng.integers(1, 2 if size < 18 else 4))):
+            beside = parcel.point(canvas, u, v + 2.9 * row * towards_middle)
             tint = vary(rng, colours[rng.integers(len(colours))], 0.1)
             paint_box(canvas, beside, parcel.angle, 6.0, 2.4, 2.6, tint, ribs=0.6)
     elif kind == "digger":
@@ -258,7 +262,7 @@ def _paint_boundary(
         shrunk &= np.roll(mask, steps, axis) & np.roll(mask, -steps, axis)
     ring = mask & ~shrunk
     tone: Colour = (0.24, 0.22, 0.18) if rng.random() < 0.5 else (0.66, 0.62, 0.54)
-    canvas.paint(patch, ring, vary(rng, tone, 0.1), opacity=float(rng.uniform(0.3, 0.6)))
+    canvas.paint(patch, ring, vary(rng, tone, 0.1), opacity=float(rng.uniform(0.4, 0.75)))
     if rng.random() < 0.5:
         for u in np.arange(-parcel.length / 2 + 0.4, parcel.length / 2, 3.0):
             for v in (-parcel.depth / 2 + 0.4, parcel.depth / 2 - 0.4):

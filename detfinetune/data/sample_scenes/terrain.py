@@ -72,7 +72,7 @@ def draw_palette(rng: np.random.Generator) -> Palette:
         grass=grass,
         weeds=vary(rng, mix(grass, soil, float(rng.uniform(0.1, 0.45))), 0.12),
         soil=soil,
-        asphalt=vary(rng, _ASPHALT[rng.integers(len(_ASPHALT))], 0.12),
+        asphalt=vary(rng, _ASPHALT[rng.integers(len(_ASPHALT))], 0.08),
         foliage=vary(rng, mix((0.17, 0.26, 0.11), grass, float(rng.uniform(0.0, 0.5))), 0.15),
         leafless=float(rng.uniform(0.5, 0.9)) if winter else float(rng.uniform(0.0, 0.06)),
     )
