@@ -21,9 +21,10 @@ from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult
 from detfinetune.evaluation.score_split import Loader, evaluate_split
+from detfinetune.inference.source import choose_checkpoint
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.labels.records import DatasetManifest
-from detfinetune.models.checkpoint import LoadedDetector, find_checkpoint, load_detector
+from detfinetune.models.checkpoint import LoadedDetector, load_detector
 
 __all__ = ["EvaluationResult", "evaluate", "evaluate_split"]
 
@@ -82,22 +83,6 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     )
     console.say(f"\nresults are in {output}")
     return result
-
-
-def choose_checkpoint(run: Path | None, checkpoint: Path | None) -> Path:
-    """Return the checkpoint file that `run=` or `checkpoint=` names.
-
-    Raises:
-        ConfigError: neither or both are given.
-        CheckpointError: there is no such run, or it has no checkpoint.
-    """
-    if (run is None) == (checkpoint is None):
-        said = "neither is" if run is None else "both are"
-        raise ConfigError(
-            f"run or checkpoint must be given, and {said}. Write run=RUN for a run's best "
-            "checkpoint, or checkpoint=FILE for any other."
-        )
-    return find_checkpoint(run) if run is not None else cast(Path, checkpoint)
 
 
 def run_folder(checkpoint: Path) -> Path:

@@ -1,0 +1,71 @@
+"""What is to be predicted on: an image, a folder of images, or a video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detfinetune.errors import ConfigError, DataError
+from detfinetune.labels.image_sizes import IMAGE_SUFFIXES, is_image
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg"})
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """Images to predict on, by their paths below `root`, sorted."""
+
+    root: Path
+    names: tuple[str, ...]
+    """With forward slashes."""
+
+    name: str
+    """Short name for default outputs."""
+
+
+@dataclass(frozen=True)
+class VideoInput:
+    """A video to predict on."""
+
+    path: Path
+    name: str
+    """Short name for default outputs."""
+
+
+def find_inputs(path: Path | None) -> ImageInputs | VideoInput:
+    """Tell image, folder and video apart; folders are searched with all that is below them.
+
+    Raises:
+        ConfigError: no input is given.
+        DataError: it is not there, is of no known type, or a folder holds no image.
+    """
+    if path is None:
+        raise ConfigError("input is missing. Give input=PATH: an image, a folder or a video.")
+    if path.is_dir():
+        names = sorted(
+            file.relative_to(path).as_posix()
+            for file in path.rglob("*")
+            if is_image(file) and file.is_file() and not _is_hidden(file.relative_to(path))
+        )
+        if not names:
+            raise DataError(f"input={path}: the folder holds no image ({_known(IMAGE_SUFFIXES)}).")
+        return ImageInputs(path, tuple(names), path.resolve().name or "images")
+    if not path.exists():
+        raise DataError(f"input={path}: there is no such file or folder.")
+    if is_image(path):
+        return ImageInputs(path.parent, (path.name,), path.stem)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return VideoInput(path, path.stem)
+    raise DataError(
+        f"input={path}: '{path.suffix}' is no known type. Images: {_known(IMAGE_SUFFIXES)}; "
+        f"videos: {_known(VIDEO_SUFFIXES)}."
+    )
+
+
+def _is_hidden(relative: Path) -> bool:
+    """Whether a file is hidden or lies in a hidden folder, such as thumbnails."""
+    return any(part.startswith(".") for part in relative.parts)
+
+
+def _known(suffixes: frozenset[str]) -> str:
+    return " ".join(sorted(suffixes))
