@@ -16,8 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from detfinetune.errors import MissingExtraError
-
 PACKAGED_FOLDER = "_detfinetune_detectron2"
 PACKAGED_DISTRIBUTION = "detfinetune-detectron2"
 
@@ -28,6 +26,7 @@ KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     (r"`torch\.jit\.script", DeprecationWarning),
     (r"torch\.meshgrid: in an upcoming release", UserWarning),
     (r"`torch\.cuda\.amp\.", FutureWarning),
+    (r"The given NumPy array is not writable", UserWarning),
 )
 
 
@@ -75,21 +74,18 @@ def has_compiled_ops() -> bool:
     return True
 
 
-def check_model_zoo() -> None:
-    """Check that `detectron2.model_zoo` finds what it needs; call this before importing it.
+def lacks_pkg_resources() -> bool:
+    """Say whether `detectron2.model_zoo` would fail for want of `pkg_resources`.
 
-    Raises:
-        MissingExtraError: this Detectron2 imports `pkg_resources`, which is not there.
+    Official builds import it there, and setuptools no longer has it since version 81. detfinetune
+    itself uses nothing of that module.
     """
     folder = _find("detectron2")
     source = folder / "model_zoo" / "model_zoo.py" if folder else None
     if source is None or not source.is_file() or find_spec("pkg_resources") is not None:
-        return
-    if re.search(r"^import pkg_resources", source.read_text(encoding="utf-8"), re.MULTILINE):
-        raise MissingExtraError(
-            f"The Detectron2 in {folder} needs `pkg_resources`, which setuptools no longer has "
-            'since version 81. Install an older one: pip install "setuptools<81"'
-        )
+        return False
+    text = source.read_text(encoding="utf-8")
+    return re.search(r"^import pkg_resources", text, re.MULTILINE) is not None
 
 
 def ignore_known_warnings() -> None:

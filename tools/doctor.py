@@ -1,0 +1,33 @@
+"""Say what this machine has and lacks for training: python tools/doctor.py [--offline] [--json]
+
+Ends with 0 when training can work, with 1 when it cannot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+if find_spec("detfinetune") is None:
+    # Not installed: look from the checkout, and say what is missing.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from detfinetune.doctor import as_json, as_text, can_train, examine
+
+
+def main(argv: list[str]) -> int:
+    """Print the findings; return the exit code."""
+    parser = argparse.ArgumentParser(description="What this machine has and lacks for training.")
+    parser.add_argument("--offline", action="store_true", help="do not try to reach the model zoo")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    findings = examine(offline=options.offline)
+    print(json.dumps(as_json(findings), indent=2) if options.json else as_text(findings))
+    return 0 if can_train(findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
