@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from tabulate import tabulate
 from tqdm import tqdm
 
+from detfinetune._detectron2 import ignore_known_warnings
 from detfinetune.errors import DetFinetuneError
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
 
     `DETFINETUNE_TRACEBACK=1` shows the traceback as well. Ctrl-C exits with 130.
     """
+    ignore_known_warnings()
     try:
         code = main(sys.argv[1:])
     except DetFinetuneError as error:

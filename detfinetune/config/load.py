@@ -123,6 +123,7 @@ def _compose(
 ) -> dict[str, Any]:
     """Compose what can be composed; what is wrong with the overrides is added to `problems`."""
     overrides = _parse(argv, schema, problems)
+    _check_resume(overrides, problems)
     known = config_keys(schema)
     chosen: list[str] = []
     assigned: list[str] = []
@@ -190,6 +191,18 @@ def _parse(argv: Sequence[str], schema: type[Section], problems: list[str]) -> l
             continue
         parsed.append(item)
     return parsed
+
+
+def _check_resume(overrides: Sequence[Override], problems: list[str]) -> None:
+    """A resumed run keeps its own configuration: anything else beside it would be ignored."""
+    keys = [item.key_or_group for item in overrides]
+    if "resume" in keys:
+        problems += [
+            f"'{key}' cannot be given beside resume=: a resumed run keeps its own configuration; "
+            "only solver.max_iter may change."
+            for key in keys
+            if key not in ("resume", "solver.max_iter")
+        ]
 
 
 def _quoted(value: str) -> str:

@@ -138,7 +138,8 @@ class _Job:
             )
             report = load_base_weights(model, weights)
             if comm.is_main_process():
-                say(f"base weights: {weights.description}; {report.summary()}")
+                say(f"base weights: {weights.description}")
+                say(f"  {report.loaded} of {report.total} tensors filled, the rest are new\n")
         return model, str(cfg.INPUT.FORMAT)
 
     def _build_trainer(self) -> Trainer:
@@ -215,9 +216,9 @@ class _Job:
         if not comm.is_main_process() or result.ap is None:
             return {}
         figures = {f"val/{task}/{name}": value for task, metrics in result.metrics.items()
-                   for name, value in metrics.summary().items() if value is not None}  # fmt: skip
+                   for name, value in metrics.figures.items() if value is not None}  # fmt: skip
         metrics = result.metrics[result.task]
-        self.progress.latest_ap = f"val AP {result.ap:.1f} AP50 {metrics.ap50 or 0:.1f}"
+        self.progress.latest_ap = f"val AP {result.ap:.1f} AP50 {metrics.figures['AP50'] or 0:.1f}"
         say(f"step {self.trainer.finished_steps}: {self.progress.latest_ap} ({result.task})")
         for message in result.diagnosis:
             say(f"  {message}")

@@ -116,6 +116,13 @@ def test_all_problems_are_told_at_once() -> None:
     assert text.count("\n  - ") == 4
 
 
+def test_resume_takes_nothing_beside_but_max_iter() -> None:
+    config = load_train_config(["resume=r", "solver.max_iter=9"])
+    assert (config.resume, config.solver.max_iter) == (Path("r"), 9)
+    with pytest.raises(ConfigError, match=r"'solver\.base_lr' cannot be given beside resume="):
+        load_train_config(["resume=r", "solver.base_lr=9"])
+
+
 def test_help_names_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         load_train_config(["--help"])

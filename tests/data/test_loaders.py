@@ -1,0 +1,133 @@
+"""The order and the random numbers of training depend on the seed and the position alone."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from detfinetune.config.schema import AugmentConfig, DataConfig
+from detfinetune.data.augment import build_augmentations
+from detfinetune.data.loaders import build_test_loader, build_train_loader
+from detfinetune.data.mapper import TrainMapper
+from detfinetune.data.register import dataset_statistics, register_split
+from detfinetune.errors import DataError
+from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.labels.records import DatasetManifest
+
+
+@pytest.fixture
+def manifest(toy_dataset: Path) -> DatasetManifest:
+    return prepare_dataset(DataConfig(root=toy_dataset))
+
+
+def mapper(mask_format: Any = None) -> TrainMapper:
+    augment = AugmentConfig(image_size=96, max_size=160, crop_size=64, flip="both", rotate90=True)
+    return TrainMapper(build_augmentations(augment), "RGB", mask_format, 0.3)
+
+
+def batches(manifest: DatasetManifest, first: int, last: int, **options: Any) -> list[Any]:
+    name = register_split(manifest, "train")
+    loader = build_train_loader(
+        name, mapper(), images_per_batch=4, seed=7, start_iter=first, **options
+    )
+    return list(itertools.islice(loader, last - first))
+
+
+def same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
+    return all(
+        a["file_name"] == b["file_name"]
+        and torch.equal(a["image"], b["image"])
+        and torch.equal(a["instances"].gt_boxes.tensor, b["instances"].gt_boxes.tensor)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_loader_entered_late_gives_what_an_early_one_gives_then(
+    manifest: DatasetManifest, workers: int
+) -> None:
+    whole = batches(manifest, 0, 9)
+    late = batches(manifest, 5, 9, num_workers=workers)
+    assert all(same(one, other) for one, other in zip(whole[5:], late, strict=True))
+    assert not same(whole[0], late[0])
+
+
+def test_repeat_factor_sampling_can_be_entered_late_too(manifest: DatasetManifest) -> None:
+    whole = batches(manifest, 0, 9, repeat_threshold=1.0)
+    late = batches(manifest, 5, 9, repeat_threshold=1.0)
+    assert all(same(one, other) for one, other in zip(whole[5:], late, strict=True))
+
+
+def test_each_image_is_seen_once_a_pass(manifest: DatasetManifest) -> None:
+    names = [item["file_name"] for batch in batches(manifest, 0, 6) for item in batch]
+    assert len(names) == len(set(names)) == 24
+
+
+def test_empty_images_stay_as_negatives(manifest: DatasetManifest) -> None:
+    counts = [len(item["instances"]) for batch in batches(manifest, 0, 6) for item in batch]
+    assert counts.count(0) >= 4
+
+
+def test_masks_and_boxes_agree_after_augmentation(manifest: DatasetManifest) -> None:
+    name = register_split(manifest, "train")
+    loader = build_train_loader(name, mapper("polygon"), images_per_batch=4, seed=0)
+    seen = 0
+    for batch in itertools.islice(loader, 6):
+        for item in batch:
+            masks = item["instances"].gt_masks if len(item["instances"]) else None
+            if masks is not None:
+                torch.testing.assert_close(
+                    masks.get_bounding_boxes().tensor, item["instances"].gt_boxes.tensor
+                )
+                seen += len(masks)
+    assert seen > 20
+
+
+def test_the_test_loader_gives_each_image_once_with_its_own_size(
+    manifest: DatasetManifest,
+) -> None:
+    name = register_split(manifest, "val")
+    items = [item for batch in build_test_loader(name, 64, 100, "RGB") for item in batch]
+    assert [item["image"].shape for item in items] == [(3, 64, 64)] * 8
+    assert {(item["height"], item["width"]) for item in items} == {(96, 96)}
+
+
+def test_batch_must_be_shared_evenly_and_there_must_be_images(manifest: DatasetManifest) -> None:
+    with pytest.raises(DataError, match="has no split 'tets'. Did you mean 'test'"):
+        register_split(manifest, "tets")
+
+
+def test_an_image_of_another_size_than_its_json_names_file_and_remedy(
+    toy_dataset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(toy_dataset, folder)
+    manifest = prepare_dataset(DataConfig(root=folder))
+    Image.new("RGB", (50, 60)).save(folder / "images" / "val" / "val 003.png")
+    name = register_split(manifest, "val")
+    with pytest.raises(DataError, match=r"val 003\.png: the image has 50x60 px but .* 96x96"):
+        list(build_test_loader(name, 64, 100, "RGB"))
+
+
+def test_a_truncated_image_names_the_file(toy_dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(toy_dataset, folder)
+    manifest = prepare_dataset(DataConfig(root=folder))
+    victim = folder / "images" / "val" / "val 003.png"
+    victim.write_bytes(victim.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"val 003\.png: the image cannot be read"):
+        list(build_test_loader(register_split(manifest, "val"), 64, 100, "RGB"))
+
+
+def test_statistics(manifest: DatasetManifest) -> None:
+    statistics = dataset_statistics(register_split(manifest, "train"))
+    assert (statistics.num_images, statistics.num_annotations) == (24, 60)
+    assert statistics.fullest_image == 3
+    assert statistics.median_side == 96
+    assert 18 / 96 <= statistics.object_sizes[0] <= statistics.object_sizes[-1] <= 30 / 96

@@ -1,0 +1,86 @@
+"""What is chosen for the user, and that nothing the user named is replaced."""
+
+from __future__ import annotations
+
+import pytest
+
+from detfinetune.config.load import load_train_config
+from detfinetune.data.register import DatasetStatistics
+from detfinetune.engine.recipe import Choice, resolve_recipe
+from detfinetune.errors import ModelError
+
+
+def statistics(**changes: object) -> DatasetStatistics:
+    values: dict[str, object] = {
+        "num_images": 200,
+        "num_annotations": 1000,
+        "median_side": 480.0,
+        "object_sizes": (0.1, 0.2, 0.2, 0.3),
+        "fullest_image": 20,
+    }
+    return DatasetStatistics(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def chosen(choices: list[Choice]) -> dict[str, object]:
+    return {choice.key: choice.value for choice in choices}
+
+
+def test_without_a_gpu_the_quick_recipe_is_complete() -> None:
+    config, choices = resolve_recipe(load_train_config(["hardware=cpu"]), statistics())
+    assert config.model.name == "efficientnet_lite0_fpn"
+    assert config.augment.image_size == 320
+    assert config.augment.crop_size == 0
+    dumped = config.model_dump()
+    for section in ("model", "augment", "solver", "hardware", "evaluation"):
+        assert None not in dumped[section].values(), section
+        assert "auto" not in {k: v for k, v in dumped[section].items() if k != "weights"}.values()
+    assert all(choice.reason for choice in choices)
+
+
+def test_what_the_user_names_is_never_replaced() -> None:
+    named = [
+        "model.name=efficientnet_lite0_fpn", "model.freeze_at=0", "model.anchor_sizes=[7,14,28,56,112]",
+        "augment.image_size=500", "augment.max_size=501", "augment.crop_size=99",
+        "solver.optimizer=sgd", "solver.base_lr=0.5", "solver.weight_decay=0", "solver.max_iter=7",
+        "solver.images_per_batch=3", "solver.warmup_iters=0", "solver.checkpoint_period=2",
+        "evaluation.eval_period=0", "evaluation.detections_per_image=5",
+    ]  # fmt: skip
+    before = load_train_config(["hardware=cpu", *named])
+    after, choices = resolve_recipe(before, statistics())
+    assert after == before
+    assert choices == []
+
+
+def test_small_objects_get_larger_images_and_crops() -> None:
+    small = statistics(object_sizes=(0.02, 0.03, 0.03, 0.04), median_side=600.0)
+    config, choices = resolve_recipe(load_train_config(["hardware=cpu"]), small)
+    assert config.augment.image_size == 896
+    assert config.augment.crop_size == 320
+    reasons = {choice.key: choice.reason for choice in choices}
+    assert "objects are small" in reasons["augment.image_size"]
+
+
+def test_anchors_follow_the_objects() -> None:
+    def anchors(*sizes: float) -> list[float] | None:
+        config, _ = resolve_recipe(
+            load_train_config(["hardware=cpu"]), statistics(object_sizes=sizes)
+        )
+        return config.model.anchor_sizes
+
+    assert anchors(0.2, 0.3, 0.4) == [32, 64, 128, 256, 512]
+    assert anchors(0.055, 0.3, 0.4) == [16, 32, 64, 128, 256]
+
+
+def test_crowded_images_keep_more_detections() -> None:
+    config, _ = resolve_recipe(load_train_config([]), statistics(fullest_image=180))
+    assert config.evaluation.detections_per_image == 360
+
+
+def test_random_weights_freeze_nothing() -> None:
+    config, _ = resolve_recipe(load_train_config(["model.weights=random"]), statistics())
+    assert config.model.freeze_at == 0
+
+
+def test_a_mistyped_model_is_refused_before_anything_is_made() -> None:
+    with pytest.raises(ModelError, match="efficientnet_lite0_fpn"):
+        resolve_recipe(load_train_config(["model.name=efficientnet_lite_fpn"]), statistics())
