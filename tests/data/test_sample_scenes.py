@@ -213,7 +213,11 @@ def test_label_lines() -> None:
     assert yolo_line(label, 100, 50) == ("2 0.100000 0.410000 0.500000 0.410000 0.300000 0.800000")
 
 
-def test_folder_is_the_checkouts_or_the_caches(repo: Path) -> None:
-    folder = sample_scenes_folder()
-    assert folder.name == "sample_scenes"
-    assert folder.parent == repo / "datasets" or "cache" in folder.parent.name
+def test_folder_is_the_checkouts_or_the_caches(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sample_scenes_folder() == repo / "datasets" / "sample_scenes"
+    monkeypatch.setenv("DETFINETUNE_CACHE", str(tmp_path / "cache"))
+    installed = tmp_path / "site-packages" / "detfinetune" / "data" / "sample_scenes" / "write.py"
+    monkeypatch.setattr("detfinetune.data.sample_scenes.write.__file__", str(installed))
+    assert sample_scenes_folder() == tmp_path / "cache" / "sample_scenes"

@@ -98,7 +98,7 @@ class Canvas:
     """Number of the labelled instance that is seen, or 0."""
 
     grain: Floats = field(init=False)
-    """Noise to take textures from, mean 0, deviation 1, larger than any patch."""
+    """White noise of deviation 1 at half the canvas's size."""
 
     instances: list[Instance] = field(default_factory=list)
 
@@ -108,7 +108,8 @@ class Canvas:
         self.light = np.ones(shape, np.float32)
         self.altitude = np.zeros(shape, np.float32)
         self.owner = np.zeros(shape, np.int16)
-        self.grain = self.rng.standard_normal(shape, dtype=np.float32)
+        half = (self.height // 2, self.width // 2)
+        self.grain = self.rng.standard_normal(half, dtype=np.float32)
 
     def metres(self, points: float) -> float:
         """Length in metres of a number of canvas points."""

@@ -9,24 +9,25 @@ import numpy as np
 
 from detfinetune.data.sample_scenes.canvas import Canvas, Point
 from detfinetune.data.sample_scenes.decoys import DECOYS, paint_decoy
+from detfinetune.data.sample_scenes.fallow import paint_fallow
+from detfinetune.data.sample_scenes.homes import paint_home
 from detfinetune.data.sample_scenes.noise import Mask
-from detfinetune.data.sample_scenes.parcels import Parcel, paint_fallow, paint_home, paint_site
+from detfinetune.data.sample_scenes.parcels import Parcel
+from detfinetune.data.sample_scenes.roads import (
+    Road,
+    branch_road,
+    draw_road,
+    offset_line,
+    paint_roads,
+)
 from detfinetune.data.sample_scenes.settings import (
     CONSTRUCTION_SITE,
     RESIDENTIAL_BUILDING,
     SUPERSAMPLE,
     SceneSettings,
 )
-from detfinetune.data.sample_scenes.terrain import (
-    Palette,
-    Road,
-    branch_road,
-    draw_palette,
-    draw_road,
-    offset_line,
-    paint_ground,
-    paint_roads,
-)
+from detfinetune.data.sample_scenes.sites import paint_site
+from detfinetune.data.sample_scenes.terrain import Palette, draw_palette, paint_ground
 from detfinetune.data.sample_scenes.vegetation import crown_mask, paint_tree
 from detfinetune.data.sample_scenes.vehicles import paint_car, paint_truck
 
@@ -168,7 +169,7 @@ def _find_parcel(
     """
     rng = canvas.rng
     metre = canvas.points_per_metre
-    share = 0.3 if rng.random() < 0.25 else 0.8
+    share = 0.42 if rng.random() < 0.25 else 0.8
     for attempt in range(_ATTEMPTS):
         (x, y), heading, gap = places[int(rng.integers(len(places)))]
         length, depth = _draw_size(canvas, settings, job, heading, shrink=0.99**attempt)

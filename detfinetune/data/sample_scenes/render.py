@@ -72,9 +72,12 @@ def _photograph(canvas: Canvas, settings: SceneSettings) -> npt.NDArray[np.uint8
     sky = np.asarray((0.26, 0.29, 0.34), np.float32) * rng.uniform(0.75, 1.25)
     sunlight = np.asarray((0.78, 0.74, 0.66), np.float32) * rng.uniform(0.95, 1.15)
     lit = canvas.light * (1 - shade)
-    canvas.colour *= 1 + 0.025 * canvas.grain[..., None]
-    canvas.colour *= lit[..., None] * sunlight + sky
-    picture = cv2.resize(canvas.colour, size, interpolation=cv2.INTER_AREA)
+    # Channel by channel, in place: three passes over small arrays beat one over a large copy.
+    channels = cv2.split(canvas.colour)
+    for channel, direct, diffuse in zip(channels, sunlight, sky, strict=True):
+        channel *= lit * direct + diffuse
+    picture = cv2.merge([cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in channels])
+    picture *= 1 + 0.02 * canvas.grain[..., None]
     picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(*settings.blur)))
     veil = rng.uniform(*settings.haze) * (1 + 0.15 * octave_noise(rng, size[::-1], 200, 2))
     veil = np.clip(veil, 0, 0.5)[..., None].astype(np.float32)
