@@ -110,7 +110,7 @@ def draw_objects(
         canvas = canvas.resize(size, Image.Resampling.BICUBIC)
     elif canvas is image:
         canvas = canvas.copy()
-    line = line_width or max(1, round(min(canvas.size) / 260))
+    line = line_width or max(1, round(min(canvas.size) / 200))
     font_size = max(11, round(min(canvas.size) / 36))
     ordered = sorted(objects, key=lambda item: -item.bbox[2] * item.bbox[3])
     canvas = _draw_areas(canvas, ordered, scale)
@@ -160,7 +160,7 @@ def _draw_box(
     """Draw a box with a thin dark rim, so that it is seen on ground of its own colour too."""
     x1, y1, x2, y2 = corners
     if min(x2 - x1, y2 - y1) > 6 * line:
-        draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=(0, 0, 0), width=line + 2)
+        draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=(0, 0, 0), width=1)
     draw.rectangle(corners, outline=color, width=line)
 
 

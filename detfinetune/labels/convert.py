@@ -32,11 +32,12 @@ from detfinetune.labels.classes import (
     read_class_names,
 )
 from detfinetune.labels.coco_json import write_coco
+from detfinetune.labels.coco_layout import find_coco_files
 from detfinetune.labels.formats.lines import BadLine, is_comment, is_heading
 from detfinetune.labels.gather import Gathered, ImageFile, LabelFile, SplitFiles, gather_dataset
 from detfinetune.labels.image_sizes import Size, UnreadableImage, read_image_sizes
 from detfinetune.labels.ledger import Ledger, LedgerEntry, SplitCounts
-from detfinetune.labels.manifest import fingerprint_files, write_manifest
+from detfinetune.labels.manifest import MANIFEST_NAME, fingerprint_files, write_manifest
 from detfinetune.labels.reading import Reading, choose_reading, suggest_reading
 from detfinetune.labels.records import (
     Annotation,
@@ -87,7 +88,9 @@ def convert_dataset(
         OutputExistsError: `output` is there and `overwrite` is false.
     """
     files.check_output(output, overwrite)
-    gathered = gather_dataset(data, require_root(data))
+    root = require_root(data)
+    _refuse_coco(data, root)
+    gathered = gather_dataset(data, root)
     result = convert_gathered(
         data, gathered, output, overwrite=overwrite, num_workers=num_workers,
         contact_sheet=contact_sheet,
@@ -124,6 +127,20 @@ def convert_gathered(
     return ConversionResult(replace(manifest, splits=moved), converter.ledger, output)
 
 
+def _refuse_coco(data: DataConfig, root: Path) -> None:
+    if (root / MANIFEST_NAME).is_file():
+        raise DataError(f"{root}: was converted already; train on it with data.root={root}.")
+    if data.format in ("txt", "yolo") or data.labels:
+        return
+    found = [] if data.format == "coco" else list(find_coco_files(data, root).values())
+    if found or data.format == "coco":
+        listed = f" ({', '.join(str(path) for path in found)})" if found else ""
+        raise DataError(
+            f"{root}: is COCO JSON already{listed}; train on it as it is. To convert .txt labels "
+            "that are there as well, give data.format=txt or data.format=yolo."
+        )
+
+
 class _Converter:
     """Turns label lines into records, and keeps the ledger."""
 
@@ -143,6 +160,9 @@ class _Converter:
         self.ledger = Ledger(list(gathered.entries))
         self.judged: list[tuple[str, int, int]] = []
         """Every line that has an image, with the image's size."""
+        for entry in gathered.entries:
+            if entry.action == "rejected":
+                self._stop_at(entry)
 
     def convert_split(self, split: str) -> list[ImageRecord]:
         """Return the records of a split in sorted order."""
@@ -233,8 +253,9 @@ class _Converter:
 
     def _stop_at(self, entry: LedgerEntry) -> None:
         if self.policy == "stop":
+            text = f"\n  {entry.text}" if entry.text else ""
             raise LabelError(
-                f"{entry.message}\n  {entry.text}\nMend it, or go on without stopping: "
+                f"{entry.message}{text}\nMend it, or go on without stopping: "
                 "data.on_problem=fix (or reject)."
             )
 

@@ -157,7 +157,7 @@ class _SplitGatherer:
     def _listed(self, names: list[str], list_path: Path) -> tuple[list[str], list[str]]:
         """Return the images that the list names, and the entries that no image fits."""
         find = _NameFinder(names)
-        found: list[str] = []
+        found: dict[str, int] = {}
         missing: list[str] = []
         shown = _shown(list_path, self.gathered.root)
         for number, line in enumerate(read_text_file(list_path).lines, start=1):
@@ -169,16 +169,17 @@ class _SplitGatherer:
                 self.rejected += 1
                 self._enter(shown, number, "missing image", f"there is no image '{line}'", line)
             elif name in found:
-                self._enter(shown, number, "listed twice", f"'{name}' is listed twice", line, False)
+                reason = f"'{name}' is listed already in line {found[name]}"
+                self._enter(shown, number, "listed twice", reason, line, rejected=False)
             else:
-                found.append(name)
+                found[name] = number
         if len(missing) > len(found):
             raise DataError(
                 f"{shown}: {len(missing)} of {len(missing) + len(found)} listed images are not in "
                 f"{self.source.images or 'the image sizes'}, such as '{missing[0]}'. Is it the "
                 "list that belongs to these images? Give another with data.image_list=FILE."
             )
-        return found, missing
+        return list(found), missing
 
     def _reject_twins(self, twins: dict[str, str]) -> None:
         for name, first in sorted(twins.items()):

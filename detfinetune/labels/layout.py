@@ -24,6 +24,7 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.classes import CLASS_FILES, YAML_FILES, read_yaml
 from detfinetune.labels.image_sizes import is_image
+from detfinetune.labels.manifest import MANIFEST_NAME
 
 SPLIT_NAMES = {
     "train": ("train", "training", "trainval"),
@@ -39,6 +40,7 @@ LIST_FOLDERS = ("ImageSets/Main", "ImageSets", "splits", "")
 
 _NO_LABELS = ("readme", "license", "licence", "requirements", "notice", "changelog", "labelmap")
 _HIDDEN = (".", "__MACOSX")
+_CONVERTED = {MANIFEST_NAME, "ledger.csv"}
 
 
 @dataclass(frozen=True)
@@ -315,8 +317,14 @@ def _configured_source(
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield every file below `folder` in sorted order, hidden folders left out, links followed."""
+    """Yield every file below `folder` in sorted order.
+
+    Hidden folders and what an earlier conversion wrote are left out; links are followed.
+    """
     for place, folders, files in os.walk(folder, followlinks=True):
+        if _CONVERTED.issubset(files):
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
         for name in sorted(files):
             if not name.startswith("."):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from detfinetune import console, files
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import DataError
+from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.coco_check import CocoSummary, check_coco
 from detfinetune.labels.coco_layout import (
     CocoSource,
@@ -24,6 +25,7 @@ from detfinetune.labels.coco_layout import (
 )
 from detfinetune.labels.convert import convert_gathered
 from detfinetune.labels.gather import Gathered, gather_dataset
+from detfinetune.labels.layout import is_label_file, walk
 from detfinetune.labels.manifest import MANIFEST_NAME, fingerprint_files, read_manifest
 from detfinetune.labels.records import DatasetManifest, DatasetSplit
 from detfinetune.labels.root import require_root
@@ -42,11 +44,10 @@ def prepare_dataset(data: DataConfig) -> DatasetManifest:
         ConfigError: `data.root` is missing, or another key leads nowhere.
         DataError: the data cannot be used.
         LabelError: a label is wrong and `data.on_problem` is `stop`.
-        OutputExistsError: never for the user's folders, which are only read.
     """
     root = require_root(data)
     if (root / MANIFEST_NAME).is_file():
-        return _converted_before(root)
+        return _converted_before(data, root)
     if data.format in ("auto", "coco") and (data.format == "coco" or not data.labels):
         coco_files = find_coco_files(data, root)
         if coco_files:
@@ -122,8 +123,11 @@ def _prepare_coco(data: DataConfig, root: Path, json_files: dict[str, Path]) -> 
         if count := summaries[split].degenerate:
             console.warn(f"{path}: {count} boxes have no width or height and teach nothing.")
     classes = _one_class_list(json_files, summaries)
+    _check_given_classes(data, classes, ", ".join(map(str, json_files.values())))
     listed = ", ".join(f"{split}: {path}" for split, path in json_files.items())
     console.say(f"Data: COCO JSON, taken as it is ({listed})")
+    if data.format == "auto" and any(is_label_file(path) for path in walk(root)):
+        console.say("Note: there are .txt files as well; data.format=txt or yolo takes those")
     splits = {
         split: DatasetSplit(
             source.json_file,
@@ -177,6 +181,17 @@ def _one_class_list(
     return tuple(name for _, name in sorted(reference.items()))
 
 
+def _check_given_classes(data: DataConfig, classes: tuple[str, ...], where: str) -> None:
+    """Make sure that class names which the user gave are those of the data."""
+    if isinstance(data.classes, list) and tuple(data.classes) != classes:
+        raise ConfigError(
+            "data.classes differs from the classes of the data:\n"
+            f"  data.classes: {', '.join(data.classes)}\n"
+            f"  {where}: {', '.join(classes)}\n"
+            "COCO JSON holds its own class names; leave data.classes out."
+        )
+
+
 def _listed(categories: dict[int, str]) -> str:
     return ", ".join(f"{number} {name}" for number, name in sorted(categories.items()))
 
@@ -228,10 +243,12 @@ def _part(content: dict[str, Any], images: list[dict[str, Any]]) -> dict[str, An
 # --- converted before ----------------------------------------------------------------------------
 
 
-def _converted_before(root: Path) -> DatasetManifest:
+def _converted_before(data: DataConfig, root: Path) -> DatasetManifest:
     """Return the manifest of a converted folder, its hash taken anew in case of edits by hand."""
     manifest = read_manifest(root)
     for split in manifest.splits.values():
         check_coco(split.json_file, load_coco(split.json_file), split.image_root)
+    _check_given_classes(data, manifest.classes, str(root))
     console.say(f"Data: converted before, in {root}")
-    return manifest
+    json_files = {name: split.json_file for name, split in manifest.splits.items()}
+    return replace(manifest, fingerprint=fingerprint_files(json_files))

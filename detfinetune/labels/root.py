@@ -22,7 +22,7 @@ def require_root(data: DataConfig) -> Path:
             f"command line, such as data.root=/path/to/folder.{source}"
         )
     root = Path(data.root).expanduser()
-    root = root if root.is_absolute() else Path.cwd() / root
+    root = root.resolve()
     if root.is_file():
         raise DataError(f"data.root: {root} is a file; give the folder that holds the data set.")
     if not root.is_dir():

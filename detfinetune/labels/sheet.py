@@ -37,7 +37,7 @@ def write_label_sheet(
             # A header can be sound and the pixels damaged; the labels are shown all the same.
             console.warn(str(error))
             continue
-        tags = len(record.annotations) <= _MOST_TAGS
+        tags = len(classes) > 1 and len(record.annotations) <= _MOST_TAGS
         objects = [
             pictures.DrawnObject(
                 annotation.bbox,
