@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tabulate import tabulate
 from tqdm import tqdm
@@ -18,6 +18,9 @@ T = TypeVar("T")
 # A terminal can be redrawn often; a log file gets a line now and then.
 _REDRAW_SECONDS_TERMINAL = 0.2
 _REDRAW_SECONDS_LOG = 15.0
+_LOG_FORMAT = (
+    "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+)
 
 
 def say(text: str = "") -> None:
@@ -44,19 +47,35 @@ def progress(
     On a terminal it is redrawn in place; in a log it writes a line every 15 seconds.
     """
     terminal = sys.stderr.isatty()
-    return tqdm(
+    options: dict[str, Any] = (
+        {"dynamic_ncols": True, "mininterval": _REDRAW_SECONDS_TERMINAL, "file": sys.stderr}
+        if terminal
+        else {"bar_format": _LOG_FORMAT, "mininterval": _REDRAW_SECONDS_LOG, "file": _LogLines()}
+    )
+    bar = tqdm(
         iterable,
         desc=description,
         total=total,
         unit=unit,
         initial=initial,
-        dynamic_ncols=terminal,
-        ncols=None if terminal else 120,
-        mininterval=_REDRAW_SECONDS_TERMINAL if terminal else _REDRAW_SECONDS_LOG,
         maxinterval=_REDRAW_SECONDS_LOG,
         smoothing=0.1,
-        file=sys.stderr,
+        **options,
     )
+    return cast("tqdm[T]", bar)
+
+
+class _LogLines:
+    """Standard error for a progress bar that is not on a terminal: whole lines, no redrawing."""
+
+    def write(self, text: str) -> None:
+        """Write one state of the bar as a line."""
+        if line := text.strip("\r\n\x1b[A "):
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        """Flush standard error."""
+        sys.stderr.flush()
 
 
 def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], digits: int = 1) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,10 +40,10 @@ from detfinetune.engine.plan import TrainingPlan, fresh_plan, resumed_plan
 from detfinetune.engine.run_folder import RunFolder, forget_metrics_after
 from detfinetune.engine.schedule import learning_rate_factor
 from detfinetune.engine.trainer import Trainer
-from detfinetune.evaluation.evaluate import evaluate_split
+from detfinetune.evaluation.evaluate import FALLBACK_THRESHOLD, evaluate_split
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
-from detfinetune.evaluation.result import EvaluationResult
+from detfinetune.evaluation.result import EvaluationResult, write_result
 from detfinetune.models.build import build_detector, load_base_weights
 from detfinetune.models.checkpoint import (
     BestResult,
@@ -116,6 +116,8 @@ class _Job:
         self.config = plan.config
         self.device = device
         self.best: BestResult | None = None
+        self.best_evaluation: EvaluationResult | None = None
+        self.self_checked: set[str] = set()
         self.threshold: float | None = None
         self.progress = ProgressBar()
         self.model, self.input_format = self._build_model()
@@ -212,7 +214,7 @@ class _Job:
 
     def _validate(self) -> dict[str, float]:
         """Evaluate on validation during training; keep the best checkpoint."""
-        result = self._evaluate("val", self_check=self.trainer.finished_steps == 0)
+        result = self._evaluate("val")
         if not comm.is_main_process() or result.ap is None:
             return {}
         figures = {f"val/{task}/{name}": value for task, metrics in result.metrics.items()
@@ -226,13 +228,17 @@ class _Job:
             self.best = BestResult(
                 f"{result.task}/AP", float(result.ap), self.trainer.finished_steps
             )
+            self.best_evaluation = result
             self.threshold = result.score_threshold
             checkpoint = replace(self._checkpoint(), optimizer=None, grad_scaler=None)
             write_checkpoint(self.plan.run.best_checkpoint, checkpoint)
         return figures
 
-    def _evaluate(self, split: str, *, self_check: bool) -> EvaluationResult:
+    def _evaluate(self, split: str) -> EvaluationResult:
         config, manifest = self.config, self.plan.manifest
+        # The ground truth does not change during a run, so it is checked once.
+        self_check = split not in self.self_checked
+        self.self_checked.add(split)
         name = register_split(manifest, split)
         loader = build_test_loader(
             name,
@@ -249,39 +255,56 @@ class _Job:
             classes=manifest.classes,
             detections_per_image=_known(config.evaluation.detections_per_image),
             output_dir=self.plan.run.evaluation(split),
-            provenance={
-                "run": str(self.plan.run.path),
-                "split": split,
-                "iteration": self.trainer.finished_steps,
-                "data_fingerprint": manifest.fingerprint,
-            },
+            provenance=self._provenance(split),
             self_check=self_check,
             progress_description=f"evaluating on {split}",
         )
 
     def evaluate_best(self) -> dict[str, EvaluationResult]:
-        """Evaluate the best checkpoint on validation and test, and draw the worst images."""
+        """Report the best checkpoint on validation and test, and draw the worst images."""
         evaluation, manifest = self.config.evaluation, self.plan.manifest
         best = self.plan.run.best_checkpoint
         if best.is_file():
             load_weights(self.model, read_checkpoint(best), best)
-        splits = ["val"] if "val" in manifest.splits else []
+        results = {}
+        if "val" in manifest.splits:
+            results["val"] = self._evaluate_best_on_val()
         if evaluation.test_at_end and "test" in manifest.splits:
-            splits.append("test")
-        results = {split: self._evaluate(split, self_check=True) for split in splits}
-        if comm.is_main_process() and splits:
+            results["test"] = self._evaluate("test")
+        if comm.is_main_process() and results:
             for split, result in results.items():
                 print_result(result, manifest.classes, title=f"{split}, best checkpoint")
-            if evaluation.pictures:
-                split = splits[-1]
-                write_comparison(
-                    results[split].dataset_name,
-                    results[split].detections,
-                    self.plan.run.path / "pictures" / f"{split}_worst_first.jpg",
-                    count=evaluation.pictures,
-                    score_threshold=self.threshold or 0.5,
-                )
+            held_out, result = list(results.items())[-1]
+            write_comparison(
+                result.dataset_name,
+                result.detections,
+                self.plan.run.path / "pictures" / f"{held_out}_worst_first.jpg",
+                count=evaluation.pictures,
+                score_threshold=FALLBACK_THRESHOLD if self.threshold is None else self.threshold,
+            )
         return results
+
+    def _evaluate_best_on_val(self) -> EvaluationResult:
+        """Return what was found when the best checkpoint was saved, if by this process."""
+        known = from_main(lambda: self.best_evaluation is not None)
+        if not known:
+            return self._evaluate("val")
+        result = self.best_evaluation or EvaluationResult(dataset_name="")
+        if comm.is_main_process():
+            # Later evaluations of this run have overwritten the files.
+            write_result(result, self.plan.run.evaluation("val"), self._provenance("val"))
+        return result
+
+    def _provenance(self, split: str) -> dict[str, Any]:
+        """What evaluation/<split>/metrics.json says of where its figures come from."""
+        best = self.best
+        return {
+            "run": str(self.plan.run.path),
+            "split": split,
+            "iteration": self.trainer.finished_steps,
+            "best": asdict(best) if best else None,
+            "data_fingerprint": self.plan.manifest.fingerprint,
+        }
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(

@@ -77,7 +77,7 @@ class Trainer(TrainerBase):  # type: ignore[misc]
             total = torch.stack(list(losses.values())).sum()
         self._record(losses, rate)
         self.optimizer.zero_grad()
-        self.scaler.scale(total).backward()
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimizer)
         self._clip()
         self.scaler.step(self.optimizer)

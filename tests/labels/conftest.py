@@ -14,8 +14,6 @@ MakeDataset = Callable[..., Path]
 def write_image(
     path: Path, size: tuple[int, int] = (100, 80), orientation: int | None = None
 ) -> None:
-    path: Path, size: tuple[int, int] = (100, 80), orientation: int | None = None
-) -> None:
     """Write a picture whose pixels differ from place to place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.radial_gradient("L").resize(size).convert("RGB")

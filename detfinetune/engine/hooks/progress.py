@@ -28,17 +28,15 @@ class ProgressBar(HookBase):  # type: ignore[misc]
         """Advance the bar."""
         if self._bar is None:
             return
-        losses = self.trainer.storage.latest_with_smoothing_hint(20)
+        latest = self.trainer.storage.latest_with_smoothing_hint(20)
+        figures = {name: value for name, (value, _) in latest.items()}
         parts = [
             f"{name.removeprefix('loss_')} {value:.2f}"
-            for name, (value, _) in losses.items()
-            if "loss" in name and name != "total_loss"
+            for name, value in figures.items()
+            if name.startswith("loss_")
         ]
-        total = losses.get("total_loss")
-        rate = losses.get("lr")
-        text = f"loss {total[0]:.2f} ({' '.join(parts)})" if total else ""
-        text += f" lr {rate[0]:.1e}" if rate else ""
-        self._bar.set_postfix_str(f"{text} {self.latest_ap}".strip(), refresh=False)
+        texts = [f"loss {figures['total_loss']:.2f}", self.latest_ap, f"lr {figures['lr']:.1e}"]
+        self._bar.set_postfix_str(", ".join(filter(None, [*texts, *parts])), refresh=False)
         self._bar.update()
 
     def after_train(self) -> None:
