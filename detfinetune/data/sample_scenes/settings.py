@@ -23,13 +23,13 @@ class SceneSettings:
     image_sides: tuple[int, int] = (416, 512)
     """Range of width and of height, pixels; multiples of 8 are drawn from it."""
 
-    ground_sample_distance: tuple[float, float] = (0.24, 0.42)
+    ground_sample_distance: tuple[float, float] = (0.22, 0.42)
     """Metres on the ground that one pixel covers, in most scenes."""
 
     coarse_share: float = 0.12
-    """Share of scenes seen from higher up, whose houses come out at 10 to 25 pixels."""
+    """Share of scenes seen from higher up, whose houses come out at 8 to 30 pixels."""
 
-    coarse_distance: tuple[float, float] = (0.45, 0.75)
+    coarse_distance: tuple[float, float] = (0.45, 0.9)
     """Metres a pixel in those scenes."""
 
     empty_share: float = 0.08
@@ -41,7 +41,7 @@ class SceneSettings:
     mix: tuple[float, float, float] = (0.25, 0.48, 0.27)
     """Mean share of each class among the objects; each scene strays from it."""
 
-    parcel_sides: tuple[float, float] = (17.0, 40.0)
+    parcel_sides: tuple[float, float] = (16.0, 44.0)
     """Sides of the parcels of sites, undeveloped land and decoys."""
 
     decoy_share: float = 0.2
