@@ -36,6 +36,7 @@ def download(url: str, path: Path, timeout_s: float = 30.0) -> None:
         with urllib.request.urlopen(url, timeout=timeout_s) as response, atomic_path(path) as part:
             _copy(response, part, path.name)
     except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection open
         raise DownloadError(f"{url} answers {error.code} {error.reason}.") from error
     except urllib.error.URLError as error:
         raise DownloadError(f"{url} cannot be reached ({error.reason}).") from error
@@ -64,5 +65,8 @@ def reachable(url: str, timeout_s: float) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=timeout_s):
             return True
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection open
+        return False
     except (OSError, http.client.HTTPException):
         return False

@@ -1,0 +1,94 @@
+"""Model names: what is known, what it can do, and what is said about the rest."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import detectron2
+import pytest
+
+from detfinetune.errors import ModelError
+from detfinetune.models.zoo import (
+    ZOO_WEIGHTS,
+    check_model_name,
+    detector_names,
+    mask_sibling,
+    model_kind,
+    timm_backbone,
+    zoo_names,
+    zoo_weights_url,
+)
+
+
+def detectron2_table() -> dict[str, str]:
+    """The table in Detectron2's source; the module need not be importable for it."""
+    source = Path(detectron2.__file__).parent / "model_zoo" / "model_zoo.py"
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            table: dict[str, str] = ast.literal_eval(node.value)
+            return table
+    raise LookupError(f"no table in {source}")
+
+
+def test_table_is_detectron2s() -> None:
+    families = ("COCO-Detection/", "COCO-InstanceSegmentation/")
+    theirs = {name: file for name, file in detectron2_table().items() if name.startswith(families)}
+    assert theirs == ZOO_WEIGHTS
+    assert len(zoo_names()) == 26
+
+
+def test_address_is_the_zoos() -> None:
+    assert zoo_weights_url("COCO-Detection/faster_rcnn_R_50_FPN_3x") == (
+        "https://dl.fbaipublicfiles.com/detectron2/COCO-Detection/faster_rcnn_R_50_FPN_3x/"
+        "137849458/model_final_280758.pkl"
+    )
+
+
+def test_kinds_and_backbones() -> None:
+    assert model_kind("efficientnet_lite0_fpn") == "timm"
+    assert model_kind("timm/resnet18") == "timm"
+    assert model_kind("COCO-Detection/retinanet_R_50_FPN_1x") == "zoo"
+    assert timm_backbone("efficientnet_lite0_fpn") == "efficientnet_lite0"
+    assert timm_backbone("timm/resnet18.a1_in1k") == "resnet18.a1_in1k"
+
+
+def test_every_detector_is_accepted_for_boxes() -> None:
+    for name in detector_names():
+        check_model_name(name, "bbox")
+    assert len(detector_names()) == 26 - 3 + 1
+
+
+def test_every_faster_rcnn_has_its_mask_sibling() -> None:
+    for name in zoo_names():
+        if "/faster_rcnn" in name:
+            assert mask_sibling(name) == name.replace("faster", "mask").replace(
+                "COCO-Detection", "COCO-InstanceSegmentation"
+            )
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "said"),
+    [
+        ("COCO-Detection/faster_rcnn_R50_FPN_3x", "bbox", "faster_rcnn_R_50_FPN_3x'?"),
+        ("faster_rcnn_R_101_FPN_3x", "bbox", "'COCO-Detection/faster_rcnn_R_101_FPN_3x'?"),
+        ("COCO-Detection/faster_rcnn_R_50_C4_1x.yaml", "bbox", "faster_rcnn_R_50_C4_1x'?"),
+        ("efficientnet_lite_fpn", "bbox", "'efficientnet_lite0_fpn'?"),
+        ("yolo", "bbox", "timm/<backbone>:\n  efficientnet_lite0_fpn\n  COCO-Detection/"),
+        ("COCO-Detection/fcos_R_50_FPN_1x", "bbox", "lazy configs"),
+        ("COCO-Detection/rpn_R_50_FPN_1x", "bbox", "only proposes regions"),
+        ("COCO-Detection/fast_rcnn_R_50_FPN_1x", "bbox", "proposed beforehand"),
+        (
+            "COCO-Detection/faster_rcnn_X_101_32x8d_FPN_3x",
+            "segm",
+            "Use model.name=COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x, or task=bbox",
+        ),
+        ("COCO-Detection/retinanet_R_50_FPN_3x", "segm", "mask_rcnn_R_50_FPN_3x, or task=bbox"),
+        ("timm/resnet81", "bbox", "Did you mean 'timm/resnet"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_explained(name: str, task: str, said: str) -> None:
+    with pytest.raises(ModelError) as raised:
+        check_model_name(name, task)  # type: ignore[arg-type]
+    assert f"model.name={name}" in str(raised.value)
+    assert said in str(raised.value)
