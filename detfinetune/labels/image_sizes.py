@@ -53,10 +53,12 @@ def read_image_size(path: Path) -> Size:
             complete = _looks_complete(stream)
             stream.seek(0)
             with Image.open(stream) as image:
-                width, height = image.size
                 turned = _orientation(image, stream) >= 5
-                if not complete:
+                if not complete or (turned and image.format == "TIFF"):
+                    # Pillow turns a TIFF itself, when it is opened or loaded, as versions have it.
                     image.load()
+                    turned = _orientation(image, stream) >= 5
+                width, height = image.size
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
