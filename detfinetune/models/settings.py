@@ -32,6 +32,8 @@ def model_settings(config: TrainConfig, num_classes: int, device: str) -> ModelS
         image_size=augment.image_size,
         max_size=augment.max_size,
         detections_per_image=evaluation.detections_per_image,
+        # Without pretrained weights there are no statistics to keep.
+        freeze_norm=model.weights != "random",
         device=device,
         detectron2=config.detectron2,
     )
