@@ -80,12 +80,15 @@ class _LogLines:
 
 def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], digits: int = 1) -> str:
     """Format rows as a plain-text table; floats with `digits` decimals, None and NaN as '-'."""
-    cells = [["-" if _is_missing(cell) else cell for cell in row] for row in rows]
+    cells = [[_cell(cell, digits) for cell in row] for row in rows]
     return tabulate(cells, headers=list(headers), tablefmt="simple", floatfmt=f".{digits}f")
 
 
-def _is_missing(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and cell != cell)
+def _cell(cell: Any, digits: int) -> Any:
+    """Format a float here, because tabulate leaves a column alone that also holds a '-'."""
+    if cell is None or (isinstance(cell, float) and cell != cell):
+        return "-"
+    return f"{cell:.{digits}f}" if isinstance(cell, float) else cell
 
 
 def run_tool(main: Callable[[list[str]], int | None]) -> None:

@@ -1,0 +1,58 @@
+"""What a person sees: messages instead of tracebacks, tables, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+from detfinetune.console import table
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    program = "from detfinetune.console import *\nfrom detfinetune.errors import *\n"
+    program += textwrap.dedent(body) + "\nrun_tool(main)"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+def test_a_users_error_is_one_message_and_code_2() -> None:
+    done = run(
+        """
+        def main(argv):
+            raise DataError("x.txt:3: no class")
+        """
+    )
+    assert (done.returncode, done.stderr) == (2, "error: x.txt:3: no class\n")
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    done = run("def main(argv): return 1 / 0")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_ctrl_c_ends_with_130() -> None:
+    done = run("def main(argv): raise KeyboardInterrupt")
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
+def test_progress_in_a_log_is_whole_lines() -> None:
+    done = run(
+        """
+        def main(argv):
+            for _ in progress(range(3), description="work", unit="file"):
+                say("between")
+        """
+    )
+    assert done.stdout == "between\n" * 3
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("work:   0% 0/3")
+    assert lines[-1].startswith("work: 100% 3/3")
+    assert "\r" not in done.stderr
+
+
+def test_tables_show_missing_figures_as_a_dash() -> None:
+    text = table([["a", 1.25, None], ["b", float("nan"), 3]], headers=("", "AP", "n"))
+    assert text.splitlines()[2].split() == ["a", "1.2", "-"]
+    assert text.splitlines()[3].split() == ["b", "-", "3"]

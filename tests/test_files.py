@@ -1,0 +1,88 @@
+"""Files and folders appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from detfinetune import files
+from detfinetune.errors import OutputExistsError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    files.write_json(target, {"x": 1})
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json(target, {"x": float("nan")})
+
+    def fail() -> None:
+        with files.atomic_path(target) as temporary:
+            temporary.write_text("half", encoding="utf-8")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert target.read_text(encoding="utf-8") == '{\n  "x": 1\n}\n'
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    files.write_text(tmp_path / "atomic", "text")
+    assert (tmp_path / "atomic").stat().st_mode == ordinary.stat().st_mode
+
+
+def test_a_folder_is_swapped_in_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with files.atomic_folder(target) as folder:
+        (folder / "one").write_text("1", encoding="utf-8")
+        assert not target.exists()
+    with pytest.raises(OutputExistsError, match="overwrite=true"), files.atomic_folder(target):
+        pass
+    with files.atomic_folder(target, overwrite=True) as folder:
+        (folder / "two").write_text("2", encoding="utf-8")
+        assert os.listdir(target) == ["one"]  # noqa: PTH208
+    assert [file.name for file in target.iterdir()] == ["two"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+
+    def fail() -> None:
+        with files.atomic_folder(target, overwrite=True) as folder:
+            (folder / "new").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [file.name for file in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    with files.atomic_folder(target) as folder:
+        (folder / "new").touch()
+    assert [file.name for file in target.iterdir()] == ["new"]
+
+
+def test_cache_folder_follows_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETFINETUNE_CACHE", str(tmp_path / "mine"))
+    assert files.cache_dir("a", "b") == tmp_path / "mine" / "a" / "b"
+    monkeypatch.delenv("DETFINETUNE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert files.cache_dir() == tmp_path / "xdg" / "detfinetune"
+
+
+def test_sha256_of_a_known_text(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert files.sha256_file(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
