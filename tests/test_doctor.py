@@ -1,0 +1,112 @@
+"""What the doctor says about whole, bare and broken installations."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from detfinetune.doctor import Finding, as_json, as_text, can_train, examine
+
+REPO = Path(__file__).resolve().parents[1]
+DOCTOR = REPO / "tools" / "doctor.py"
+
+
+def _by_subject(report: str) -> dict[str, dict[str, str]]:
+    return {finding["subject"]: finding for finding in json.loads(report)["findings"]}
+
+
+def _broken_module(folder: Path, name: str, line: str) -> Path:
+    """Put a module that fails with `line` where it is found first."""
+    (folder / f"{name}.py").write_text(f"{line}\n", encoding="utf-8")
+    return folder
+
+
+def test_this_installation_can_train() -> None:
+    findings = examine(offline=True)
+    subjects = [finding.subject for finding in findings]
+    assert can_train(findings), as_text(findings)
+    assert {"python", "torch", "detectron2", "detectron2._C", "weights cache"} <= set(subjects)
+    assert "model zoo" not in subjects
+    lacking = [f.subject for f in findings if f.state != "ok" and not f.advice]
+    assert lacking == []
+
+
+def test_text_says_what_a_lack_means_and_what_to_mend_first() -> None:
+    findings = [
+        Finding("python", "ok", "3.12.0"),
+        Finding("torch", "problem", "not installed", "Nothing can be trained."),
+        Finding("device", "note", "CPU", "Slower."),
+    ]
+    lines = as_text(findings).splitlines()[1:]
+    assert lines == [
+        "  ok    python  3.12.0",
+        "  LACK  torch   not installed",
+        "        Nothing can be trained.",
+        "  note  device  CPU",
+        "        Slower.",
+        "Training cannot work yet. To mend first: torch. Install everything again: "
+        "`pip install -e .` in the checkout, or `make setup`.",
+    ]
+    assert as_json(findings)["can_train"] is False
+    assert can_train([findings[0], findings[2]])
+
+
+def test_bare_python_gets_findings_and_exit_code_1(tmp_path: Path) -> None:
+    venv.create(tmp_path, with_pip=False)
+    command = [str(tmp_path / "bin" / "python"), str(DOCTOR), "--offline", "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 1, run.stderr
+    found = _by_subject(run.stdout)
+    assert found["torch"]["state"] == "problem"
+    assert found["torch"]["value"] == "not installed"
+    assert found["detectron2"]["state"] == "problem"
+    assert found["python"]["state"] == "ok"
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "value", "advice"),
+    [
+        (
+            "torch",
+            "raise OSError('libcudart.so: cannot open shared object file')",
+            "OSError: libcudart.so: cannot open shared object file",
+            "Nothing can be trained.",
+        ),
+        (
+            "cv2",
+            "raise ImportError('libGL.so.1: cannot open shared object file')",
+            "ImportError: libGL.so.1: cannot open shared object file",
+            "pip install opencv-python-headless",
+        ),
+        (
+            "torchvision",
+            "raise RuntimeError('operator torchvision::nms does not exist')",
+            "RuntimeError: operator torchvision::nms does not exist",
+            "pip install --upgrade torch torchvision",
+        ),
+        ("detectron2", "raise ImportError('half a build')", "ImportError: half a build", "there"),
+    ],
+)
+def test_broken_library_is_a_finding(
+    tmp_path: Path, module: str, line: str, value: str, advice: str
+) -> None:
+    folder = _broken_module(tmp_path, module, line)
+    # The fakes keep the check quick: what is not under test is not imported either.
+    for other in {"torch", "torchvision", "timm", "scipy", "hydra"} - {module}:
+        _broken_module(tmp_path, other, "__version__ = '1'")
+    program = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); import json\n"
+        "from detfinetune.doctor import as_json, examine\n"
+        "print(json.dumps(as_json(examine(offline=True))))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = _by_subject(run.stdout)[module]
+    assert (found["state"], found["value"]) == ("problem", value)
+    assert advice in found["advice"]
