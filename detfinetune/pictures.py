@@ -180,7 +180,8 @@ def _draw_tag(
     x = min(max(0, round(corner[0])), max(0, size[0] - width))
     y = round(corner[1]) - height
     if y < 0:
-        y = min(max(0, round(corner[1])), max(0, size[1] - height))
+        y = max(0, round(corner[1]))
+    y = min(y, max(0, size[1] - height))
     draw.rectangle((x, y, x + width - 1, y + height - 1), fill=color)
     draw.text((x + 3 - left, y + 2 - top), text, font=font, fill=_text_color(color))
 

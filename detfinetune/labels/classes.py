@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError, did_you_mean
 from detfinetune.labels.formats.lines import BadLine
 from detfinetune.labels.text import read_text_file
@@ -27,6 +28,28 @@ class ClassNames:
 
     names: tuple[str, ...]
     found_in: str
+
+
+def given_class_names(
+    data: DataConfig, root: Path, folders: Iterable[Path]
+) -> tuple[tuple[str, ...] | None, str]:
+    """Return the class names of `data.classes`, or those found beside the labels, and their place.
+
+    Raises:
+        DataError: they are wrong, or the file that `data.classes` names is not there.
+    """
+    if isinstance(data.classes, list):
+        return check_class_names(data.classes, "data.classes"), "data.classes"
+    if data.classes is not None:
+        path = root / data.classes.expanduser()
+        if not path.is_file():
+            raise DataError(
+                f"data.classes: there is no file {path}. Give a file with one class name a line, "
+                "or the names themselves: data.classes=[first,second]."
+            )
+        return read_class_names(path), str(path)
+    found = find_class_names(root, folders)
+    return (found.names, found.found_in) if found else (None, "")
 
 
 def find_class_names(root: Path, folders: Iterable[Path]) -> ClassNames | None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
+from detfinetune.labels.folders import IMAGE_FOLDERS, SPLIT_NAMES, walk
 from detfinetune.labels.image_sizes import is_image
-from detfinetune.labels.layout import IMAGE_FOLDERS, SPLIT_NAMES, walk
 
 _DEEPEST = 3
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')

@@ -9,67 +9,42 @@ These arrangements are known, tried in this order; nested folders below any of t
     images/       labels/               one split, or lists such as ImageSets/Main/train.txt
     .             images and labels side by side in one folder
 
-Folder names may be in any case; see the constants below for the names that are known. Where
+Folder names may be in any case; `folders` has the names that are known. Where
 `train` and `trainval` are both there, `trainval` is passed over.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.classes import CLASS_FILES, YAML_FILES, read_yaml
+from detfinetune.errors import DataError
+from detfinetune.labels.classes import YAML_FILES, read_yaml
+from detfinetune.labels.configured_layout import configured_layout
+from detfinetune.labels.folders import (
+    IMAGE_FOLDERS,
+    LABEL_FOLDERS,
+    SPLIT_NAMES,
+    children,
+    has_images,
+    has_labels,
+    is_label_file,
+    labels_folder_for,
+    walk,
+)
 from detfinetune.labels.image_sizes import is_image
-from detfinetune.labels.manifest import MANIFEST_NAME
+from detfinetune.labels.sources import (
+    Layout,
+    SplitSource,
+    disk_names,
+    lone_train_is_all,
+    split_folders,
+    told_apart,
+)
 
-SPLIT_NAMES = {
-    "train": ("train", "training", "trainval"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
-LABEL_FOLDERS = (
-    "labels", "label", "labels_txt", "labeltxt", "annotations", "annotation", "groundtruth",
-    "ground_truth", "gt", "txt", "bboxes", "boxes",
-)  # fmt: skip
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", "splits", "")
-
-_NO_LABELS = ("readme", "license", "licence", "requirements", "notice", "changelog", "labelmap")
-_HIDDEN = (".", "__MACOSX")
-_CONVERTED = {MANIFEST_NAME, "ledger.csv"}
-
-
-@dataclass(frozen=True)
-class SplitSource:
-    """Where one split's images and labels are."""
-
-    labels: Path
-    """Folder of label files, searched with its subfolders."""
-
-    images: Path | None
-    """Folder of images, searched with its subfolders; None: only their sizes are given."""
-
-    image_list: Path | None = None
-    """File that lists the images of the split."""
-
-    only_labelled: bool = False
-    """Whether images without a label file belong to no split: several splits share a folder."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The splits of a data set, or one source `all` that is still to be split."""
-
-    splits: dict[str, SplitSource]
-    found: str
-    """What was taken, for the user to read."""
-
-    notes: tuple[str, ...] = field(default=())
-    """What else could have been meant, and what was left out."""
 
 
 def find_layout(data: DataConfig, root: Path) -> Layout:
@@ -80,15 +55,15 @@ def find_layout(data: DataConfig, root: Path) -> Layout:
         DataError: no known arrangement fits.
     """
     if data.images or data.labels or data.image_list:
-        return _configured_layout(data, root)
+        return configured_layout(data, root)
     if data.image_sizes is not None:
-        labels = next((f for f in _children(root, LABEL_FOLDERS) if has_labels(f)), root)
-        folders = {s: f for s, f in _split_folders(data, labels).items() if has_labels(f)}
+        labels = next((f for f in children(root, LABEL_FOLDERS) if has_labels(f)), root)
+        folders = {s: f for s, f in split_folders(data, labels).items() if has_labels(f)}
         if has_labels(labels):
             splits = {s: SplitSource(folder, None) for s, folder in folders.items()} or {
                 "all": SplitSource(labels, None)
             }
-            return Layout(_told_apart(splits), f"labels in {_shown(labels, root)}/")
+            return Layout(told_apart(splits), f"labels in {_shown(labels, root)}/")
     layouts = [layout for find in _KNOWN if (layout := find(data, root)) is not None]
     if not layouts:
         raise DataError(_nothing_found(root))
@@ -140,8 +115,8 @@ def _from_yaml(data: DataConfig, root: Path) -> Layout | None:
 
 def _split_inside(data: DataConfig, root: Path) -> Layout | None:
     """images/train and labels/train."""
-    for images in _children(root, IMAGE_FOLDERS):
-        for labels in _children(root, LABEL_FOLDERS):
+    for images in children(root, IMAGE_FOLDERS):
+        for labels in children(root, LABEL_FOLDERS):
             splits = {}
             notes = []
             for split, (image_dir, label_dir) in _common_splits(data, images, labels).items():
@@ -159,16 +134,16 @@ def _split_outside(data: DataConfig, root: Path) -> Layout | None:
     """train/images and train/labels."""
     splits = {}
     notes = []
-    for split, folder in _split_folders(data, root).items():
+    for split, folder in split_folders(data, root).items():
         pairs = [
             (images, labels)
-            for images in _children(folder, IMAGE_FOLDERS)
-            for labels in _children(folder, LABEL_FOLDERS)
+            for images in children(folder, IMAGE_FOLDERS)
+            for labels in children(folder, LABEL_FOLDERS)
             if has_images(images) and has_labels(labels)
         ]
         if pairs:
             splits[split] = SplitSource(pairs[0][1], pairs[0][0])
-        elif any(has_images(images) for images in _children(folder, IMAGE_FOLDERS)):
+        elif any(has_images(images) for images in children(folder, IMAGE_FOLDERS)):
             notes.append(f"{_shown(folder, root)}/ has no labels; it was left out")
     return _layout(splits, "{split}/images and {split}/labels", root, notes)
 
@@ -177,7 +152,7 @@ def _split_side_by_side(data: DataConfig, root: Path) -> Layout | None:
     """train/ with images and labels beside each other."""
     splits = {}
     notes = []
-    for split, folder in _split_folders(data, root).items():
+    for split, folder in split_folders(data, root).items():
         if has_images(folder) and has_labels(folder):
             splits[split] = SplitSource(folder, folder)
         elif has_images(folder):
@@ -187,11 +162,11 @@ def _split_side_by_side(data: DataConfig, root: Path) -> Layout | None:
 
 def _one_image_folder(data: DataConfig, root: Path) -> Layout | None:
     """images/ for all, and labels/train, labels/val, ...; lists say what belongs to a split."""
-    for images in _children(root, IMAGE_FOLDERS):
+    for images in children(root, IMAGE_FOLDERS):
         if not has_images(images):
             continue
-        for labels in _children(root, LABEL_FOLDERS):
-            folders = {s: f for s, f in _split_folders(data, labels).items() if has_labels(f)}
+        for labels in children(root, LABEL_FOLDERS):
+            folders = {s: f for s, f in split_folders(data, labels).items() if has_labels(f)}
             lists = _image_lists(root, {split: folder.name for split, folder in folders.items()})
             splits = {
                 split: SplitSource(folder, images, lists.get(split), split not in lists)
@@ -205,8 +180,8 @@ def _one_image_folder(data: DataConfig, root: Path) -> Layout | None:
 
 def _one_pair(data: DataConfig, root: Path) -> Layout | None:
     """images/ and labels/, divided by lists where there are any."""
-    for images in _children(root, IMAGE_FOLDERS):
-        for labels in _children(root, LABEL_FOLDERS):
+    for images in children(root, IMAGE_FOLDERS):
+        for labels in children(root, LABEL_FOLDERS):
             if has_images(images) and has_labels(labels):
                 return _single(data, root, labels, images, f"{images.name}/ and {labels.name}/")
     return None
@@ -226,12 +201,12 @@ _KNOWN: tuple[Callable[[DataConfig, Path], Layout | None], ...] = (
 
 
 def _single(data: DataConfig, root: Path, labels: Path, images: Path, shape: str) -> Layout:
-    lists = _image_lists(root, _disk_names(data))
+    lists = _image_lists(root, disk_names(data))
     if lists:
         splits = {split: SplitSource(labels, images, path) for split, path in lists.items()}
     else:
         splits = {"all": SplitSource(labels, images)}
-    return Layout(_lone_train_is_all(splits), shape + _lists_shown(lists, root))
+    return Layout(lone_train_is_all(splits), shape + _lists_shown(lists, root))
 
 
 def _layout(
@@ -240,185 +215,14 @@ def _layout(
     """Return the layout when any split was found; a lone train folder is still to be split."""
     if not splits:
         return None
-    return Layout(_lone_train_is_all(splits), shape, tuple(notes or ()))
-
-
-def _lone_train_is_all(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
-    return {"all": splits["train"]} if set(splits) == {"train"} else splits
-
-
-# --- what the configuration says --------------------------------------------------------------
-
-
-def _configured_layout(data: DataConfig, root: Path) -> Layout:
-    patterns = {"images": data.images, "labels": data.labels, "image_list": data.image_list}
-    by_split = any("{split}" in (pattern or "") for pattern in patterns.values())
-    found: dict[str, SplitSource] = {}
-    tried: list[str] = []
-    for split, names in _disk_candidates(data).items() if by_split else [("all", ("",))]:
-        for name in names:
-            source = _configured_source(data, root, name, by_split, tried)
-            if source is not None:
-                found[split] = source
-                break
-    given = ", ".join(f"data.{key}={value}" for key, value in patterns.items() if value)
-    if not found:
-        listed = "\n".join(f"  {path}" for path in dict.fromkeys(tried))
-        raise ConfigError(
-            f"{given} leads to nothing under {root}. Missing or without files:\n{listed}"
-        )
-    return Layout(_lone_train_is_all(_told_apart(found)), given)
-
-
-def _told_apart(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
-    """Where splits share their images and have no lists, only the labels tell them apart."""
-    shared = [source.images for source in splits.values()]
-    return {
-        split: replace(
-            source, only_labelled=shared.count(source.images) > 1 and source.image_list is None
-        )
-        for split, source in splits.items()
-    }
-
-
-def _configured_source(
-    data: DataConfig, root: Path, name: str, by_split: bool, tried: list[str]
-) -> SplitSource | None:
-    def path(pattern: str) -> Path:
-        return root / Path(pattern.replace("{split}", name)).expanduser()
-
-    images = path(data.images) if data.images else None
-    labels = path(data.labels) if data.labels else None
-    image_list = path(data.image_list) if data.image_list else None
-    if images is None and labels is not None and data.image_sizes is None:
-        images = images_folder_for(labels, root)
-    if images is None and labels is None:
-        images = next((f for f in _children(root, IMAGE_FOLDERS) if has_images(f)), root)
-    if labels is None and images is not None:
-        labels = labels_folder_for(images) or next(
-            (f for f in _children(root, LABEL_FOLDERS) if has_labels(f)), None
-        )
-    missing = [
-        str(folder)
-        for folder, is_good in (
-            (images, images is None or has_images(images)),
-            (labels or root / "labels", labels is not None and has_labels(labels)),
-            (image_list, image_list is None or image_list.is_file()),
-        )
-        if not is_good
-    ]
-    tried.extend(missing)
-    if missing or labels is None:
-        return None
-    return SplitSource(labels, images, image_list)
-
-
-# --- looking at folders -----------------------------------------------------------------------
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield every file below `folder` in sorted order.
-
-    Hidden folders and what an earlier conversion wrote are left out; links are followed.
-    """
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if _CONVERTED.issubset(files):
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(place, name)
-
-
-def is_label_file(path: Path) -> bool:
-    """Whether a file may hold labels: a .txt that is no class list, image list or read-me."""
-    name = path.name.lower()
-    lists = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words}
-    return (
-        path.suffix.lower() == ".txt"
-        and name not in lists | set(CLASS_FILES)
-        and not name.startswith(_NO_LABELS)
-    )
-
-
-def has_images(folder: Path) -> bool:
-    """Whether any image lies below `folder`."""
-    return any(is_image(path) for path in walk(folder))
-
-
-def has_labels(folder: Path) -> bool:
-    """Whether any label file lies below `folder`."""
-    return any(is_label_file(path) for path in walk(folder))
-
-
-def labels_folder_for(images: Path) -> Path | None:
-    """Return the folder of labels that belongs to a folder of images, or None."""
-    swapped = _swap_part(images, IMAGE_FOLDERS, "labels")
-    for folder in (swapped, images):
-        if folder is not None and has_labels(folder):
-            return folder
-    return None
-
-
-def images_folder_for(labels: Path, root: Path) -> Path | None:
-    """Return the folder of images that belongs to a folder of labels, or None."""
-    swapped = _swap_part(labels, LABEL_FOLDERS, "images")
-    beside = _children(root, IMAGE_FOLDERS)
-    for folder in (swapped, labels, *beside, root):
-        if folder is not None and has_images(folder):
-            return folder
-    return None
-
-
-def _swap_part(folder: Path, names: tuple[str, ...], other: str) -> Path | None:
-    """Replace the last part of a path that is one of `names`."""
-    parts = list(folder.parts)
-    for index in range(len(parts) - 1, 0, -1):
-        if parts[index].lower() in names:
-            return Path(*parts[:index], other, *parts[index + 1 :])
-    return None
-
-
-def _children(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """Return the subfolders with one of `names`, in the order of `names`."""
-    found = {path.name.lower(): path for path in _folders(folder)}
-    return [found[name] for name in names if name in found]
-
-
-def _folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir())
-
-
-def _disk_candidates(data: DataConfig) -> dict[str, tuple[str, ...]]:
-    """Return the names that each split may have on disk, best first."""
-    if data.splits is not None:
-        return {split: (name,) for split, name in data.splits.items()}
-    return SPLIT_NAMES
-
-
-def _disk_names(data: DataConfig) -> dict[str, str]:
-    return {split: names[0] for split, names in _disk_candidates(data).items()}
-
-
-def _split_folders(data: DataConfig, parent: Path) -> dict[str, Path]:
-    """Return the subfolders of `parent` that are splits."""
-    folders = {path.name.lower(): path for path in _folders(parent)}
-    found = {}
-    for split, names in _disk_candidates(data).items():
-        match = next((folders[name.lower()] for name in names if name.lower() in folders), None)
-        if match is not None:
-            found[split] = match
-    return found
+    return Layout(lone_train_is_all(splits), shape, tuple(notes or ()))
 
 
 def _common_splits(
     data: DataConfig, images: Path, labels: Path
 ) -> dict[str, tuple[Path | None, Path | None]]:
-    image_dirs = {s: f for s, f in _split_folders(data, images).items() if has_images(f)}
-    label_dirs = {s: f for s, f in _split_folders(data, labels).items() if has_labels(f)}
+    image_dirs = {s: f for s, f in split_folders(data, images).items() if has_images(f)}
+    label_dirs = {s: f for s, f in split_folders(data, labels).items() if has_labels(f)}
     return {
         split: (image_dirs.get(split), label_dirs.get(split))
         for split in SPLIT_NAMES

@@ -16,6 +16,7 @@ from typing import Any
 from detfinetune import console, files
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
+from detfinetune.labels.classes import given_class_names
 from detfinetune.labels.coco_check import CocoSummary, check_coco
 from detfinetune.labels.coco_layout import (
     CocoSource,
@@ -24,8 +25,8 @@ from detfinetune.labels.coco_layout import (
     load_coco,
 )
 from detfinetune.labels.convert import convert_gathered
+from detfinetune.labels.folders import is_label_file, walk
 from detfinetune.labels.gather import Gathered, gather_dataset
-from detfinetune.labels.layout import is_label_file, walk
 from detfinetune.labels.manifest import MANIFEST_NAME, fingerprint_files, read_manifest
 from detfinetune.labels.records import DatasetManifest, DatasetSplit
 from detfinetune.labels.root import require_root
@@ -87,10 +88,7 @@ def _fingerprint(data: DataConfig, gathered: Gathered) -> str:
         digest.update(json.dumps([str(part) for part in parts]).encode() + b"\n")
 
     add("version", _CONVERTER_VERSION, data.model_dump_json(exclude={"root", "source"}))
-    for key in ("classes", "image_sizes"):
-        value = getattr(data, key)
-        if isinstance(value, Path) and (gathered.root / value).is_file():
-            add(key, files.sha256_file(gathered.root / value))
+    add("classes", *given_class_names(data, gathered.root, gathered.label_folders))
     add(gathered.notes, *(entry.message for entry in gathered.entries))
     for split, source in gathered.splits.items():
         add(split, source.image_root.resolve())

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 _DEFAULT_COLUMNS = DataConfig.model_fields["columns"].default
 _SAMPLE = 2000
-_MOSTLY = 0.9
+_MOSTLY = 0.5
 _FORMS = (
     "x1,y1,x2,y2", "x,y,w,h", "cx,cy,w,h", "y1,x1,y2,x2", "x1,x2,y1,y2",
 )  # fmt: skip
@@ -81,13 +81,13 @@ class Reading:
 def choose_reading(data: DataConfig, lines: Iterable[str]) -> Reading:
     """Settle the reading from the configuration and, where it says `auto`, from the lines.
 
-    `auto` takes YOLO when nine lines in ten have 5 values (or an odd number from 7 on) that lie
+    `auto` takes YOLO when most lines have 5 values (or an odd number from 7 on) that lie
     between 0 and 1 and `data.columns` was left alone, unless they only make sense as corners;
     else txt.
     """
     columns = parse_columns(data.columns)
     sample = _sample([tokenize(line, len(columns)) for line in lines])
-    fractions = _share(sample, _has_fractions) >= _MOSTLY
+    fractions = _share(sample, _has_fractions) > _MOSTLY
     shaped = _share(
         sample, lambda tokens: len(tokens) == 5 or (len(tokens) > 6 and len(tokens) % 2 == 1)
     )
@@ -106,7 +106,7 @@ def choose_reading(data: DataConfig, lines: Iterable[str]) -> Reading:
     if (
         data.format == "auto"
         and fractions
-        and shaped >= _MOSTLY
+        and shaped > _MOSTLY
         and (data.columns == _DEFAULT_COLUMNS and unit != "pixels")
     ):
         corners = [tokens for tokens in sample if len(tokens) == 5]

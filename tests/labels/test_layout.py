@@ -6,7 +6,8 @@ import pytest
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.gather import gather_dataset, match_labels
+from detfinetune.labels.gather import gather_dataset
+from detfinetune.labels.matching import match_labels
 
 LINE = "0 0.5 0.5 0.2 0.2\n"
 

@@ -1,0 +1,102 @@
+"""Looking at folders: the names that are known, and what lies in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from detfinetune.labels.classes import CLASS_FILES
+from detfinetune.labels.image_sizes import is_image
+from detfinetune.labels.manifest import MANIFEST_NAME
+
+SPLIT_NAMES = {
+    "train": ("train", "training", "trainval"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
+LABEL_FOLDERS = (
+    "labels", "label", "labels_txt", "labeltxt", "annotations", "annotation", "groundtruth",
+    "ground_truth", "gt", "txt", "bboxes", "boxes",
+)  # fmt: skip
+
+_NO_LABELS = ("readme", "license", "licence", "requirements", "notice", "changelog", "labelmap")
+_HIDDEN = (".", "__MACOSX")
+_CONVERTED = {MANIFEST_NAME, "ledger.csv"}
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield every file below `folder` in sorted order.
+
+    Hidden folders and what an earlier conversion wrote are left out; links are followed.
+    """
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if _CONVERTED.issubset(files):
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(place, name)
+
+
+def is_label_file(path: Path) -> bool:
+    """Whether a file may hold labels: a .txt that is no class list, image list or read-me."""
+    name = path.name.lower()
+    lists = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words}
+    return (
+        path.suffix.lower() == ".txt"
+        and name not in lists | set(CLASS_FILES)
+        and not name.startswith(_NO_LABELS)
+    )
+
+
+def has_images(folder: Path) -> bool:
+    """Whether any image lies below `folder`."""
+    return any(is_image(path) for path in walk(folder))
+
+
+def has_labels(folder: Path) -> bool:
+    """Whether any label file lies below `folder`."""
+    return any(is_label_file(path) for path in walk(folder))
+
+
+def labels_folder_for(images: Path) -> Path | None:
+    """Return the folder of labels that belongs to a folder of images, or None."""
+    swapped = _swap_part(images, IMAGE_FOLDERS, "labels")
+    for folder in (swapped, images):
+        if folder is not None and has_labels(folder):
+            return folder
+    return None
+
+
+def images_folder_for(labels: Path, root: Path) -> Path | None:
+    """Return the folder of images that belongs to a folder of labels, or None."""
+    swapped = _swap_part(labels, LABEL_FOLDERS, "images")
+    beside = children(root, IMAGE_FOLDERS)
+    for folder in (swapped, labels, *beside, root):
+        if folder is not None and has_images(folder):
+            return folder
+    return None
+
+
+def _swap_part(folder: Path, names: tuple[str, ...], other: str) -> Path | None:
+    """Replace the last part of a path that is one of `names`."""
+    parts = list(folder.parts)
+    for index in range(len(parts) - 1, 0, -1):
+        if parts[index].lower() in names:
+            return Path(*parts[:index], other, *parts[index + 1 :])
+    return None
+
+
+def children(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """Return the subfolders with one of `names`, in the order of `names`."""
+    found = {path.name.lower(): path for path in subfolders(folder)}
+    return [found[name] for name in names if name in found]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir())
