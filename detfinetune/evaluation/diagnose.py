@@ -150,17 +150,14 @@ def _misplaced(truth: Mapping[str, Any], detections: Sequence[Detection]) -> lis
     """Look for a change of scale, orientation or box format that makes the boxes fit."""
     sizes = {image["id"]: (image["width"], image["height"]) for image in truth["images"]}
     groups = _by_image(truth, detections, sizes)
-    found = _share_found(groups, lambda boxes, size: boxes)
-    best_name, best = "", found
-    for name, change in _changes():
-        share = _share_found(groups, change)
-        if share > best:
-            best_name, best = name, share
+    found, _ = _fit(groups, lambda boxes, size: boxes)
+    # The overlap decides among changes that find as many objects, such as neighbouring scales.
+    (best, _), remedy = max((_fit(groups, change), name) for name, change in _changes())
     if best < _CONVINCING or best < _TIMES_BETTER * found:
         return []
     return [
         f"the boxes are misplaced: as they are they overlap {found:.0%} of the objects, "
-        f"{best_name} {best:.0%}. {_outside(groups)}The sizes in the JSON, of the files and of "
+        f"{remedy} {best:.0%}. {_outside(groups)}The sizes in the JSON, of the files and of "
         "the predictions do not agree; convert the labels again so that sizes come from the files."
     ]
 
@@ -200,7 +197,7 @@ def _changes() -> Iterator[tuple[str, _Change]]:
     for step in range(-_SCALE_STEPS, _SCALE_STEPS + 1):
         factor = _SCALE_STEP**step
         if abs(factor - 1) > 0.05:
-            yield f"scaled by about {factor:.2f}", _scaling(factor)
+            yield f"scaled by about {factor:.2g}", _scaling(factor)
     yield "turned a quarter to the right", _turn_right
     yield "turned a quarter to the left", _turn_left
     yield (
@@ -241,14 +238,17 @@ def _from_fractions(boxes: Boxes, size: tuple[float, float]) -> Boxes:
     return boxes * np.array([*size, *size], dtype=np.float64)
 
 
-def _share_found(groups: list[_Group], change: _Change) -> float:
-    """Return the share of objects that some changed detection overlaps with IoU 0.5 or more."""
-    found = total = 0
-    for objects, predicted, size in groups:
-        total += len(objects)
-        if len(predicted):
-            found += int((pairwise_iou(objects, change(predicted, size)).max(axis=1) >= 0.5).sum())
-    return found / total if total else 0.0
+def _fit(groups: list[_Group], change: _Change) -> tuple[float, float]:
+    """Return what changed detections reach: the share of objects that some detection overlaps
+    with IoU 0.5 or more, and the mean of each object's best IoU."""
+    best = [
+        pairwise_iou(objects, change(predicted, size)).max(axis=1)
+        if len(predicted)
+        else np.zeros(len(objects))
+        for objects, predicted, size in groups
+    ]
+    overlaps = np.concatenate(best) if best else np.zeros(1)
+    return float((overlaps >= 0.5).mean()), float(overlaps.mean())
 
 
 def pairwise_iou(first: Boxes, second: Boxes) -> npt.NDArray[np.float64]:

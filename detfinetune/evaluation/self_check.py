@@ -67,7 +67,7 @@ def check_ground_truth(
     pixel) are named and left out.
 
     Raises:
-        DataError: AP is not 100; the text says which objects were not found, or why.
+        DataError: AP is not 100 or an object was not found; the text says which, or why.
     """
     truth = read_ground_truth(ground_truth)
     where = str(ground_truth) if isinstance(ground_truth, Path) else "the ground truth"
@@ -93,8 +93,15 @@ def check_ground_truth(
         task,
         max(fullest, DEFAULT_DETECTIONS_PER_IMAGE),
     )
-    if metrics.ap is not None and abs(metrics.ap - _PERFECT) > _TOLERANCE:
-        raise DataError(_explain(where, metrics, kept))
+    missed = _missed(metrics, kept)
+    if missed or (metrics.ap is not None and abs(metrics.ap - _PERFECT) > _TOLERANCE):
+        raise DataError(
+            f"{where}: given as predictions, the ground truth itself finds "
+            f"{len(detections) - len(missed)} of {len(detections)} objects and scores {task} AP "
+            f"{metrics.ap or 0.0:.3f}. It must find all and score 100; until then no model's "
+            f"figures on it can be trusted. Not found: annotation ids {missed[:_LISTED]}; check "
+            "their area, box and outline."
+        )
     return SelfCheck(metrics.ap, len(detections), tuple(left_out))
 
 
@@ -114,8 +121,7 @@ def _dangling(truth: dict[str, Any], image_ids: set[Any]) -> list[str]:
         ]
         if lost:
             problems.append(
-                f"{len(lost)} annotations have an {key} that is not listed "
-                f"(annotation ids {lost[:_LISTED]})"
+                f"{len(lost)} annotations have no listed {key} (annotation ids {lost[:_LISTED]})"
             )
     return problems
 
@@ -157,16 +163,11 @@ def _as_detection(annotation: dict[str, Any], image: dict[str, Any], task: Task)
     return detection
 
 
-def _explain(where: str, metrics: Metrics, kept: list[dict[str, Any]]) -> str:
+def _missed(metrics: Metrics, kept: list[dict[str, Any]]) -> list[Any]:
+    """Return the ids of the objects among `kept` that were not found."""
     found = set(metrics.matches.annotation[metrics.matches.hit].tolist())
-    missed = [
+    return [
         annotation.get("id")
         for position, annotation in enumerate(kept)
         if position not in found and not annotation.get("iscrowd", 0)
     ]
-    return (
-        f"{where}: given as predictions, the ground truth itself scores {metrics.task} AP "
-        f"{metrics.ap:.3f} instead of 100, so no model's figures on it can be trusted. "
-        f"{len(missed)} objects were not found (annotation ids {missed[:_LISTED]}); "
-        "check the area, box and outline of these."
-    )

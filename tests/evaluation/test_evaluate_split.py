@@ -212,6 +212,6 @@ def test_ground_truth_that_fails_its_own_check_stops_before_the_model_runs(tmp_p
     json_file.write_text(json.dumps(content))
     for split in _register(json_file):
         model = KnownDetections(HITS)
-        with pytest.raises(DataError, match=r"1 annotations have an image_id that is not listed"):
+        with pytest.raises(DataError, match=r"1 annotations have no listed image_id"):
             _evaluate(split, model)
         assert model.modes == []
