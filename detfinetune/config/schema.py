@@ -74,7 +74,7 @@ class DataConfig(Section):
     w, h; `-` for a column to pass over. Separators and brackets are found by themselves."""
 
     coordinates: Literal["auto", "pixels", "fractions"] = "auto"
-    """Unit of txt coordinates; auto takes fractions when no value of a split exceeds 1."""
+    """Unit of txt coordinates; auto takes fractions when most lines hold no value above 1."""
 
     first_class: Literal[0, 1] | None = None
     """The number that the first class has in the labels. null: 0, or 1 where all numbers say so
@@ -281,7 +281,7 @@ class ConvertConfig(Section):
     """Replace an output that is there already."""
 
     num_workers: NonNegativeInt | None = None
-    """Processes that read image headers. null: one a core."""
+    """Threads that read image headers. null: one a core, at least eight."""
 
     contact_sheet: NonNegativeInt = 16
     """Labelled images a split shown on its contact sheet; 0 draws none."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from detfinetune import console
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
 from detfinetune.labels.folders import is_label_file, walk
@@ -28,6 +29,8 @@ from detfinetune.labels.matching import NameFinder, label_key, match_labels
 from detfinetune.labels.sources import Layout, SplitSource
 from detfinetune.labels.split import seeded_split
 from detfinetune.labels.text import TextFile, read_text_file
+
+_MANY = 2000
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class _SplitGatherer:
             image_root=source.images or self.gathered.root,
             images=tuple(
                 ImageFile(name, self._read(labels.get(matched.label_of.get(name, ""))))
-                for name in images
+                for name in _with_progress(images, "reading labels")
             ),
             orphans=tuple(
                 label for key in sorted(orphans) if (label := self._read(labels[key])) is not None
@@ -215,6 +218,13 @@ class _SplitGatherer:
         if text.note:
             self._enter(shown, 0, "encoding", text.note, rejected=False)
         return LabelFile(shown, text)
+
+
+def _with_progress(names: list[str], description: str) -> Iterable[str]:
+    """Return `names` with a progress bar when it takes long enough to be worth one."""
+    if len(names) < _MANY:
+        return names
+    return console.progress(names, description=description, unit="file")
 
 
 def _cut_splits(gathered: Gathered, data: DataConfig) -> None:

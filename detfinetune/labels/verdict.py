@@ -49,8 +49,20 @@ def refuse_mostly_wrong(converter: LineConverter) -> None:
         better = suggest_reading(converter.judged, converter.reading, converter.index.names)
     if problem:
         raise DataError(_mostly_wrong(converter, problem, better))
+    _warn_of_unlabelled(converter)
     if better is not None:
         console.warn(f"{bad} of {total.lines} label lines are wrong; {_advice(better)}")
+
+
+def _warn_of_unlabelled(converter: LineConverter) -> None:
+    """Say so when most images of a split have no label file: they all count as negatives."""
+    for split, counts in converter.ledger.counts.items():
+        if counts.unlabelled * 2 > counts.images:
+            console.warn(
+                f"{counts.unlabelled} of {counts.images} images of split {split} have no label "
+                "file and count as images without objects. If they are only not labelled yet, "
+                "list the labelled ones in a text file: data.image_list=FILE."
+            )
 
 
 def _mostly_wrong(converter: LineConverter, problem: str, better: Reading | None) -> str:
