@@ -11,9 +11,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from detfinetune.errors import DataError
-from detfinetune.labels.records import Box, Polygon
 
 Color = tuple[int, int, int]
+Box = tuple[float, float, float, float]
+Polygon = tuple[float, ...]
 
 # Okabe and Ito's palette ("Color Universal Design", 2008), told apart by the colour-blind; black
 # is left out, for it cannot be seen on dark pictures.

@@ -47,7 +47,7 @@ def write_label_sheet(
             )
             for annotation in record.annotations
         ]
-        drawn = pictures.draw_objects(image, objects, scale=_TILE_WIDTH / image.width)
+        drawn = pictures.draw_objects(image, objects, scale=_TILE_WIDTH / max(image.size))
         number = len(record.annotations)
         tiles.append((drawn, f"{record.file_name}   {number} object{'s' * (number != 1)}"))
     objects_of = Counter(a.category for record in records for a in record.annotations)

@@ -239,6 +239,18 @@ def test_existing_output_is_left_alone(make_dataset) -> None:
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.parametrize("output", ["data", ".", "foreign"])
+def test_overwriting_never_takes_what_no_conversion_made(make_dataset, output: str) -> None:
+    root = make_dataset(["a.jpg"], {"a.txt": "0 1 1 9 9"})
+    foreign = root.parent / "foreign"
+    foreign.mkdir()
+    (foreign / "mine.txt").write_text("keep")
+    with pytest.raises(OutputExistsError, match="Choose another folder"):
+        convert_dataset(DataConfig(root=root), root.parent / output, overwrite=True)
+    assert (foreign / "mine.txt").read_text() == "keep"
+    assert (root / "a.jpg").is_file()
+
+
 def test_failed_conversion_leaves_nothing(make_dataset) -> None:
     root = make_dataset(["a.jpg"], {"a.txt": "0 1 1 9"})
     with pytest.raises(DataError):
