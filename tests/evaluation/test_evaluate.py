@@ -1,0 +1,111 @@
+"""evaluate(): from a run folder or checkpoint and data on disk to tables, files and pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from detfinetune.config.schema import (
+    AugmentConfig,
+    DataConfig,
+    EvaluateConfig,
+    EvaluationConfig,
+    HardwareConfig,
+    ModelConfig,
+    TrainConfig,
+)
+from detfinetune.errors import CheckpointError, ConfigError, DataError
+from detfinetune.evaluation.evaluate import evaluate
+from detfinetune.models.build import build_detector
+from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
+from detfinetune.models.d2_cfg import build_cfg
+from detfinetune.models.settings import model_settings
+
+CPU = HardwareConfig(name="cpu", device="cpu", num_workers=0)
+
+
+def _write_run(folder: Path, data: Path, classes: tuple[str, ...]) -> Path:
+    """Write a run of a detector with random weights that predicts something everywhere."""
+    config = TrainConfig(
+        task="segm",
+        data=DataConfig(name="toy", root=data),
+        model=ModelConfig(name="efficientnet_lite0_fpn", weights="random", freeze_at=0),
+        augment=AugmentConfig(image_size=64, max_size=128),
+        evaluation=EvaluationConfig(detections_per_image=20),
+        detectron2={"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0},
+    )
+    torch.manual_seed(0)
+    model = build_detector(build_cfg(model_settings(config, len(classes), "cpu")))
+    write_checkpoint(
+        folder / "checkpoints" / "best.pth",
+        Checkpoint(model=model.state_dict(), classes=classes, config=config, iteration=3),
+    )
+    return folder
+
+
+def test_a_run_is_evaluated_on_its_own_data(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _write_run(tmp_path / "run", toy_dataset, ("disc", "square"))
+    result = evaluate(
+        EvaluateConfig(
+            run=run,
+            split="test",
+            hardware=CPU,
+            evaluation=EvaluationConfig(pictures=3, detections_per_image=5),
+        )
+    )
+    assert result.num_images == 8
+    # The limit that was asked for holds for the model as well: 5 on each of 8 images.
+    assert len(result.detections) == 40
+    folder = run / "evaluation" / "test"
+    written = json.loads((folder / "metrics.json").read_text())
+    assert written["bbox"]["AP"] == result.metrics["bbox"].ap
+    assert written["segm"]["detections_per_image"] == 5
+    assert set(written["segm"]["classes"]) == {"disc", "square"}
+    assert written["provenance"]["iteration"] == 3
+    assert written["provenance"]["checkpoint"] == str(run / "checkpoints" / "best.pth")
+    assert len(written["provenance"]["data_fingerprint"]) >= 12
+    assert len(json.loads((folder / "detections.json").read_text())) == 40
+    with Image.open(folder / "worst_first.jpg") as sheet:
+        assert sheet.width > 4 * 480
+    shown = capsys.readouterr()
+    assert "toy, test: 8 images" in shown.out
+    assert "segm AP50" in shown.out
+    # A detector that has learnt nothing is told so.
+    assert "The model has most likely not learnt yet" in shown.err
+
+
+def test_other_classes_show_both_lists(toy_dataset: Path, tmp_path: Path) -> None:
+    run = _write_run(tmp_path / "run", toy_dataset, ("disc", "triangle"))
+    with pytest.raises(CheckpointError) as caught:
+        evaluate(EvaluateConfig(run=run, hardware=CPU))
+    assert "model: disc, triangle" in str(caught.value)
+    assert "data:  disc, square" in str(caught.value)
+
+
+def test_configurations_that_cannot_be_meant(toy_dataset: Path, tmp_path: Path) -> None:
+    run = _write_run(tmp_path / "run", toy_dataset, ("disc", "square"))
+    with pytest.raises(ConfigError, match="run or checkpoint must be given, and neither is"):
+        evaluate(EvaluateConfig(hardware=CPU))
+    with pytest.raises(ConfigError, match=r"data\.\* is given without data\.root"):
+        evaluate(EvaluateConfig(run=run, data=DataConfig(first_class=1), hardware=CPU))
+    (run / "checkpoints" / "best.pth").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"best\.pth: the file is broken"):
+        evaluate(EvaluateConfig(run=run, hardware=CPU))
+
+
+def test_a_split_that_is_not_there(toy_dataset: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for part in ("images", "labels"):
+        for split in ("train", "val"):
+            (data / part).mkdir(parents=True, exist_ok=True)
+            (data / part / split).symlink_to(toy_dataset / part / split)
+    (data / "classes.txt").write_text("disc\nsquare\n")
+    run = _write_run(tmp_path / "run", data, ("disc", "square"))
+    with pytest.raises(DataError, match="has no split 'test'"):
+        evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))

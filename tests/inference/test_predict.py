@@ -1,0 +1,260 @@
+"""Prediction with a real, small detector: pictures, COCO JSON, video, and what goes wrong.
+
+The detector has random weights and a threshold of 0, so that it finds something everywhere; what
+is tested is that images, boxes, masks and files fit together.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as mask_api
+
+from detfinetune.config.schema import (
+    AugmentConfig,
+    EvaluationConfig,
+    HardwareConfig,
+    ModelConfig,
+    PredictConfig,
+    TrainConfig,
+)
+from detfinetune.errors import CheckpointError, ConfigError, DataError, OutputExistsError
+from detfinetune.inference.predict import predict
+from detfinetune.inference.predictor import Predictor
+from detfinetune.models.build import build_detector
+from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
+from detfinetune.models.d2_cfg import build_cfg
+from detfinetune.models.settings import model_settings
+
+CLASSES = ("disc", "square")
+CPU = HardwareConfig(name="cpu", device="cpu")
+
+
+def _write_run(folder: Path, score_threshold: float | None = 0.0) -> Path:
+    config = TrainConfig(
+        task="segm",
+        model=ModelConfig(name="efficientnet_lite0_fpn", weights="random", freeze_at=0),
+        augment=AugmentConfig(image_size=64, max_size=128),
+        evaluation=EvaluationConfig(detections_per_image=7),
+        detectron2={"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0},
+    )
+    torch.manual_seed(0)
+    cfg = build_cfg(model_settings(config, len(CLASSES), "cpu"))
+    write_checkpoint(
+        folder / "checkpoints" / "best.pth",
+        Checkpoint(
+            model=build_detector(cfg).state_dict(),
+            classes=CLASSES,
+            config=config,
+            iteration=3,
+            score_threshold=score_threshold,
+        ),
+    )
+    (folder / "config.yaml").write_text("{}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose detector finds seven objects everywhere."""
+    return _write_run(tmp_path_factory.mktemp("run"))
+
+
+def _save_image(path: Path, width: int = 90, height: int = 60, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, **options)
+    return path
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def _predict(run: Path, source: Path, output: Path, **options: object) -> dict[str, object]:
+    result = predict(
+        PredictConfig(run=run, input=source, output=output, hardware=CPU, **options)  # type: ignore[arg-type]
+    )
+    return {"result": result, **json.loads((output / "predictions.json").read_text())}
+
+
+def test_a_nested_folder_of_any_type_and_name(run: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    _save_image(source / "a b.png")
+    _save_image(source / "süd" / "x.JPG", 40, 80)
+    _save_image(source / "twin.png")
+    _save_image(source / "twin.bmp")
+    (source / "notes.txt").write_text("no image")
+    (source / "torn.jpg").write_bytes((source / "süd" / "x.JPG").read_bytes()[:200])
+    output = tmp_path / "out"
+    written = _predict(run, source, output)
+
+    names = [image["file_name"] for image in written["images"]]
+    assert names == ["a b.png", "süd/x.JPG", "twin.bmp", "twin.png"]
+    pictures = sorted(file.relative_to(output).as_posix() for file in output.rglob("*.jpg"))
+    assert pictures == ["a b.jpg", "süd/x.jpg", "twin.bmp.jpg", "twin.png.jpg"]
+    assert _image_size(output / "süd" / "x.jpg") == (40, 80)
+    assert len(written["info"]["skipped"]) == 1
+    assert "torn.jpg: the image cannot be read" in written["info"]["skipped"][0]
+    assert written["result"].num_images == 4
+    assert written["result"].num_objects == len(written["annotations"]) == 28
+    assert written["categories"] == [{"id": 1, "name": "disc"}, {"id": 2, "name": "square"}]
+
+    results = json.loads((output / "coco_results.json").read_text())
+    assert {entry["file_name"] for entry in results} == set(names)
+    sizes = {image["id"]: image for image in written["images"]}
+    for entry in results:
+        image = sizes[entry["image_id"]]
+        x, y, w, h = entry["bbox"]
+        assert -0.01 <= x <= x + w <= image["width"] + 0.02
+        assert -0.01 <= y <= y + h <= image["height"] + 0.02
+        assert entry["segmentation"]["size"] == [image["height"], image["width"]]
+        assert entry["category_id"] in (1, 2)
+
+
+def test_an_image_is_turned_by_its_exif_flag(run: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # seen turned by a quarter
+    source = _save_image(tmp_path / "turned.jpg", 90, 60, exif=exif)
+    written = _predict(run, source, tmp_path / "out")
+    assert (written["images"][0]["width"], written["images"][0]["height"]) == (60, 90)
+    assert _image_size(tmp_path / "out" / "turned.jpg") == (60, 90)
+
+
+def test_a_video_stays_a_video(run: Path, tmp_path: Path) -> None:
+    source = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"mp4v"), 12.0, (96, 64))
+    for number in range(5):
+        writer.write(np.full((64, 96, 3), 40 * number, dtype=np.uint8))
+    writer.release()
+    written = _predict(run, source, tmp_path / "out")
+    assert [image["file_name"] for image in written["images"]] == [
+        f"clip.mp4#{number}" for number in range(5)
+    ]
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "clip.mp4"))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1])
+    assert len(frames) == 5
+    assert frames[0].shape == (64, 96, 3)
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.0)
+
+
+def test_the_threshold_is_the_runs_unless_one_is_given(run: Path, tmp_path: Path) -> None:
+    source = _save_image(tmp_path / "a.png")
+    everything = _predict(run, source, tmp_path / "all")
+    assert everything["result"].score_threshold == 0.0
+    scores = sorted(entry["score"] for entry in everything["annotations"])
+    some = _predict(run, source, tmp_path / "some", score_threshold=scores[3])
+    assert sorted(entry["score"] for entry in some["annotations"]) == scores[3:]
+    assert _predict(run, source, tmp_path / "none", score_threshold=1.0)["annotations"] == []
+    fresh = _write_run(tmp_path / "fresh", score_threshold=None)
+    assert Predictor(fresh, CPU).score_threshold == 0.5
+
+
+def test_the_predictor_takes_files_and_arrays_alike(run: Path, tmp_path: Path) -> None:
+    source = _save_image(tmp_path / "a.png")
+    predictor = Predictor(run, CPU)
+    from_file = predictor(source)
+    from_array = predictor(np.asarray(Image.open(source)))
+    assert from_file == from_array
+    assert len(from_file) == 7
+    assert [entry.score for entry in from_file] == sorted(
+        (entry.score for entry in from_file), reverse=True
+    )
+    assert {entry.name for entry in from_file} <= set(CLASSES)
+    for entry in from_file:
+        mask = mask_api.decode(entry.segmentation)
+        assert mask.shape == (60, 90)
+        for outline in entry.outlines():
+            assert len(outline) >= 6
+            assert max(outline[0::2]) <= 90
+    with pytest.raises(DataError, match=r"not float64 with shape \[60, 90\]"):
+        predictor(np.zeros((60, 90)))
+
+
+def test_an_output_is_not_overwritten_without_being_told(run: Path, tmp_path: Path) -> None:
+    source = _save_image(tmp_path / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    with pytest.raises(OutputExistsError, match="overwrite=true"):
+        _predict(run, source, tmp_path / "out")
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+    _predict(run, source, tmp_path / "out", overwrite=True)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "a.jpg",
+        "coco_results.json",
+        "predictions.json",
+    ]
+
+
+def test_a_failure_leaves_no_output(run: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "torn.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(DataError, match="none of the 1 images can be read"):
+        _predict(run, source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in"]
+
+
+def _missing(tmp_path: Path) -> Path:
+    return tmp_path / "nowhere"
+
+
+def _empty_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
+
+
+def _text(tmp_path: Path) -> Path:
+    file = tmp_path / "a.doc"
+    file.write_text("x")
+    return file
+
+
+def _torn_video(tmp_path: Path) -> Path:
+    file = tmp_path / "a.mp4"
+    file.write_bytes(b"\0" * 100)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_missing, "there is no such file or folder"),
+        (_empty_folder, "the folder holds no image"),
+        (_text, "'.doc' is no known type. Images: .bmp .jpeg .jpg"),
+        (_torn_video, "a.mp4: the video cannot be read"),
+    ],
+)
+def test_inputs_that_cannot_be_used(run: Path, tmp_path: Path, make: object, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        _predict(run, make(tmp_path), tmp_path / "out")  # type: ignore[operator]
+    assert message in str(caught.value)
+
+
+def test_models_that_cannot_be_used(run: Path, tmp_path: Path) -> None:
+    source = _save_image(tmp_path / "a.png")
+    output = tmp_path / "out"
+    with pytest.raises(ConfigError, match="run or checkpoint must be given, and neither is"):
+        predict(PredictConfig(input=source, output=output))
+    checkpoint = run / "checkpoints" / "best.pth"
+    with pytest.raises(ConfigError, match="and both are"):
+        predict(PredictConfig(run=run, checkpoint=checkpoint, input=source, output=output))
+    with pytest.raises(ConfigError, match="input is missing"):
+        predict(PredictConfig(run=run, output=output))
+    with pytest.raises(CheckpointError, match="there is no such run folder"):
+        predict(PredictConfig(run=tmp_path / "no_run", input=source, output=output))
+    torn = tmp_path / "torn.pth"
+    torn.write_bytes(checkpoint.read_bytes()[:10_000])
+    with pytest.raises(CheckpointError, match=r"torn\.pth: the file is broken"):
+        predict(PredictConfig(checkpoint=torn, input=source, output=output, hardware=CPU))
