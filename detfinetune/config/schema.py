@@ -229,7 +229,7 @@ class EvaluationConfig(Section):
     """How and when AP is measured."""
 
     eval_period: NonNegativeInt | None = None
-    """Steps between evaluations on validation; 0 only at the end. null: five in a run."""
+    """Steps between evaluations on validation; 0 only at the end. null: four in a run."""
 
     detections_per_image: PositiveInt | None = None
     """Most detections kept an image. null: 100, or twice the fullest labelled image."""
