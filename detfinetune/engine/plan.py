@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 from detectron2.utils import comm
 
@@ -58,17 +60,24 @@ def fresh_plan(config: TrainConfig) -> TrainingPlan:
     return TrainingPlan(resolved, manifest, run)
 
 
-def resumed_plan(config: TrainConfig) -> TrainingPlan:
-    """Plan to go on with `config.resume`, by its own configuration.
+def read_stored(run: Path) -> Checkpoint:
+    """Return the last checkpoint of a run that is to go on.
 
     Raises:
-        CheckpointError: the run cannot be read, or has no checkpoint.
+        CheckpointError: the folder is no run, or has no checkpoint that can be read.
+    """
+    return read_checkpoint(find_checkpoint(run, "last"))
+
+
+def resumed_plan(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
+    """Plan to go on with the run `config.resume` from `stored`, by the run's own configuration.
+
+    Raises:
+        ConfigError: `solver.max_iter` lies behind the run already.
+        CheckpointError: the classes have changed since.
         DataError: the data has changed since.
     """
-    if config.resume is None:
-        raise ConfigError("resume: give the folder of a run.")
-    run = RunFolder(config.resume)
-    stored = read_checkpoint(find_checkpoint(run.path, "last"))
+    run = RunFolder(cast(Path, config.resume))
     resolved = stored.config
     if config.solver.max_iter is not None:
         if config.solver.max_iter < stored.iteration:

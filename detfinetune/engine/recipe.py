@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from detfinetune.config.schema import TrainConfig
 from detfinetune.data.register import DatasetStatistics
@@ -28,6 +28,9 @@ _CPU_SIDE, _GPU_SIDE = 320, 640
 _LARGEST_ZOOM = 1.5
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Choice:
     """One value that was chosen for the user."""
@@ -35,6 +38,13 @@ class Choice:
     key: str
     value: Any
     reason: str
+
+
+def settled(value: T | None) -> T:
+    """Return a value that `resolve_recipe` has filled."""
+    if value is None:
+        raise ValueError("the configuration must be resolved first (engine.recipe)")
+    return value
 
 
 class _Recipe:

@@ -1,0 +1,265 @@
+"""One training run: its model, trainer, hooks, evaluations and checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from detectron2.engine import create_ddp_model, hooks
+from detectron2.utils import comm
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from torch import nn
+
+from detfinetune.console import say
+from detfinetune.data.augment import build_augmentations
+from detfinetune.data.loaders import (
+    build_test_loader,
+    build_train_loader,
+    mask_format_of,
+    seed_everything,
+)
+from detfinetune.data.mapper import TrainMapper
+from detfinetune.data.register import register_split
+from detfinetune.engine.distributed import from_main
+from detfinetune.engine.hooks.checkpoints import SaveLast
+from detfinetune.engine.hooks.progress import ProgressBar
+from detfinetune.engine.hooks.stopping import StopRequest, StopTraining, StopWhenAsked
+from detfinetune.engine.optimizer import build_optimizer, learning_rate
+from detfinetune.engine.plan import TrainingPlan
+from detfinetune.engine.recipe import settled
+from detfinetune.engine.run_folder import forget_metrics_after
+from detfinetune.engine.trainer import Trainer
+from detfinetune.evaluation.evaluate import FALLBACK_THRESHOLD, evaluate_split
+from detfinetune.evaluation.pictures import write_comparison
+from detfinetune.evaluation.report import print_result
+from detfinetune.evaluation.result import EvaluationResult, write_result
+from detfinetune.models.build import build_detector, load_base_weights
+from detfinetune.models.checkpoint import (
+    BestResult,
+    Checkpoint,
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
+from detfinetune.models.d2_cfg import build_cfg
+from detfinetune.models.settings import model_settings
+from detfinetune.models.weights import find_base_weights
+
+# Steps between lines of train_metrics.jsonl and points in TensorBoard.
+_LOG_PERIOD = 5
+
+
+class TrainingJob:
+    """The parts of one training run, built in the order in which they depend on each other."""
+
+    def __init__(self, plan: TrainingPlan, device: str) -> None:
+        self.plan = plan
+        self.config = plan.config
+        self.device = device
+        self.best: BestResult | None = None
+        self.best_evaluation: EvaluationResult | None = None
+        self.self_checked: set[str] = set()
+        self.threshold: float | None = None
+        self.progress = ProgressBar()
+        self.model, self.input_format = self._build_model()
+        self.trainer = self._build_trainer()
+        if plan.resume_from is not None:
+            self._restore(plan.resume_from)
+
+    def _build_model(self) -> tuple[nn.Module, str]:
+        config, classes = self.config, self.plan.manifest.classes
+        seed_everything(config.seed)
+        cfg = build_cfg(model_settings(config, len(classes), self.device))
+        model = build_detector(
+            cfg,
+            channels_last=config.hardware.channels_last,
+            sparse_roi_align=config.hardware.sparse_roi_align,
+        )
+        if self.plan.resume_from is None:
+            weights = from_main(
+                partial(find_base_weights, config.model.name, config.model.weights, config.task)
+            )
+            report = load_base_weights(model, weights)
+            if comm.is_main_process():
+                say(f"base weights: {weights.description}")
+                say(f"  {report.loaded} of {report.total} tensors filled, the rest are new\n")
+        return model, str(cfg.INPUT.FORMAT)
+
+    def _build_trainer(self) -> Trainer:
+        config, solver = self.config, self.config.solver
+        name = register_split(self.plan.manifest, "train")
+        mask_format = mask_format_of(name) if config.task == "segm" else None
+        mapper = TrainMapper(
+            build_augmentations(config.augment),
+            self.input_format,
+            mask_format,
+            config.augment.min_visible,
+        )
+        batches = build_train_loader(
+            name,
+            mapper,
+            images_per_batch=settled(solver.images_per_batch),
+            seed=config.seed,
+            start_iter=self.plan.start_iter,
+            num_workers=config.hardware.num_workers,
+            repeat_threshold=solver.repeat_threshold,
+        )
+        return Trainer(
+            create_ddp_model(self.model, broadcast_buffers=False),
+            batches,
+            build_optimizer(self.model, solver),
+            learning_rate=partial(learning_rate, solver),
+            device=self.device,
+            precision=config.hardware.precision,
+            seed=config.seed,
+            clip_norm=solver.clip_norm,
+        )
+
+    def _restore(self, stored: Checkpoint) -> None:
+        load_weights(self.model, stored, self.plan.run.last_checkpoint)
+        if stored.optimizer is not None:
+            self.trainer.optimizer.load_state_dict(stored.optimizer)
+        if stored.grad_scaler:
+            self.trainer.scaler.load_state_dict(stored.grad_scaler)
+        self.trainer.finished_steps = stored.iteration
+        self.best, self.threshold = stored.best, stored.score_threshold
+
+    def fit(self, stop: StopRequest) -> bool:
+        """Train to the end; return False when a stop was asked for."""
+        forget_metrics_after(self.plan.run, self.plan.start_iter)
+        self.trainer.register_hooks(self._hooks(stop))
+        try:
+            self.trainer.train(self.plan.start_iter, self.plan.max_iter)
+        except StopTraining:
+            return False
+        return True
+
+    def _hooks(self, stop: StopRequest) -> list[Any]:
+        config, run = self.config, self.plan.run
+        eval_period = settled(config.evaluation.eval_period)
+        steps: list[Any] = [hooks.IterationTimer(warmup_iter=1)]
+        if "val" in self.plan.manifest.splits:
+            steps.append(hooks.EvalHook(eval_period, self._validate))
+        if comm.is_main_process():
+            period = settled(config.solver.checkpoint_period)
+            writers = [
+                JSONWriter(str(run.metrics_file)),
+                TensorboardXWriter(str(run.path / "tensorboard")),
+            ]
+            steps += [
+                SaveLast(self._save_last, period, eval_period),
+                hooks.PeriodicWriter(writers, period=_LOG_PERIOD),
+                self.progress,
+            ]
+        return [*steps, StopWhenAsked(stop)]
+
+    def _validate(self) -> dict[str, float]:
+        """Evaluate on validation during training; keep the best checkpoint."""
+        result = self._evaluate("val")
+        if not comm.is_main_process() or result.ap is None:
+            return {}
+        figures = {f"val/{task}/{name}": value for task, metrics in result.metrics.items()
+                   for name, value in metrics.figures.items() if value is not None}  # fmt: skip
+        metrics = result.metrics[result.task]
+        self.progress.latest_ap = f"val AP {result.ap:.1f} AP50 {metrics.figures['AP50'] or 0:.1f}"
+        say(f"step {self.trainer.finished_steps}: {self.progress.latest_ap} ({result.task})")
+        for message in result.diagnosis:
+            say(f"  {message}")
+        if self.best is None or result.ap > self.best.value:
+            self.best = BestResult(
+                f"{result.task}/AP", float(result.ap), self.trainer.finished_steps
+            )
+            self.best_evaluation = result
+            self.threshold = result.score_threshold
+            checkpoint = replace(self._checkpoint(), optimizer=None, grad_scaler=None)
+            write_checkpoint(self.plan.run.best_checkpoint, checkpoint)
+        return figures
+
+    def _evaluate(self, split: str) -> EvaluationResult:
+        config, manifest = self.config, self.plan.manifest
+        # The ground truth does not change during a run, so it is checked once.
+        self_check = split not in self.self_checked
+        self.self_checked.add(split)
+        name = register_split(manifest, split)
+        loader = build_test_loader(
+            name,
+            settled(config.augment.image_size),
+            settled(config.augment.max_size),
+            self.input_format,
+            config.hardware.num_workers,
+        )
+        return evaluate_split(
+            self.model,
+            name,
+            loader,
+            task=config.task,
+            classes=manifest.classes,
+            detections_per_image=settled(config.evaluation.detections_per_image),
+            output_dir=self.plan.run.evaluation(split),
+            provenance=self._provenance(split),
+            self_check=self_check,
+            progress_description=f"evaluating on {split}",
+        )
+
+    def evaluate_best(self) -> dict[str, EvaluationResult]:
+        """Report the best checkpoint on validation and test, and draw the worst images."""
+        evaluation, manifest = self.config.evaluation, self.plan.manifest
+        best = self.plan.run.best_checkpoint
+        if best.is_file():
+            load_weights(self.model, read_checkpoint(best), best)
+        results = {}
+        if "val" in manifest.splits:
+            results["val"] = self._evaluate_best_on_val()
+        if evaluation.test_at_end and "test" in manifest.splits:
+            results["test"] = self._evaluate("test")
+        if comm.is_main_process() and results:
+            for split, result in results.items():
+                print_result(result, manifest.classes, title=f"{split}, best checkpoint")
+            held_out, result = list(results.items())[-1]
+            write_comparison(
+                result.dataset_name,
+                result.detections,
+                self.plan.run.path / "pictures" / f"{held_out}_worst_first.jpg",
+                count=evaluation.pictures,
+                score_threshold=FALLBACK_THRESHOLD if self.threshold is None else self.threshold,
+            )
+        return results
+
+    def _evaluate_best_on_val(self) -> EvaluationResult:
+        """Return what was found when the best checkpoint was saved, if by this process."""
+        known = from_main(lambda: self.best_evaluation is not None)
+        if not known:
+            return self._evaluate("val")
+        result = self.best_evaluation or EvaluationResult(dataset_name="")
+        if comm.is_main_process():
+            # Later evaluations of this run have overwritten the files.
+            write_result(result, self.plan.run.evaluation("val"), self._provenance("val"))
+        return result
+
+    def _provenance(self, split: str) -> dict[str, Any]:
+        """What evaluation/<split>/metrics.json says of where its figures come from."""
+        best = self.best
+        return {
+            "run": str(self.plan.run.path),
+            "split": split,
+            "iteration": self.trainer.finished_steps,
+            "best": asdict(best) if best else None,
+            "data_fingerprint": self.plan.manifest.fingerprint,
+        }
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            model=self.model.state_dict(),
+            classes=self.plan.manifest.classes,
+            config=self.config,
+            iteration=self.trainer.finished_steps,
+            optimizer=self.trainer.optimizer.state_dict(),
+            grad_scaler=self.trainer.scaler.state_dict(),
+            best=self.best,
+            score_threshold=self.threshold,
+            data_fingerprint=self.plan.manifest.fingerprint,
+        )
+
+    def _save_last(self) -> None:
+        write_checkpoint(self.plan.run.last_checkpoint, self._checkpoint())
