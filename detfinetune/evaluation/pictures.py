@@ -23,6 +23,8 @@ _PAIRS_A_ROW = 2
 _TILE_WIDTH = 480
 # With more predictions than this on an image, scores are written on the false ones alone.
 _MANY = 30
+# With more classes than this, colours no longer tell them apart and names are written instead.
+_TELLING_COLORS = 7
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,10 @@ class _Drawing:
     ) -> None:
         self.masks = metrics.task == "segm"
         self.color = {entry["id"]: index for index, entry in enumerate(truth["categories"])}
-        self.legend = [
-            (entry["name"], class_color(index)) for index, entry in enumerate(truth["categories"])
-        ]
+        names = [str(entry["name"]) for entry in truth["categories"]]
+        few = len(names) <= _TELLING_COLORS
+        self.legend = [(name, class_color(at)) for at, name in enumerate(names)] if few else []
+        self.names = [""] * len(names) if few else names
         matches = metrics.matches
         shown = matches.score >= score_threshold
         self.found = set(matches.annotation[shown & matches.hit].tolist())
@@ -172,9 +175,10 @@ class _Drawing:
     def _draw(self, entry: Mapping[str, Any], text: str, size: tuple[int, int]) -> DrawnObject:
         left, top, width, height = (float(value) for value in entry["bbox"])
         outline = entry.get("segmentation") if self.masks else None
+        color = self.color[entry["category_id"]]
         return DrawnObject(
             bbox=(left, top, width, height),
-            text=text,
-            color_index=self.color[entry["category_id"]],
+            text=f"{text} {self.names[color]}".strip(),
+            color_index=color,
             polygons=segmentation_outlines(outline, width=size[0], height=size[1]),
         )
