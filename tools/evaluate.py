@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from detfinetune._detectron2 import ignore_known_warnings
 from detfinetune.config.load import load_evaluate_config
 from detfinetune.console import run_tool
 
@@ -10,7 +9,6 @@ from detfinetune.console import run_tool
 def main(argv: list[str]) -> None:
     """Parse the configuration, then evaluate."""
     config = load_evaluate_config(argv)
-    ignore_known_warnings()
     # Imported late: --help and configuration errors should not wait for torch.
     from detfinetune.evaluation.evaluate import evaluate
 

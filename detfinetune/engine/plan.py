@@ -49,7 +49,9 @@ def fresh_plan(config: TrainConfig) -> TrainingPlan:
     Raises:
         DetFinetuneError: data, model or hardware cannot be used as asked.
     """
-    manifest = from_main(lambda: _prepare(config.data, config.task))
+    data = from_main(lambda: _located(config.data, config.task))
+    config = config.model_copy(update={"data": data})
+    manifest = from_main(lambda: _prepare(data, config.task))
     resolved, choices = resolve_recipe(
         config, dataset_statistics(register_split(manifest, "train"))
     )
@@ -95,8 +97,6 @@ def resumed_plan(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
 
 
 def _prepare(data: DataConfig, task: Task) -> DatasetManifest:
-    if data.sample_scenes and data.root is None:
-        data = _sample_scenes(data, task)
     manifest = prepare_dataset(data)
     if "train" not in manifest.splits or not manifest.splits["train"].num_images:
         raise DataError(f"{data.root}: there are no training images.")
@@ -110,8 +110,12 @@ def _prepare(data: DataConfig, task: Task) -> DatasetManifest:
     return manifest
 
 
-def _sample_scenes(data: DataConfig, task: Task) -> DataConfig:
-    """Make the sample scenes, when they are not there, and return where they are."""
+def _located(data: DataConfig, task: Task) -> DataConfig:
+    """Return `data` so that it can be found from any folder; the sample scenes are made first."""
+    if data.root is not None:
+        return data.model_copy(update={"root": data.root.absolute()})
+    if not data.sample_scenes:
+        return data
     folder = write_sample_scenes(sample_scenes_folder())
     labels = {"labels": "labels_txt/{split}", "format": "txt"}
     if task == "segm":

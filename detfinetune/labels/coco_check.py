@@ -78,6 +78,7 @@ def check_coco(path: Path, content: Mapping[str, Any], image_root: Path) -> Coco
             problems.add("bbox is not four finite numbers", f"annotation {annotation['id']}: {box}")
         else:
             degenerate += box[2] <= 0 or box[3] <= 0
+    _check_run_lengths(images, annotations, problems)
     _check_image_files(images, image_root, problems)
     if problems.count:
         raise _error(path, problems)
@@ -140,6 +141,28 @@ def _check_ids(
             problems.add(
                 "annotations of a category that is not in 'categories'",
                 f"annotation {annotation['id']}: category_id {annotation['category_id']}",
+            )
+
+
+def _check_run_lengths(
+    images: list[dict[str, Any]], annotations: list[dict[str, Any]], problems: Problems
+) -> None:
+    """Make sure that uncompressed masks fill their image: pycocotools may never return else."""
+    sizes = {image["id"]: [image["height"], image["width"]] for image in images}
+    for annotation in annotations:
+        mask = annotation.get("segmentation")
+        if not isinstance(mask, dict):
+            continue
+        size, counts = mask.get("size"), mask.get("counts")
+        if size != sizes.get(annotation["image_id"]):
+            problems.add(
+                "masks whose 'size' is not [height, width] of their image",
+                f"annotation {annotation['id']}: {size}",
+            )
+        elif isinstance(counts, list) and sum(counts) != size[0] * size[1]:
+            problems.add(
+                "masks whose 'counts' do not add up to height x width",
+                f"annotation {annotation['id']}: {sum(counts)}, not {size[0] * size[1]}",
             )
 
 

@@ -81,6 +81,8 @@ def test_crop_larger_than_the_picture_takes_all_of_it() -> None:
 
 
 def test_visible_share_is_what_is_left_of_a_box() -> None:
-    boxes = np.array([[0, 0, 10, 10], [-5, 0, 5, 10], [-5, -5, 5, 5], [30, 30, 40, 40], [1, 1, 1, 5]])
+    boxes = np.array(
+        [[0, 0, 10, 10], [-5, 0, 5, 10], [-5, -5, 5, 5], [30, 30, 40, 40], [1, 1, 1, 5]]
+    )
     shares = visible_shares(boxes.astype(float), (20, 20))
     assert shares.tolist() == [1.0, 0.5, 0.25, 0.0, 0.0]

@@ -98,8 +98,8 @@ def test_the_test_loader_gives_each_image_once_with_its_own_size(
     assert {(item["height"], item["width"]) for item in items} == {(96, 96)}
 
 
-def test_batch_must_be_shared_evenly_and_there_must_be_images(manifest: DatasetManifest) -> None:
-    with pytest.raises(DataError, match="has no split 'tets'. Did you mean 'test'"):
+def test_an_unknown_split_gets_the_nearest_name(manifest: DatasetManifest) -> None:
+    with pytest.raises(DataError, match=r"has no split 'tets'\. Did you mean 'test'"):
         register_split(manifest, "tets")
 
 

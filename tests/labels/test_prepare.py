@@ -212,6 +212,10 @@ def change(path: str, value: object):
         (change("categories.1.name", "cat"), "categories with the same name: 'cat' (2 times)"),
         (change("images.0.file_name", "gone.jpg"), "1 x images missing in"),
         (change("images.0.width", 80), "a.jpg is 100x80, not 80x80"),
+        (change("annotations.0.segmentation", {"size": [80, 100], "counts": [5, 6]}),
+         "masks whose 'counts' do not add up to height x width: annotation 50: 11, not 8000"),
+        (change("annotations.0.segmentation", {"size": [100, 80], "counts": [8000]}),
+         "masks whose 'size' is not [height, width] of their image: annotation 50: [100, 80]"),
     ],
 )  # fmt: skip
 def test_coco_that_cannot_be_used(make_dataset, damage, message: str) -> None:
