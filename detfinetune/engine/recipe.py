@@ -96,7 +96,7 @@ def resolve_recipe(
     _choose_solver(recipe, statistics, gpu=gpu, timm=timm)
     recipe.choose(
         "evaluation.eval_period",
-        lambda: (max(recipe.get("solver.max_iter") // 4, 1), "four evaluations in the run"),
+        lambda: (-(-recipe.get("solver.max_iter") // 4), "four evaluations in the run"),
     )
     recipe.choose("evaluation.detections_per_image", lambda: _choose_detections(statistics))
     return TrainConfig.model_validate({**config.model_dump(), **recipe.values}), recipe.choices
