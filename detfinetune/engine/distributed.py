@@ -34,16 +34,6 @@ def process_group(device: str) -> Iterator[str]:
         distributed.destroy_process_group()
 
 
-def on_main_first(work: Callable[[], T]) -> T:
-    """Run `work` in the main process, then in the others, which find its files."""
-    if comm.is_main_process():
-        result = work()
-        comm.synchronize()
-        return result
-    comm.synchronize()
-    return work()
-
-
 def from_main(work: Callable[[], T]) -> T:
     """Run `work` in the main process and give every process its result."""
     if comm.get_world_size() == 1:

@@ -154,7 +154,7 @@ def _check_run_lengths(
         if not isinstance(mask, dict):
             continue
         size, counts = mask.get("size"), mask.get("counts")
-        if size != sizes.get(annotation["image_id"]):
+        if size is None or size != sizes.get(annotation["image_id"]):
             problems.add(
                 "masks whose 'size' is not [height, width] of their image",
                 f"annotation {annotation['id']}: {size}",
