@@ -80,10 +80,16 @@ class TrainingJob:
             weights = from_main(
                 partial(find_base_weights, config.model.name, config.model.weights, config.task)
             )
-            report = load_base_weights(model, weights)
+            report = load_base_weights(model, weights, classes)
             if comm.is_main_process():
                 say(f"base weights: {weights.description}")
-                say(f"  {report.loaded} of {report.total} tensors filled, the rest are new\n")
+                say(f"  {report.loaded} of {report.total} tensors filled, the rest are new")
+                if report.other_classes:
+                    say(
+                        f"  the heads start anew: they were trained for "
+                        f"{', '.join(weights.classes or ())}"
+                    )
+                say()
         return model, str(cfg.INPUT.FORMAT)
 
     def _build_trainer(self) -> Trainer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,9 @@ class LoadReport:
     missing: tuple[str, ...]
     """Tensors that the file does not have, and that therefore start at random."""
 
+    other_classes: tuple[str, ...] = ()
+    """Tensors that fit, but mean other classes in the file, and therefore start at random."""
+
 
 def build_detector(
     cfg: CfgNode, *, channels_last: bool = False, sparse_roi_align: bool = True
@@ -60,10 +63,18 @@ def build_detector(
     return model
 
 
-def load_base_weights(model: nn.Module, weights: BaseWeights) -> LoadReport:
+def load_base_weights(
+    model: nn.Module, weights: BaseWeights, classes: Sequence[str] | None = None
+) -> LoadReport:
     """Load base weights into a detector from `build_detector`, in place.
 
-    Tensors of another shape are left as they are and reported: heads for other classes.
+    Tensors of another shape are left as they are and reported: heads for other classes. So are
+    heads that would fit, when the file names its classes and they are not `classes`.
+
+    Args:
+        model: is filled.
+        weights: from `find_base_weights`.
+        classes: names of the model's classes, in order; None takes heads by their shape alone.
 
     Raises:
         WeightsError: the file cannot be read, or fits less than half of the backbone, which means
@@ -78,13 +89,32 @@ def load_base_weights(model: nn.Module, weights: BaseWeights) -> LoadReport:
         for name, value in found.items()
         if name in own and value.shape == own[name].shape
     }
+    renamed: tuple[str, ...] = ()
+    if classes is not None and weights.classes not in (None, tuple(classes)):
+        count = len(classes)
+        renamed = tuple(name for name, value in fitting.items() if _of_classes(name, value, count))
+        fitting = {name: value for name, value in fitting.items() if name not in renamed}
     other = tuple(
         name for name, value in found.items() if name in own and value.shape != own[name].shape
     )
     _check_backbone(own, fitting, weights)
     model.load_state_dict(fitting, strict=False)
     missing = tuple(name for name in own if name not in found)
-    return LoadReport(len(fitting), len(own), other, missing)
+    return LoadReport(len(fitting), len(own), other, missing, renamed)
+
+
+def _of_classes(name: str, value: Tensor, count: int) -> bool:
+    """Say whether a tensor of a head holds one part for each of `count` classes.
+
+    Boxes and masks may instead be predicted once for all classes.
+    """
+    layer = name.split(".")[-2] if "." in name else ""
+    if layer == "bbox_pred":
+        # RetinaNet's, below `head.`, is one for all classes whatever its size.
+        return name.startswith("roi_heads.") and value.shape[0] == 4 * count
+    if layer == "predictor":
+        return name.startswith("roi_heads.mask_head.") and value.shape[0] == count
+    return layer == "cls_score"
 
 
 def _matching_state(model: nn.Module, weights: BaseWeights) -> dict[str, Tensor]:

@@ -85,8 +85,27 @@ def read_zoo_pickle(path: Path) -> ZooFile:
     return ZooFile(tensors, author, by_ends)
 
 
+@dataclass(frozen=True)
+class TorchFile:
+    """Content of a PyTorch or safetensors file."""
+
+    tensors: dict[str, Tensor]
+
+    classes: tuple[str, ...] | None
+    """Names of the classes, in order, when the file says them: checkpoints of ours do."""
+
+
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a PyTorch or safetensors file, whatever they are wrapped in.
+
+    Raises:
+        WeightsError: it cannot be read, or holds no tensors by name.
+    """
+    return read_torch_file(path).tensors
+
+
+def read_torch_file(path: Path) -> TorchFile:
+    """Read a PyTorch or safetensors file: its tensors, and its classes where it names them.
 
     Raises:
         WeightsError: it cannot be read, or holds no tensors by name.
@@ -103,6 +122,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path} cannot be read as weights ({_reason(error)}). It may be cut off or of another "
             "kind: fetch it again, or name another with model.weights=FILE."
         ) from error
+    classes = content.get("classes") if isinstance(content, Mapping) else None
     for wrapper in ("model", "state_dict", "model_state"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -116,7 +136,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     }
     if not tensors:
         raise WeightsError(f"{path} holds no weights by name; name another with model.weights=FILE")
-    return tensors
+    return TorchFile(tensors, tuple(map(str, classes)) if isinstance(classes, list) else None)
 
 
 def _reason(error: Exception) -> str:

@@ -41,6 +41,9 @@ class BaseWeights:
     description: str
     """For the user: what they are and where they come from."""
 
+    classes: tuple[str, ...] | None = None
+    """Names of the classes that the heads were trained for, in order; None when not known."""
+
 
 def find_base_weights(model_name: str, weights: str, task: Task) -> BaseWeights:
     """Find the base weights for a model, downloading them when they are not cached.
@@ -165,14 +168,16 @@ def _file_weights(weights: str, model_name: str) -> BaseWeights:
         )
     if path.suffix == ".pkl":
         return BaseWeights("detectron2", path, f"the file {path}")
-    kind = _kind_of_state(path, model_name)
-    return BaseWeights(kind, path, f"the file {path}")
+    return _torch_weights(path, model_name)
 
 
-def _kind_of_state(path: Path, model_name: str) -> WeightsKind:
-    """Say whether a file holds a whole detector or, for a timm model, a backbone alone."""
-    from detfinetune.models.weight_files import read_state_dict
+def _torch_weights(path: Path, model_name: str) -> BaseWeights:
+    """Look whether a file holds a whole detector or, for a timm model, a backbone alone."""
+    from detfinetune.models.weight_files import read_torch_file
 
-    names = read_state_dict(path).keys()
-    whole = any(name.startswith(("backbone.", "roi_heads.", "head.")) for name in names)
-    return "backbone" if model_kind(model_name) == "timm" and not whole else "checkpoint"
+    file = read_torch_file(path)
+    whole = any(name.startswith(("backbone.", "roi_heads.", "head.")) for name in file.tensors)
+    kind: WeightsKind = (
+        "backbone" if model_kind(model_name) == "timm" and not whole else "checkpoint"
+    )
+    return BaseWeights(kind, path, f"the file {path}", file.classes)
