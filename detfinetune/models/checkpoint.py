@@ -22,6 +22,9 @@ from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
 
 _FORMAT = 1
+_KEPT = "The checkpoint that was there is untouched. Free some room."
+# Differences between weights and model that a message lists.
+_SHOWN_DIFFERENCES = 4
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint whole or not at all.
 
     Raises:
-        TrainingError: the disk has too little room; what was there stays.
+        TrainingError: the disk has too little room, or writing failed; what was there stays.
     """
     payload = {
         "format": _FORMAT,
@@ -83,10 +86,16 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     if free < needed:
         raise TrainingError(
             f"{path}: the disk has {free >> 20} MiB free, a checkpoint needs {needed >> 20} MiB. "
-            "The checkpoint that was there is untouched. Free some room, then go on with resume=."
+            f"{_KEPT}"
         )
-    with atomic_path(path) as temporary:
-        torch.save(payload, temporary)
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(payload, temporary)
+    except (OSError, RuntimeError) as error:
+        # torch reports a failed write as a RuntimeError about its own file positions.
+        reason = error.strerror if isinstance(error, OSError) else "is the disk full, or a quota?"
+        message = f"{path}: the checkpoint cannot be written ({reason}). {_KEPT}"
+        raise TrainingError(message) from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -115,25 +124,38 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: its configuration does not fit this version: {error}"
         ) from error
-    return Checkpoint(
-        model=payload["model"],
-        classes=tuple(payload["classes"]),
-        config=config,
-        iteration=payload["iteration"],
-        optimizer=payload["optimizer"],
-        grad_scaler=payload["grad_scaler"],
-        best=BestResult(**payload["best"]) if payload["best"] else None,
-        score_threshold=payload["score_threshold"],
-        data_fingerprint=payload["data_fingerprint"],
-    )
+    except KeyError as error:
+        raise _lacks_a_part(path, error) from error
+    try:
+        return Checkpoint(
+            model=payload["model"],
+            classes=tuple(payload["classes"]),
+            config=config,
+            iteration=payload["iteration"],
+            optimizer=payload["optimizer"],
+            grad_scaler=payload["grad_scaler"],
+            best=BestResult(**payload["best"]) if payload["best"] else None,
+            score_threshold=payload["score_threshold"],
+            data_fingerprint=payload["data_fingerprint"],
+        )
+    except (KeyError, TypeError) as error:
+        raise _lacks_a_part(path, error) from error
+
+
+def _lacks_a_part(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: a part of the checkpoint is missing or broken: {error}.")
 
 
 def find_checkpoint(run: Path, which: Literal["best", "last"] = "best") -> Path:
     """Return a run's checkpoint file; `best` falls back to `last` before the first evaluation.
 
     Raises:
-        CheckpointError: the folder is no run, or holds no checkpoint yet.
+        CheckpointError: the folder is no run, or holds no checkpoint yet, or not this one.
     """
+    if run.is_file():
+        owner = run.resolve().parent.parent
+        hint = f" The run is {owner}." if (owner / "config.yaml").is_file() else ""
+        raise CheckpointError(f"{run}: this is a file, but a run is a folder.{hint}")
     if not run.is_dir():
         raise CheckpointError(f"{run}: there is no such run folder.{_nearby_runs(run)}")
     folder = run / "checkpoints"
@@ -142,6 +164,11 @@ def find_checkpoint(run: Path, which: Literal["best", "last"] = "best") -> Path:
             return folder / f"{name}.pth"
     if not (run / "config.yaml").is_file():
         raise CheckpointError(f"{run}: this is no run folder (config.yaml is missing).")
+    if (folder / "best.pth").is_file():
+        raise CheckpointError(
+            f"{run}: checkpoints/last.pth is missing, and without it the run cannot go on. Start a "
+            f"new run from its best weights instead: model.weights={folder / 'best.pth'}"
+        )
     raise CheckpointError(f"{run}: the run has no checkpoint; it stopped before the first one.")
 
 
@@ -196,7 +223,15 @@ def load_weights(model: nn.Module, stored: Checkpoint, path: Path) -> None:
     try:
         model.load_state_dict(stored.model)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit the model: {error}") from error
+        # The first line only says that there are differences; then comes one a line.
+        found = [line.strip() for line in str(error).splitlines()[1:]]
+        more = len(found) - _SHOWN_DIFFERENCES
+        shown = [*found[:_SHOWN_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])]
+        listed = "".join(f"\n  {line}" for line in shown)
+        raise CheckpointError(
+            f"{path}: the weights do not fit the model that its configuration and its "
+            f"{len(stored.classes)} classes ask for:{listed}"
+        ) from error
 
 
 def check_device(device: str) -> None:

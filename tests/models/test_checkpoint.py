@@ -1,0 +1,281 @@
+"""Checkpoints are whole or not there, run no code, and say what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import shutil
+from collections import namedtuple
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from detfinetune.config.schema import HardwareConfig, ModelConfig, TrainConfig
+from detfinetune.errors import CheckpointError, ConfigError, TrainingError
+from detfinetune.models.build import build_detector
+from detfinetune.models.checkpoint import (
+    BestResult,
+    Checkpoint,
+    check_device,
+    find_checkpoint,
+    load_detector,
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
+from detfinetune.models.d2_cfg import build_cfg
+from detfinetune.models.settings import model_settings
+
+CPU = HardwareConfig(name="cpu", num_workers=0)
+CONFIG = TrainConfig.model_validate(
+    {
+        "model": {"name": "timm/test_efficientnet", "weights": "random", "freeze_at": 0,
+                  "anchor_sizes": [8, 16, 32, 64, 128], "fpn_channels": 32, "box_head_dim": 32},
+        "augment": {"image_size": 96, "max_size": 160, "crop_size": 0},
+        "evaluation": {"eval_period": 0, "detections_per_image": 100},
+    }
+)  # fmt: skip
+
+
+def some_checkpoint(value: float = 1.0, size: int = 1000) -> Checkpoint:
+    return Checkpoint(
+        model={"weight": torch.full((size,), value)},
+        classes=("disc", "Straße"),
+        config=CONFIG,
+        iteration=17,
+        optimizer={"state": {0: {"step": torch.tensor(17.0)}}, "param_groups": [{"lr": 1e-3}]},
+        grad_scaler={"scale": 65536.0},
+        best=BestResult("bbox/AP", 41.5, 10),
+        score_threshold=0.35,
+        data_fingerprint="abc",
+    )
+
+
+def detector_checkpoint(classes: tuple[str, ...] = ("disc", "square")) -> Checkpoint:
+    model = build_detector(build_cfg(model_settings(CONFIG, len(classes), "cpu")))
+    return Checkpoint(model.state_dict(), classes, CONFIG, iteration=3)
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "last.pth"
+    stored = some_checkpoint()
+    write_checkpoint(path, stored)
+    read = read_checkpoint(path)
+    assert torch.equal(read.model["weight"], stored.model["weight"])
+    assert read.optimizer is not None
+    assert read.optimizer["param_groups"] == [{"lr": 1e-3}]
+    assert float(read.optimizer["state"][0]["step"]) == 17
+    assert replace(read, model={}, optimizer=None) == replace(stored, model={}, optimizer=None)
+    assert leftovers(path.parent) == ["last.pth"]
+
+
+def test_no_code_is_needed_to_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint())
+    assert torch.load(path, weights_only=True)["classes"] == ["disc", "Straße"]
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("was_run",)
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": 1, "model": _Evil()}, "last.pth")
+    with pytest.raises(CheckpointError, match="broken or no checkpoint"):
+        read_checkpoint(Path("last.pth"))
+    assert leftovers(tmp_path) == ["last.pth"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_torn_file(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).startswith(f"{path}: the file is broken or no checkpoint")
+    assert "try the other one" in str(caught.value)
+
+
+def test_files_that_are_none_of_ours(tmp_path: Path) -> None:
+    foreign, plain, text = tmp_path / "model.pth", tmp_path / "list.pth", tmp_path / "notes.pth"
+    torch.save({"model": {"weight": torch.zeros(2)}}, foreign)
+    torch.save([1, 2], plain)
+    text.write_bytes(pickle.dumps("notes"))
+    for path in (foreign, plain):
+        with pytest.raises(CheckpointError, match="this is no detfinetune checkpoint") as caught:
+            read_checkpoint(path)
+        assert f"model.weights={path}" in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"notes\.pth"):
+        read_checkpoint(text)
+
+
+def test_a_file_that_lacks_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint())
+    payload = torch.load(path, weights_only=True)
+    del payload["classes"]
+    torch.save(payload, path)
+    with pytest.raises(CheckpointError, match=r"last\.pth: a part .*: 'classes'"):
+        read_checkpoint(path)
+
+
+def test_a_configuration_of_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint())
+    payload = torch.load(path, weights_only=True)
+    payload["config"]["solver"]["momentun"] = 0.9
+    torch.save(payload, path)
+    with pytest.raises(CheckpointError, match="does not fit this version") as caught:
+        read_checkpoint(path)
+    assert "momentun" in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="there is no such checkpoint"):
+        read_checkpoint(tmp_path / "best.pth")
+
+
+def run_folder(parent: Path, name: str, *checkpoints: str) -> Path:
+    run = parent / name
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("task: bbox\n", encoding="utf-8")
+    for checkpoint in checkpoints:
+        (run / "checkpoints" / checkpoint).write_bytes(b"")
+    return run
+
+
+def test_best_falls_back_to_last_and_last_never_to_best(tmp_path: Path) -> None:
+    both = run_folder(tmp_path, "both", "best.pth", "last.pth")
+    assert find_checkpoint(both).name == "best.pth"
+    assert find_checkpoint(both, "last").name == "last.pth"
+    assert find_checkpoint(run_folder(tmp_path, "early", "last.pth")).name == "last.pth"
+    lost = run_folder(tmp_path, "lost", "best.pth")
+    assert find_checkpoint(lost).name == "best.pth"
+    with pytest.raises(CheckpointError, match=r"last\.pth is missing") as caught:
+        find_checkpoint(lost, "last")
+    assert f"model.weights={lost / 'checkpoints' / 'best.pth'}" in str(caught.value)
+
+
+def test_runs_nearby_are_listed(tmp_path: Path) -> None:
+    for name in ("cells", "cells-2"):
+        run_folder(tmp_path, name, "last.pth")
+    (tmp_path / "no_run").mkdir()
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(tmp_path / "cels")
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path / 'cels'}: there is no such run folder.")
+    assert f"Runs in {tmp_path}: cells, cells-2." in text
+    assert "no_run" not in text
+
+
+def test_a_run_that_has_no_checkpoint_and_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="stopped before the first one"):
+        find_checkpoint(run_folder(tmp_path, "short"))
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(CheckpointError, match="this is no run folder"):
+        find_checkpoint(tmp_path / "photos")
+
+
+def test_a_file_in_place_of_a_run(tmp_path: Path) -> None:
+    run = run_folder(tmp_path, "cells", "last.pth")
+    with pytest.raises(CheckpointError, match="this is a file") as caught:
+        find_checkpoint(run / "checkpoints" / "last.pth")
+    assert f"The run is {run}" in str(caught.value)
+
+
+def test_a_nearly_full_disk_keeps_the_old_file_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint(1.0))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, 1 << 30, 5 << 20))
+    with pytest.raises(TrainingError) as caught:
+        write_checkpoint(path, some_checkpoint(2.0))
+    text = str(caught.value)
+    assert "the disk has 5 MiB free, a checkpoint needs 8 MiB" in text
+    assert "The checkpoint that was there is untouched" in text
+    assert float(read_checkpoint(path).model["weight"][0]) == 1.0
+    assert leftovers(tmp_path) == ["last.pth"]
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow beyond 64 KiB: writes fail half way, as on a disk that fills up."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path: Path, small_files: None) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint(1.0))
+    with pytest.raises(TrainingError) as caught:
+        write_checkpoint(path, some_checkpoint(2.0, size=1 << 20))
+    assert str(caught.value).startswith(f"{path}: the checkpoint cannot be written (")
+    assert "The checkpoint that was there is untouched" in str(caught.value)
+    assert float(read_checkpoint(path).model["weight"][0]) == 1.0
+    assert leftovers(tmp_path) == ["last.pth"]
+
+
+def test_a_detector_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    stored = replace(detector_checkpoint(), score_threshold=0.4)
+    write_checkpoint(path, stored)
+    detector = load_detector(path, CPU)
+    assert not detector.model.training
+    assert (detector.classes, detector.score_threshold) == (("disc", "square"), 0.4)
+    own = detector.model.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in stored.model.items())
+
+
+def test_weights_that_do_not_fit_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    wider = ModelConfig.model_validate({**CONFIG.model.model_dump(), "fpn_channels": 64})
+    write_checkpoint(
+        path, replace(detector_checkpoint(), config=CONFIG.model_copy(update={"model": wider}))
+    )
+    with pytest.raises(CheckpointError, match=r"best\.pth: the weights do not fit") as caught:
+        load_detector(path, CPU)
+    assert "fpn" in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 8
+
+
+def test_classes_that_do_not_fit_the_weights(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    write_checkpoint(path, replace(detector_checkpoint(), classes=("disc", "square", "ring")))
+    with pytest.raises(CheckpointError, match="the weights do not fit") as caught:
+        load_detector(path, CPU)
+    assert "cls_score" in str(caught.value)
+
+
+def test_missing_and_unknown_tensors_are_named() -> None:
+    stored = detector_checkpoint()
+    model = build_detector(build_cfg(model_settings(CONFIG, 2, "cpu")))
+    weights = dict(stored.model)
+    weights["stranger"] = weights.pop("roi_heads.box_predictor.cls_score.bias")
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(model, replace(stored, model=weights), Path("best.pth"))
+    assert "cls_score.bias" in str(caught.value)
+    assert "stranger" in str(caught.value)
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"hardware\.device=cuda:99"):
+        check_device("cuda:99")
+    with pytest.raises(ConfigError, match=r"hardware\.device=gpu"):
+        check_device("gpu")
