@@ -8,7 +8,8 @@
     │   └── WeightsError   base weights that cannot be had
     ├── CheckpointError    run folders and checkpoints that cannot be read or do not fit
     ├── OutputExistsError  something is there already and may not be overwritten
-    ├── TrainingError      training cannot go on (loss not finite, memory, disk)
+    ├── TrainingError      training cannot go on (memory, disk)
+    │   └── DivergedError  losses, gradients or predictions are not finite
     └── MissingExtraError  an optional dependency is not installed
 
 Each message says what is wrong, where (file and line, or configuration key), and what to do.
@@ -63,6 +64,10 @@ class OutputExistsError(DetFinetuneError):
 
 class TrainingError(DetFinetuneError):
     """Training cannot go on; the text says what was saved and how to continue."""
+
+
+class DivergedError(TrainingError):
+    """Losses, gradients or predictions are not finite; going on would end the same way."""
 
 
 class MissingExtraError(DetFinetuneError):

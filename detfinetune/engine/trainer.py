@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from detfinetune.data.loaders import seed_everything
-from detfinetune.errors import TrainingError
+from detfinetune.errors import DivergedError
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -55,6 +55,9 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         self.clip_norm = clip_norm
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=precision == "fp16")
         self.finished_steps = 0
+        # False while a step changes the weights: what interrupts it leaves them half done.
+        self.weights_sound = True
+        self.diverged = False
         self._batches = batches
         self._iterator: Iterator[list[dict[str, Any]]] | None = None
 
@@ -62,8 +65,8 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         """Train on one batch.
 
         Raises:
-            TrainingError: a loss or a gradient is not finite; the weights are still those of the
-                step before.
+            DivergedError: a loss, a gradient or a prediction is not finite; the weights are still
+                those of the step before, though most likely no good.
         """
         if self._iterator is None:
             self._iterator = iter(self._batches)
@@ -73,23 +76,36 @@ class Trainer(TrainerBase):  # type: ignore[misc]
             group["lr"] = rate
         seed_everything(self.seed, self.iter, comm.get_rank(), 0)
         with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
-            losses: dict[str, torch.Tensor] = self.model(batch)
+            losses = self._losses(batch)
             total = torch.stack(list(losses.values())).sum()
         self._record(losses, rate)
         self.optimizer.zero_grad()
         self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimizer)
         self._clip()
+        self.weights_sound = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.finished_steps = self.iter + 1
+        self.weights_sound = True
+
+    def _losses(self, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        try:
+            losses: dict[str, torch.Tensor] = self.model(batch)
+        except FloatingPointError as error:
+            # Detectron2's RPN looks at its own predictions.
+            raise self._not_finite("the predicted boxes") from error
+        return losses
 
     def _record(self, losses: dict[str, torch.Tensor], rate: float) -> None:
         values = {name: float(loss.detach()) for name, loss in losses.items()}
-        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        # All processes must see a broken loss of one, or they would wait for it for ever.
+        gathered = comm.all_gather(values)
+        broken = [
+            name for name in values if not all(math.isfinite(part[name]) for part in gathered)
+        ]
         if broken:
             raise self._not_finite(", ".join(broken))
-        gathered = comm.gather(values)
         if comm.is_main_process():
             means = {name: sum(part[name] for part in gathered) / len(gathered) for name in values}
             self.storage.put_scalars(total_loss=sum(means.values()), **means)
@@ -103,10 +119,11 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         if not math.isfinite(norm) and not self.scaler.is_enabled():
             raise self._not_finite("the gradients")
 
-    def _not_finite(self, what: str) -> TrainingError:
+    def _not_finite(self, what: str) -> DivergedError:
+        self.diverged = True
         rate = self.learning_rate(self.iter)
-        return TrainingError(
+        return DivergedError(
             f"step {self.iter + 1}: not finite: {what}. The learning rate is {rate:.2g}; start "
             f"again with a third of it (solver.base_lr={rate / 3:.1g}) or with "
-            "hardware.precision=fp32. The weights of the step before are kept."
+            "hardware.precision=fp32."
         )

@@ -10,8 +10,8 @@ from detectron2.engine import HookBase
 class SaveLast(HookBase):  # type: ignore[misc]
     """Call `save` every `period` steps, after each evaluation, and whenever training ends.
 
-    It also saves when training ends by an error: the trainer raises before it touches the
-    weights, so those of the last finished step are sound.
+    It also saves when training ends by an error, those of the last finished step, unless training
+    has diverged: then an earlier checkpoint is worth more.
     """
 
     def __init__(self, save: Callable[[], None], period: int, eval_period: int) -> None:
@@ -31,5 +31,7 @@ class SaveLast(HookBase):  # type: ignore[misc]
         """Save what has been done since."""
         # The evaluation after the last step may have found a new best, so save again then.
         done = self.trainer.finished_steps
+        if self.trainer.diverged:
+            return
         if done > 0 and (done != self._saved_at or done == self.trainer.max_iter):
             self._save()

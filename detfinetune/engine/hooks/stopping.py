@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import torch
 from detectron2.engine import HookBase
-from detectron2.utils import comm
 
 from detfinetune.console import say
+from detfinetune.engine.distributed import in_any_process
 
 
 class StopTraining(BaseException):
@@ -23,9 +23,12 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self._owner = os.getpid()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal: the first asks, a second Ctrl-C stops at once."""
+        if os.getpid() != self._owner:
+            return  # a loader's process, which Ctrl-C reaches too; it ends with its owner
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
@@ -52,12 +55,5 @@ class StopWhenAsked(HookBase):  # type: ignore[misc]
 
     def after_step(self) -> None:
         """Look at the request; several processes must agree, or one would wait for ever."""
-        requested = self._request.requested
-        if comm.get_world_size() > 1:
-            flag = torch.tensor([float(requested)])
-            if torch.distributed.get_backend() == "nccl":
-                flag = flag.to("cuda")
-            torch.distributed.all_reduce(flag)
-            requested = bool(flag.item())
-        if requested:
+        if in_any_process(self._request.requested):
             raise StopTraining
