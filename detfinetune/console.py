@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 # A terminal can be redrawn often; a log file gets a line now and then.
 _REDRAW_SECONDS_TERMINAL = 0.2
 _REDRAW_SECONDS_LOG = 15.0
+_SECONDS_TO_SPEAK = 10.0
 _LOG_FORMAT = (
     "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 )
@@ -91,6 +93,15 @@ def _cell(cell: Any, digits: int) -> Any:
     return f"{cell:.{digits}f}" if isinstance(cell, float) else cell
 
 
+def _let_the_main_process_speak() -> None:
+    """Wait, in the others of several processes, until torchrun ends them.
+
+    It does as soon as the main process fails, whose message is the same.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        time.sleep(_SECONDS_TO_SPEAK)
+
+
 def run_tool(main: Callable[[list[str]], int | None]) -> None:
     """Run a command-line tool: a user's error becomes a message and exit code 2, no traceback.
 
@@ -102,6 +113,8 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
     except DetFinetuneError as error:
         if os.environ.get("DETFINETUNE_TRACEBACK") == "1":
             raise
+        if not error.one_process_only:
+            _let_the_main_process_speak()
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:

@@ -25,6 +25,9 @@ from collections.abc import Iterable
 class DetFinetuneError(Exception):
     """Base of all errors that are the user's to mend; its text is the whole message."""
 
+    one_process_only = False
+    """Of several processes (torchrun) only this one meets the error, so only it can say so."""
+
 
 class ConfigError(DetFinetuneError):
     """Something in the configuration; the text lists every problem found, one a line."""

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from detectron2.data import DatasetCatalog, DatasetFromList, build_detection_test_loader
-from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
+from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
@@ -53,15 +54,9 @@ def build_train_loader(
         DataError: there are no images, or the batch cannot be shared among the processes.
     """
     records = DatasetCatalog.get(dataset_name)
-    world = comm.get_world_size()
     if not records:
         raise DataError(f"{dataset_name}: no images to train on.")
-    if images_per_batch % world:
-        raise DataError(
-            f"solver.images_per_batch={images_per_batch} cannot be shared among {world} "
-            f"processes; make it a multiple of {world}."
-        )
-    share = images_per_batch // world
+    share = batch_share(images_per_batch)
     if repeat_threshold > 0:
         factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
             records, repeat_threshold
@@ -70,7 +65,7 @@ def build_train_loader(
     else:
         order = TrainingSampler(len(records), seed=seed)
     sampler = _PositionSampler(order, start=start_iter * share)
-    return DataLoader(
+    return PlainErrors(
         _SeededDataset(records, mapper, seed),
         # torch types a batch sampler's items as int, though any key will do.
         batch_sampler=BatchSampler(sampler, share, drop_last=True),  # type: ignore[arg-type]
@@ -92,12 +87,31 @@ def build_test_loader(
 
     Under several processes each gets its share.
     """
-    loader: DataLoader[Any] = build_detection_test_loader(
-        DatasetCatalog.get(dataset_name),
-        mapper=TestMapper(image_size, max_size, image_format),
+    records = DatasetCatalog.get(dataset_name)
+    return PlainErrors(
+        MapDataset(
+            DatasetFromList(records, copy=False), TestMapper(image_size, max_size, image_format)
+        ),
+        sampler=InferenceSampler(len(records)),
         num_workers=num_workers,
+        collate_fn=_as_list,
+        worker_init_fn=_one_thread,
     )
-    return loader
+
+
+def batch_share(images_per_batch: int) -> int:
+    """Return how many images of a batch each process takes.
+
+    Raises:
+        DataError: the batch cannot be shared evenly.
+    """
+    world: int = comm.get_world_size()
+    if images_per_batch % world:
+        raise DataError(
+            f"solver.images_per_batch={images_per_batch} cannot be shared among {world} "
+            f"processes; make it a multiple of {world}."
+        )
+    return images_per_batch // world
 
 
 def mask_format_of(dataset_name: str) -> MaskFormat:
@@ -108,6 +122,28 @@ def mask_format_of(dataset_name: str) -> MaskFormat:
             if rle and not annotation.get("iscrowd", 0):
                 return "bitmask"
     return "polygon"
+
+
+class PlainErrors(DataLoader[Any]):
+    """A loader whose workers' data errors arrive as they were raised there.
+
+    torch puts the worker's traceback into the message.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Give the batches.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        try:
+            yield from super().__iter__()
+        except DataError as error:
+            marker = f"{type(error).__name__}: "
+            text = str(error)
+            if "Original Traceback" not in text:
+                raise
+            raise type(error)(text.rsplit(marker, 1)[-1].strip()) from None
 
 
 class _PositionSampler(Sampler[Position]):
@@ -147,6 +183,9 @@ def _as_list(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _one_thread(worker: int) -> None:
-    """Keep a worker from taking the cores that training needs."""
+    """Keep a worker from taking the cores that training needs, and from dying before it ends."""
+    # Ctrl-C reaches every process of a terminal; this one ends when its owner does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

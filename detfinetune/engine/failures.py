@@ -7,56 +7,68 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from detectron2.utils import comm
 
 from detfinetune.engine.run_folder import RunFolder
 from detfinetune.errors import DataError, DetFinetuneError, DivergedError, TrainingError
 
 
 @contextmanager
-def plain_failures(run: RunFolder) -> Iterator[None]:
-    """Turn failures of the machine into one message that says what is saved and what to do."""
+def plain_failures(run: RunFolder, *, after_training: bool = False) -> Iterator[None]:
+    """Turn failures of the machine into one message that says what is saved and what to do.
+
+    Args:
+        run: where what was trained is saved.
+        after_training: the block only evaluates what has been trained.
+    """
     try:
         yield
     except Exception as error:
-        plain = _our_own(error, run) or _the_machines(error, run)
+        next_step = _evaluate_it(run) if after_training else _go_on(run)
+        plain = _our_own(error, run, next_step) or _the_machines(error, next_step)
         if plain is None:
             raise
+        # A process may be alone with its broken image or full memory, and then only it can say so.
+        plain.one_process_only = not isinstance(error, TrainingError)
         raise plain from error
 
 
-def _our_own(error: Exception, run: RunFolder) -> DetFinetuneError | None:
+def _our_own(error: Exception, run: RunFolder, next_step: str) -> DetFinetuneError | None:
     """Add to an error of ours what is saved."""
     if isinstance(error, DivergedError):
         return DivergedError(f"{error} {_kept(run)}")
     if isinstance(error, TrainingError):
-        return TrainingError(f"{error}\n{_go_on(run)}")
+        return TrainingError(f"{error}\n{next_step}")
     if isinstance(error, DataError):
-        # A loader's worker sends the error with its traceback; the last line is the message.
-        return DataError(_message_of(error))
+        return type(error)(f"{error}\n{next_step}")
     return None
 
 
-def _the_machines(error: Exception, run: RunFolder) -> TrainingError | None:
+def _the_machines(error: Exception, next_step: str) -> TrainingError | None:
     """Recognise memory and disk that ran out; None for anything else, which is a bug."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return TrainingError(_out_of_memory("The GPU's memory ran out.", run))
-    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
-        return TrainingError(_out_of_memory("The machine's memory ran out.", run))
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in text:
+        return TrainingError(_out_of_memory("The GPU's memory ran out.", next_step))
+    memory = "can't allocate memory" in text or "out of memory" in text
+    if isinstance(error, MemoryError) or memory or number == errno.ENOMEM:
+        return TrainingError(_out_of_memory("The machine's memory ran out.", next_step))
     if "DataLoader worker" in text and ("killed" in text or "exited" in text):
         return TrainingError(
             "A process that loads images was killed, most likely because memory (or /dev/shm) "
-            f"ran out; try hardware.num_workers=0.\n{_go_on(run)}"
+            f"ran out; try hardware.num_workers=0.\n{next_step}"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TrainingError(f"The disk is full. Free some room.\n{_go_on(run)}")
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return TrainingError(f"The disk is full. Free some room.\n{next_step}")
+    if comm.get_world_size() > 1 and "by peer" in text:
+        return TrainingError(f"Another process has failed, and says why.\n{next_step}")
     return None
 
 
-def _out_of_memory(what: str, run: RunFolder) -> str:
+def _out_of_memory(what: str, next_step: str) -> str:
     return (
         f"{what} Train again with half of solver.images_per_batch, or a smaller "
-        f"augment.image_size or augment.crop_size.\n{_go_on(run)}"
+        f"augment.image_size or augment.crop_size.\n{next_step}"
     )
 
 
@@ -66,14 +78,12 @@ def _go_on(run: RunFolder) -> str:
     return f"Nothing was trained yet; the log is {run.log_file}."
 
 
+def _evaluate_it(run: RunFolder) -> str:
+    return f"Training is finished; evaluate with: python tools/evaluate.py run={run.path}"
+
+
 def _kept(run: RunFolder) -> str:
     """What is left after training has diverged; a resume would diverge again."""
     if run.best_checkpoint.is_file():
         return f"The best weights so far can be the start: model.weights={run.best_checkpoint}"
     return f"No checkpoint was worth keeping yet; the log is {run.log_file}."
-
-
-def _message_of(error: Exception) -> str:
-    text = str(error)
-    marker = f"{type(error).__name__}: "
-    return text.rsplit(marker, 1)[-1].strip() if "Original Traceback" in text else text

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from detectron2.engine import create_ddp_model, hooks
+from detectron2.engine import hooks
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
@@ -21,10 +21,11 @@ from detfinetune.data.loaders import (
 )
 from detfinetune.data.mapper import TrainMapper
 from detfinetune.data.register import register_split
-from detfinetune.engine.distributed import from_main
+from detfinetune.engine.distributed import from_main, in_any_process, parallel_model, share_buffers
 from detfinetune.engine.hooks.checkpoints import SaveLast
 from detfinetune.engine.hooks.progress import ProgressBar
 from detfinetune.engine.hooks.stopping import StopRequest, StopTraining, StopWhenAsked
+from detfinetune.engine.hooks.validation import Validate
 from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.recipe import settled
@@ -112,7 +113,7 @@ class TrainingJob:
             repeat_threshold=solver.repeat_threshold,
         )
         return Trainer(
-            create_ddp_model(self.model, broadcast_buffers=False),
+            parallel_model(self.model),
             batches,
             build_optimizer(self.model, solver),
             learning_rate=partial(learning_rate, solver),
@@ -132,21 +133,22 @@ class TrainingJob:
         self.best, self.threshold = stored.best, stored.score_threshold
 
     def fit(self, stop: StopRequest) -> bool:
-        """Train to the end; return False when a stop was asked for."""
+        """Train to the end; return False when a stop was asked for, even in the last step."""
         forget_metrics_after(self.plan.run, self.plan.start_iter)
         self.trainer.register_hooks(self._hooks(stop))
         try:
             self.trainer.train(self.plan.start_iter, self.plan.max_iter)
         except StopTraining:
             return False
-        return True
+        # It may have been asked for during the evaluation after the last step.
+        return not in_any_process(stop.requested)
 
     def _hooks(self, stop: StopRequest) -> list[Any]:
         config, run = self.config, self.plan.run
         eval_period = settled(config.evaluation.eval_period)
         steps: list[Any] = [hooks.IterationTimer(warmup_iter=1)]
         if "val" in self.plan.manifest.splits:
-            steps.append(hooks.EvalHook(eval_period, self._validate))
+            steps.append(Validate(eval_period, self._validate))
         if comm.is_main_process():
             period = settled(config.solver.checkpoint_period)
             writers = [
@@ -163,7 +165,11 @@ class TrainingJob:
     def _validate(self) -> dict[str, float]:
         """Evaluate on validation during training; keep the best checkpoint."""
         result = self._evaluate("val")
-        if not comm.is_main_process() or result.ap is None:
+        if not comm.is_main_process():
+            return {}
+        if result.ap is None:
+            for message in result.diagnosis:
+                say(f"step {self.trainer.finished_steps}: {message}")
             return {}
         figures = {f"val/{task}/{name}": value for task, metrics in result.metrics.items()
                    for name, value in metrics.figures.items() if value is not None}  # fmt: skip
@@ -195,6 +201,7 @@ class TrainingJob:
             self.input_format,
             config.hardware.num_workers,
         )
+        share_buffers(self.model)
         return evaluate_split(
             self.model,
             name,
@@ -220,8 +227,9 @@ class TrainingJob:
         if evaluation.test_at_end and "test" in manifest.splits:
             results["test"] = self._evaluate("test")
         if comm.is_main_process() and results:
+            which = "best" if best.is_file() else "last"
             for split, result in results.items():
-                print_result(result, manifest.classes, title=f"{split}, best checkpoint")
+                print_result(result, manifest.classes, title=f"{split}, {which} checkpoint")
             held_out, result = list(results.items())[-1]
             write_comparison(
                 result.dataset_name,

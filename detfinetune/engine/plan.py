@@ -10,10 +10,11 @@ from detectron2.utils import comm
 
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
 from detfinetune.console import say, table
+from detfinetune.data.loaders import batch_share
 from detfinetune.data.register import dataset_statistics, register_split
 from detfinetune.data.sample_scenes import sample_scenes_folder, write_sample_scenes
 from detfinetune.engine.distributed import from_main
-from detfinetune.engine.recipe import Choice, resolve_recipe
+from detfinetune.engine.recipe import Choice, resolve_recipe, settled
 from detfinetune.engine.run_folder import RunFolder, new_run_folder, write_start
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.labels.prepare import prepare_dataset
@@ -55,6 +56,7 @@ def fresh_plan(config: TrainConfig) -> TrainingPlan:
     resolved, choices = resolve_recipe(
         config, dataset_statistics(register_split(manifest, "train"))
     )
+    batch_share(settled(resolved.solver.images_per_batch))
     run = from_main(lambda: new_run_folder(config))
     if comm.is_main_process():
         write_start(run, resolved, manifest)

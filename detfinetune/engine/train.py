@@ -52,10 +52,12 @@ def train(config: TrainConfig) -> TrainResult:
         if plan.start_iter >= plan.max_iter:
             return _already_finished(plan)
         _log_to(plan.run.log_file)
-        job = TrainingJob(plan, device)
-        with plain_failures(plan.run), stop_on_signals() as stop:
-            finished = job.fit(stop)
-        evaluations = job.evaluate_best() if finished else {}
+        with plain_failures(plan.run):
+            job = TrainingJob(plan, device)
+            with stop_on_signals() as stop:
+                finished = job.fit(stop)
+        with plain_failures(plan.run, after_training=True):
+            evaluations = job.evaluate_best() if finished else {}
         if comm.is_main_process():
             _say_end(plan.run, job, finished)
         return TrainResult(
@@ -93,14 +95,21 @@ def _already_finished(plan: TrainingPlan) -> TrainResult:
 
 
 def _say_end(run: RunFolder, job: TrainingJob, finished: bool) -> None:
+    steps, wanted = job.trainer.finished_steps, job.plan.max_iter
+    if not finished and steps == wanted:
+        say(
+            "Stopped after the last step; all is saved, the evaluation at the end is left out. "
+            f"Evaluate with:\n  python tools/evaluate.py run={run.path}"
+        )
+        return
     if not finished:
         say(
-            f"Stopped after step {job.trainer.finished_steps} of {job.plan.max_iter}; all is "
-            f"saved. Go on with:\n  python tools/train_net.py resume={run.path}"
+            f"Stopped after step {steps} of {wanted}; all is saved. Go on with:\n"
+            f"  python tools/train_net.py resume={run.path}"
         )
         return
     rows = [[name, text] for name, text in (
-        ("best checkpoint", run.best_checkpoint),
+        *([("best checkpoint", run.best_checkpoint)] if run.best_checkpoint.is_file() else []),
         ("last checkpoint", run.last_checkpoint),
         ("pictures", run.path / "pictures"),
         ("curves", f"tensorboard --logdir {run.path / 'tensorboard'}"),

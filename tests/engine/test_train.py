@@ -54,7 +54,6 @@ def trained(
 ) -> tuple[Path, str]:
     """A finished run and what it printed."""
     folder = tmp_path_factory.mktemp("trained")
-    os.environ["DETFINETUNE_CACHE"] = str(folder / "cache")
     output = Tool(repo, folder)(
         "+experiment=custom", f"data.root={toy_dataset}", *QUICK, "solver.max_iter=80",
         "evaluation.eval_period=20",

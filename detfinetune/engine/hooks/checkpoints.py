@@ -11,7 +11,9 @@ class SaveLast(HookBase):  # type: ignore[misc]
     """Call `save` every `period` steps, after each evaluation, and whenever training ends.
 
     It also saves when training ends by an error, those of the last finished step, unless training
-    has diverged: then an earlier checkpoint is worth more.
+    has diverged: then an earlier checkpoint is worth more. What comes from outside, such as the
+    signal that a loader's process was killed, may find the weights half changed: it does not save
+    those either.
     """
 
     def __init__(self, save: Callable[[], None], period: int, eval_period: int) -> None:
@@ -31,7 +33,7 @@ class SaveLast(HookBase):  # type: ignore[misc]
         """Save what has been done since."""
         # The evaluation after the last step may have found a new best, so save again then.
         done = self.trainer.finished_steps
-        if self.trainer.diverged:
+        if self.trainer.diverged or not self.trainer.weights_sound:
             return
         if done > 0 and (done != self._saved_at or done == self.trainer.max_iter):
             self._save()
