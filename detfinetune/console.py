@@ -27,8 +27,12 @@ _LOG_FORMAT = (
 
 def say(text: str = "") -> None:
     """Print a line for the user, above any progress bar that is being drawn."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    try:
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; the work goes on without it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def warn(text: str) -> None:
@@ -120,8 +124,10 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone; that is no error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except OSError as error:
+        # No room, no permission, a folder where a file should be: nothing that a traceback helps.
+        if error.filename is None or os.environ.get("DETFINETUNE_TRACEBACK") == "1":
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
     sys.exit(code or 0)

@@ -8,9 +8,8 @@
     │   └── WeightsError   base weights that cannot be had
     ├── CheckpointError    run folders and checkpoints that cannot be read or do not fit
     ├── OutputExistsError  something is there already and may not be overwritten
-    ├── TrainingError      training cannot go on (memory, disk)
-    │   └── DivergedError  losses, gradients or predictions are not finite
-    └── MissingExtraError  an optional dependency is not installed
+    └── TrainingError      training cannot go on (memory, disk)
+        └── DivergedError  losses, gradients or predictions are not finite
 
 Each message says what is wrong, where (file and line, or configuration key), and what to do.
 They become plain messages, without a traceback, only at the command line (`console.run_tool`).
@@ -71,10 +70,6 @@ class TrainingError(DetFinetuneError):
 
 class DivergedError(TrainingError):
     """Losses, gradients or predictions are not finite; going on would end the same way."""
-
-
-class MissingExtraError(DetFinetuneError):
-    """An optional dependency is not installed; the text names the extra."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ at any position, and each sample is seeded by (seed, position), whichever worker
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import signal
 from collections.abc import Iterable, Iterator
@@ -72,7 +73,6 @@ def build_train_loader(
         num_workers=num_workers,
         collate_fn=_as_list,
         worker_init_fn=_one_thread,
-        persistent_workers=num_workers > 0,
     )
 
 
@@ -184,8 +184,11 @@ def _as_list(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _one_thread(worker: int) -> None:
     """Keep a worker from taking the cores that training needs, and from dying before it ends."""
-    # Ctrl-C reaches every process of a terminal; this one ends when its owner does.
+    # Ctrl-C and most schedulers signal a whole process group; the main process decides when to
+    # stop and needs its workers until then. SIGTERM must still end a worker: Python's exit sends
+    # it, and waits.
+    os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -11,6 +11,8 @@ import torch
 from detectron2.utils import comm
 from torch import distributed, nn
 
+from detfinetune.models.checkpoint import check_device
+
 T = TypeVar("T")
 
 
@@ -25,6 +27,7 @@ def process_group(device: str) -> Iterator[str]:
     cuda = device.startswith("cuda")
     if cuda:
         device = f"cuda:{local_rank}"
+        check_device(device)
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if cuda else "gloo")
     comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", str(world))))

@@ -11,6 +11,7 @@ from detectron2.utils import comm
 
 from detfinetune.engine.run_folder import RunFolder
 from detfinetune.errors import DataError, DetFinetuneError, DivergedError, TrainingError
+from detfinetune.models.checkpoint import read_checkpoint
 
 
 @contextmanager
@@ -84,6 +85,7 @@ def _evaluate_it(run: RunFolder) -> str:
 
 def _kept(run: RunFolder) -> str:
     """What is left after training has diverged; a resume would diverge again."""
-    if run.best_checkpoint.is_file():
+    best = read_checkpoint(run.best_checkpoint).best if run.best_checkpoint.is_file() else None
+    if best is not None and best.value > 0:
         return f"The best weights so far can be the start: model.weights={run.best_checkpoint}"
     return f"No checkpoint was worth keeping yet; the log is {run.log_file}."

@@ -26,6 +26,7 @@ from detfinetune.engine.hooks.checkpoints import SaveLast
 from detfinetune.engine.hooks.progress import ProgressBar
 from detfinetune.engine.hooks.stopping import StopRequest, StopTraining, StopWhenAsked
 from detfinetune.engine.hooks.validation import Validate
+from detfinetune.engine.hooks.writing import WriteMetrics
 from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.recipe import settled
@@ -45,7 +46,6 @@ from detfinetune.models.checkpoint import (
 )
 from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
-from detfinetune.models.weights import find_base_weights
 
 # Steps between lines of train_metrics.jsonl and points in TensorBoard.
 _LOG_PERIOD = 5
@@ -77,10 +77,7 @@ class TrainingJob:
             channels_last=config.hardware.channels_last,
             sparse_roi_align=config.hardware.sparse_roi_align,
         )
-        if self.plan.resume_from is None:
-            weights = from_main(
-                partial(find_base_weights, config.model.name, config.model.weights, config.task)
-            )
+        if (weights := self.plan.base_weights) is not None:
             report = load_base_weights(model, weights, classes)
             if comm.is_main_process():
                 say(f"base weights: {weights.description}")
@@ -134,12 +131,15 @@ class TrainingJob:
 
     def fit(self, stop: StopRequest) -> bool:
         """Train to the end; return False when a stop was asked for, even in the last step."""
-        forget_metrics_after(self.plan.run, self.plan.start_iter)
+        if comm.is_main_process():
+            forget_metrics_after(self.plan.run, self.plan.start_iter)
         self.trainer.register_hooks(self._hooks(stop))
         try:
             self.trainer.train(self.plan.start_iter, self.plan.max_iter)
         except StopTraining:
             return False
+        finally:
+            self.trainer.close()
         # It may have been asked for during the evaluation after the last step.
         return not in_any_process(stop.requested)
 
@@ -156,8 +156,8 @@ class TrainingJob:
                 TensorboardXWriter(str(run.path / "tensorboard")),
             ]
             steps += [
+                WriteMetrics(writers, _LOG_PERIOD, eval_period),
                 SaveLast(self._save_last, period, eval_period),
-                hooks.PeriodicWriter(writers, period=_LOG_PERIOD),
                 self.progress,
             ]
         return [*steps, StopWhenAsked(stop)]

@@ -9,7 +9,7 @@ from typing import cast
 from detectron2.utils import comm
 
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
-from detfinetune.console import say, table
+from detfinetune.console import say, table, warn
 from detfinetune.data.loaders import batch_share
 from detfinetune.data.register import dataset_statistics, register_split
 from detfinetune.data.sample_scenes import sample_scenes_folder, write_sample_scenes
@@ -20,6 +20,9 @@ from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.labels.records import DatasetManifest
 from detfinetune.models.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from detfinetune.models.d2_cfg import build_cfg
+from detfinetune.models.settings import model_settings
+from detfinetune.models.weights import BaseWeights, find_base_weights
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class TrainingPlan:
 
     manifest: DatasetManifest
     run: RunFolder
+    base_weights: BaseWeights | None = None
+    """What a new run starts from; None for a resumed one."""
+
     resume_from: Checkpoint | None = None
 
     @property
@@ -57,11 +63,16 @@ def fresh_plan(config: TrainConfig) -> TrainingPlan:
         config, dataset_statistics(register_split(manifest, "train"))
     )
     batch_share(settled(resolved.solver.images_per_batch))
+    # All that can be wrong is found before the run folder is made.
+    device = resolved.hardware.device
+    build_cfg(model_settings(resolved, len(manifest.classes), device))
+    model = resolved.model
+    weights = from_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
     run = from_main(lambda: new_run_folder(config))
     if comm.is_main_process():
         write_start(run, resolved, manifest)
         _say_plan(resolved, manifest, choices, run)
-    return TrainingPlan(resolved, manifest, run)
+    return TrainingPlan(resolved, manifest, run, base_weights=weights)
 
 
 def read_stored(run: Path) -> Checkpoint:
@@ -148,6 +159,12 @@ def _say_plan(
         for name, split in manifest.splits.items()
     )
     say(f"data: {manifest.name}: {splits}; classes: {', '.join(manifest.classes)}")
+    val = manifest.splits.get("val")
+    if val is None or not val.num_annotations:
+        warn(
+            "there is no labelled object to validate on, so no AP is measured during training and "
+            "no best checkpoint is kept, only the last."
+        )
     say(f"task: {config.task}; device: {config.hardware.device}; run: {run.path}\n")
     rows = [[choice.key, _short(choice.value), choice.reason] for choice in choices]
     say(table(rows, headers=("chosen for you", "", "because")) + "\n")

@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 from detfinetune.config.schema import TrainConfig
 from detfinetune.data.register import DatasetStatistics
 from detfinetune.models.weights import zoo_reachable, zoo_weights_cached
-from detfinetune.models.zoo import check_model_name, model_kind
+from detfinetune.models.zoo import PACKAGED_MODEL, check_model_name, model_kind
 
-PACKAGED_MODEL = "efficientnet_lite0_fpn"
 ZOO_MODELS = {
     "bbox": "COCO-Detection/faster_rcnn_R_50_FPN_3x",
     "segm": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",

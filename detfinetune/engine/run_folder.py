@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import yaml
 
+from detfinetune._detectron2 import detectron2_origin, detectron2_version
 from detfinetune.config.schema import TrainConfig
 from detfinetune.errors import OutputExistsError, TrainingError
 from detfinetune.files import write_json, write_text
@@ -67,6 +68,23 @@ def new_run_folder(config: TrainConfig) -> RunFolder:
         OutputExistsError: `output_dir` is there already and not empty.
         TrainingError: the disk is nearly full.
     """
+    try:
+        path = _make(config)
+    except OSError as error:
+        wanted = config.output_dir or "runs"
+        raise TrainingError(
+            f"output_dir={wanted}: the folder cannot be made ({error.strerror}). Give another one."
+        ) from error
+    free = shutil.disk_usage(path).free
+    if free < _ROOM_FOR_THE_REST:
+        raise TrainingError(
+            f"{path}: the disk has {free >> 20} MiB free, a run needs at least "
+            f"{_ROOM_FOR_THE_REST >> 20} MiB. Free some room or give another output_dir=."
+        )
+    return RunFolder(path)
+
+
+def _make(config: TrainConfig) -> Path:
     if config.output_dir is not None:
         path = config.output_dir
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -75,15 +93,8 @@ def new_run_folder(config: TrainConfig) -> RunFolder:
                 f"that run: resume={path}"
             )
         path.mkdir(parents=True, exist_ok=True)
-    else:
-        path = _next_free(Path("runs") / config.data.name)
-    free = shutil.disk_usage(path).free
-    if free < _ROOM_FOR_THE_REST:
-        raise TrainingError(
-            f"{path}: the disk has {free >> 20} MiB free, a run needs at least "
-            f"{_ROOM_FOR_THE_REST >> 20} MiB. Free some room or give another output_dir=."
-        )
-    return RunFolder(path)
+        return path
+    return _next_free(Path("runs") / config.data.name)
 
 
 def _next_free(path: Path) -> Path:
@@ -139,6 +150,7 @@ def environment() -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda if cuda else None,
         "packages": {name: _version(name) for name in packages},
+        "detectron2": f"{detectron2_version()} ({detectron2_origin()})",
     }
 
 
@@ -154,10 +166,10 @@ def forget_metrics_after(run: RunFolder, iteration: int) -> None:
     if not run.metrics_file.is_file():
         return
     kept = []
-    for line in run.metrics_file.read_text(encoding="utf-8").splitlines():
+    for line in run.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             if json.loads(line)["iteration"] < iteration:
                 kept.append(line + "\n")
-        except (json.JSONDecodeError, KeyError):
+        except (json.JSONDecodeError, KeyError, TypeError):
             continue
     write_text(run.metrics_file, "".join(kept))

@@ -14,6 +14,8 @@ from torch import nn
 from detfinetune.data.loaders import seed_everything
 from detfinetune.errors import DivergedError
 
+# Low enough for any model here; what is advised is never above it.
+_SAFE_RATE = 1e-3
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -89,6 +91,11 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         self.finished_steps = self.iter + 1
         self.weights_sound = True
 
+    def close(self) -> None:
+        """End the processes that load images."""
+        # A loader ends its workers when its iterator goes.
+        self._iterator = None
+
     def _losses(self, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         try:
             losses: dict[str, torch.Tensor] = self.model(batch)
@@ -115,15 +122,19 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         parameters = [item for group in self.optimizer.param_groups for item in group["params"]]
         limit = self.clip_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-        # fp16's scaler skips a step whose gradients overflow, and lowers the scale.
-        if not math.isfinite(norm) and not self.scaler.is_enabled():
+        # fp16's scaler skips a step whose gradients overflow, and halves the scale; when that does
+        # not help for long, nothing is learnt any more.
+        skipped = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
+        if not math.isfinite(norm) and not skipped:
             raise self._not_finite("the gradients")
 
     def _not_finite(self, what: str) -> DivergedError:
         self.diverged = True
         rate = self.learning_rate(self.iter)
+        calmer = f"solver.base_lr={min(rate / 3, _SAFE_RATE):.1g}"
+        if self.dtype is not None:
+            calmer += " or hardware.precision=fp32"
         return DivergedError(
             f"step {self.iter + 1}: not finite: {what}. The learning rate is {rate:.2g}; start "
-            f"again with a third of it (solver.base_lr={rate / 3:.1g}) or with "
-            "hardware.precision=fp32."
+            f"again with {calmer}."
         )

@@ -244,6 +244,8 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if "Expected one of" in reason:
+            reason = "devices are cpu, cuda, cuda:1, mps"
         raise ConfigError(
             f"hardware.device={device}: the device cannot be used ({reason}). Choose hardware=cpu, "
             "or see `python tools/doctor.py`."
