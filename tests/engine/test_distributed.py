@@ -1,0 +1,143 @@
+"""Two processes under torchrun on the CPU: one run, one message, the figures of one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from test_train import QUICK, Tool, metric_lines, wait_for_step
+
+from detfinetune import evaluate
+from detfinetune.config.schema import EvaluateConfig, HardwareConfig
+
+pytestmark = pytest.mark.slow  # each test starts several processes that import torch
+
+TINY = ["model.name=timm/test_efficientnet", "model.weights=random", "model.fpn_channels=32",
+        "model.box_head_dim=32"]  # fmt: skip
+
+
+class Torchrun(Tool):
+    """Runs tools/train_net.py in two processes."""
+
+    def __init__(self, repo: Path, folder: Path) -> None:
+        super().__init__(repo, folder)
+        self.command[1:1] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.fixture
+def torchrun(repo: Path, tmp_path: Path) -> Torchrun:
+    return Torchrun(repo, tmp_path)
+
+
+def test_two_processes_make_one_run(torchrun: Torchrun, toy_dataset: Path) -> None:
+    output = torchrun(
+        "+experiment=custom", f"data.root={toy_dataset}", *QUICK, *TINY, "solver.max_iter=32",
+        "evaluation.eval_period=16", "evaluation.pictures=2",
+    )  # fmt: skip
+    assert "Warning" not in output
+    assert output.count("chosen for you") == output.count("test, best checkpoint") == 1
+    runs = torchrun.folder / "runs"
+    assert [path.name for path in runs.iterdir()] == ["custom"]
+    run = runs / "custom"
+    steps = [line["iteration"] for line in metric_lines(run)]
+    assert steps == sorted(set(steps))
+    assert sum("val/bbox/AP" in line for line in metric_lines(run)) == 2
+    assert len(list((run / "tensorboard").iterdir())) == 1
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.pth", "last.pth"]
+    best = torch.load(run / "checkpoints" / "best.pth", weights_only=True)
+    assert not [name for name in best["model"] if name.startswith("module.")]
+    for split in ("val", "test"):
+        check_figures(run, split)
+
+
+def check_figures(run: Path, split: str) -> None:
+    """What two processes found together is what one finds alone with the same checkpoint."""
+    shared = run / "evaluation" / split
+    alone = run.parent / "alone" / split
+    hardware = HardwareConfig(name="cpu", num_workers=0)
+    evaluate(EvaluateConfig.model_validate(
+        {"run": run, "split": split, "output": alone, "hardware": hardware.model_dump()}
+    ))  # fmt: skip
+    one, other = (
+        json.loads((folder / "detections.json").read_text(encoding="utf-8"))
+        for folder in (shared, alone)
+    )
+    assert len(one) > 50
+    assert {item["image_id"] for item in one} == {item["image_id"] for item in other}
+    one_scores, other_scores = (
+        sorted((item["image_id"], item["category_id"], item["score"]) for item in items)
+        for items in (one, other)
+    )
+    assert [item[:2] for item in one_scores] == [item[:2] for item in other_scores]
+    assert [item[2] for item in one_scores] == pytest.approx(
+        [item[2] for item in other_scores], abs=1e-3
+    )
+
+
+def test_sigterm_to_torchrun_saves_a_checkpoint(torchrun: Torchrun, toy_dataset: Path) -> None:
+    process = torchrun.start(
+        "+experiment=custom", f"data.root={toy_dataset}", *QUICK, *TINY, "solver.max_iter=5000",
+        "solver.checkpoint_period=1000", "evaluation.eval_period=2", "output_dir=stopped",
+    )  # fmt: skip
+    run = torchrun.folder / "stopped"
+    wait_for_step(run, process, 2)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert "all is saved. Go on with:" in output, errors
+    stopped_at = torch.load(run / "checkpoints" / "last.pth", weights_only=True)["iteration"]
+    assert f"Stopped after step {stopped_at} of 5000" in output
+    assert output.count("Stopping after this step") <= 2
+
+
+def test_a_batch_that_cannot_be_shared_is_one_message(
+    torchrun: Torchrun, toy_dataset: Path
+) -> None:
+    output = torchrun(
+        "+experiment=custom", f"data.root={toy_dataset}", *QUICK, *TINY,
+        "solver.images_per_batch=3", code=1,
+    )  # fmt: skip
+    message = "error: solver.images_per_batch=3 cannot be shared among 2 processes; make it a"
+    assert output.count(message) == 1
+    assert "[rank" not in output
+    assert not (torchrun.folder / "runs").exists()
+
+
+def test_an_error_of_the_main_process_ends_the_others(
+    torchrun: Torchrun, toy_dataset: Path
+) -> None:
+    (torchrun.folder / "mine").mkdir()
+    (torchrun.folder / "mine" / "thesis.txt").write_text("mine", encoding="utf-8")
+    output = torchrun(
+        "+experiment=custom", f"data.root={toy_dataset}", *QUICK, *TINY, "output_dir=mine", code=1
+    )
+    assert output.count("error: output_dir=mine: this is there already") == 1
+    assert "[rank" not in output
+
+
+def test_an_error_of_another_process_is_heard(
+    torchrun: Torchrun, toy_dataset: Path, tmp_path: Path
+) -> None:
+    """Only one of the processes meets the broken image."""
+    folder = tmp_path / "broken"
+    shutil.copytree(toy_dataset, folder)
+    prepared = [sys.executable, "-c", "import sys; from pathlib import Path\n"
+                "from detfinetune.config.schema import DataConfig\n"
+                "from detfinetune.labels.prepare import prepare_dataset\n"
+                "prepare_dataset(DataConfig(root=Path(sys.argv[1])))", str(folder)]  # fmt: skip
+    subprocess.run(prepared, env=torchrun.environment, check=True, capture_output=True)
+    victim = folder / "images" / "train" / "train 007.png"
+    size, stamp = victim.stat().st_size, victim.stat()
+    Image.new("RGB", (5, 5)).save(victim)
+    victim.write_bytes(victim.read_bytes().ljust(size, b"\0"))
+    os.utime(victim, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    output = torchrun(f"data.root={folder}", *QUICK, *TINY, "solver.max_iter=20", code=1)
+    assert output.count("train 007.png: the image has 5x5 px but the JSON says 96x96") == 1
+    assert "[rank" not in output

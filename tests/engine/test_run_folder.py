@@ -1,0 +1,107 @@
+"""What is in a run folder: names that are free, what is written at the start, metrics to forget."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from detfinetune.config.schema import DataConfig, TrainConfig
+from detfinetune.engine.run_folder import (
+    RunFolder,
+    forget_metrics_after,
+    new_run_folder,
+    write_start,
+)
+from detfinetune.errors import OutputExistsError, TrainingError
+from detfinetune.labels.prepare import prepare_dataset
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def config(**values: object) -> TrainConfig:
+    return TrainConfig.model_validate({"data": {"name": "cells"}, **values})
+
+
+def test_runs_are_numbered_and_none_is_taken_twice() -> None:
+    paths = [new_run_folder(config()).path for _ in range(3)]
+    assert paths == [Path("runs/cells"), Path("runs/cells-2"), Path("runs/cells-3")]
+    shutil.rmtree("runs/cells-2")
+    assert new_run_folder(config()).path == Path("runs/cells-2")
+
+
+def test_a_named_folder_is_made_and_an_empty_one_taken(tmp_path: Path) -> None:
+    assert new_run_folder(config(output_dir="a/b")).path == Path("a/b")
+    assert new_run_folder(config(output_dir="a/b")).path == Path("a/b")
+    (tmp_path / "a" / "b" / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(OutputExistsError, match="resume=a/b"):
+        new_run_folder(config(output_dir="a/b"))
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("x", encoding="utf-8")
+    with pytest.raises(OutputExistsError, match="output_dir=out"):
+        new_run_folder(config(output_dir="out"))
+
+
+def test_a_nearly_full_disk_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 20 << 20))
+    with pytest.raises(TrainingError, match=r"runs/cells: the disk has 20 MiB free.*200 MiB"):
+        new_run_folder(config())
+
+
+def test_the_start_says_config_machine_classes_and_data(toy_dataset: Path) -> None:
+    manifest = prepare_dataset(DataConfig(root=toy_dataset, name="cells"))
+    run = new_run_folder(config())
+    given = config(seed=5, solver={"max_iter": 7})
+    write_start(run, given, manifest)
+    stored = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+    assert TrainConfig.model_validate(stored) == given
+    machine = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+    assert machine["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert machine["python"] == ".".join(str(part) for part in sys.version_info[:3])
+    assert machine["command"][0] == Path(sys.argv[0]).name
+    assert (run.path / "classes.txt").read_text(encoding="utf-8") == "disc\nsquare\n"
+    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    assert data["fingerprint"] == manifest.fingerprint
+    assert data["classes"] == ["disc", "square"]
+    assert {name: split["images"] for name, split in data["splits"].items()} == {
+        "train": 24, "val": 8, "test": 8,
+    }  # fmt: skip
+    assert data["splits"]["train"]["annotations"] == 60
+    assert Path(data["splits"]["train"]["json_file"]).is_file()
+
+
+@pytest.mark.parametrize(
+    "torn",
+    ['{"iteration": 14, "total_lo', "\0\0\0\0", "14", '"iteration"', "", '{"total_loss": 1}'],
+    ids=["cut", "zeros", "number", "text", "empty", "no step"],
+)
+def test_later_and_torn_lines_are_forgotten(torn: str) -> None:
+    run = new_run_folder(config())
+    whole = [json.dumps({"iteration": step, "total_loss": 1.5}) for step in (4, 9, 14)]
+    run.metrics_file.write_text("\n".join([*whole, torn]), encoding="utf-8")
+    forget_metrics_after(run, 10)
+    assert run.metrics_file.read_text(encoding="utf-8") == f"{whole[0]}\n{whole[1]}\n"
+
+
+def test_bytes_that_are_no_text_are_forgotten() -> None:
+    run = new_run_folder(config())
+    run.metrics_file.write_bytes(b'{"iteration": 4}\n\xff\xfe\x80')
+    forget_metrics_after(run, 10)
+    assert run.metrics_file.read_bytes() == b'{"iteration": 4}\n'
+
+
+def test_a_run_without_metrics_has_nothing_to_forget(tmp_path: Path) -> None:
+    forget_metrics_after(RunFolder(tmp_path), 10)
+    assert list(tmp_path.iterdir()) == []
