@@ -15,7 +15,7 @@ from detfinetune.data.register import dataset_statistics, register_split
 from detfinetune.data.sample_scenes import sample_scenes_folder, write_sample_scenes
 from detfinetune.engine.distributed import from_main
 from detfinetune.engine.recipe import Choice, resolve_recipe, settled
-from detfinetune.engine.run_folder import RunFolder, new_run_folder, write_start
+from detfinetune.engine.run_folder import RunFolder, clear_leftovers, new_run_folder, write_start
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.labels.records import DatasetManifest
@@ -103,6 +103,7 @@ def resumed_plan(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
         solver = resolved.solver.model_copy(update={"max_iter": config.solver.max_iter})
         resolved = resolved.model_copy(update={"solver": solver})
     manifest = from_main(lambda: _prepare(resolved.data, resolved.task))
+    from_main(lambda: clear_leftovers(run))
     _check_same_data(stored, manifest, run)
     if comm.is_main_process() and stored.iteration < (resolved.solver.max_iter or 0):
         say(f"resuming {run.path} after step {stored.iteration} of {resolved.solver.max_iter}")

@@ -173,3 +173,9 @@ def forget_metrics_after(run: RunFolder, iteration: int) -> None:
         except (json.JSONDecodeError, KeyError, TypeError):
             continue
     write_text(run.metrics_file, "".join(kept))
+
+
+def clear_leftovers(run: RunFolder) -> None:
+    """Remove files that a killed process was still writing; what they were to replace is whole."""
+    for leftover in run.path.rglob(".*.part"):
+        leftover.unlink(missing_ok=True)
