@@ -146,7 +146,7 @@ def test_killed_three_times_and_resumed_the_weights_are_bit_equal(
         wait_for_step(killed, process, step)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         arguments = [f"resume={killed}"]
     tool(*arguments)
     one, other = weights(whole), weights(killed)
