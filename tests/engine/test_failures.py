@@ -1,0 +1,193 @@
+"""What can end a run becomes one message that says what is saved; anything else stays a bug."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from test_distributed import TINY
+from test_train import QUICK, Tool, wait_for_step
+
+from detfinetune.config.load import load_train_config
+from detfinetune.config.schema import DataConfig
+from detfinetune.engine.failures import plain_failures
+from detfinetune.engine.run_folder import RunFolder
+from detfinetune.engine.train import train
+from detfinetune.errors import DataError, TrainingError
+from detfinetune.labels.prepare import prepare_dataset
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run that has saved something."""
+    folder = RunFolder(tmp_path / "run")
+    folder.last_checkpoint.parent.mkdir(parents=True)
+    folder.last_checkpoint.write_bytes(b"")
+    return folder
+
+
+def message(error: Exception, run: RunFolder, *, after_training: bool = False) -> str:
+    with (
+        pytest.raises(TrainingError) as caught,
+        plain_failures(run, after_training=after_training),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "The GPU's memory"),
+        (MemoryError(), "The machine's memory ran out"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "The machine's memory ran out"),
+        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "The disk is full"),
+        (
+            RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "),
+            "hardware.num_workers=0",
+        ),
+        (
+            RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly"),
+            "hardware.num_workers=0",
+        ),
+    ],
+)
+def test_the_machines_failures(error: Exception, words: str, run: RunFolder) -> None:
+    text = message(error, run)
+    assert words in text
+    assert text.endswith(f"What was trained is in {run.path}; go on with resume={run.path}")
+
+
+def test_memory_that_the_cpu_really_does_not_have(run: RunFolder) -> None:
+    with (
+        pytest.raises(TrainingError, match="The machine's memory ran out") as caught,
+        plain_failures(run),
+    ):
+        torch.empty(1 << 50)
+    assert "solver.images_per_batch" in str(caught.value)
+
+
+def test_nothing_saved_and_after_training(tmp_path: Path, run: RunFolder) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert "Nothing was trained yet" in message(full, RunFolder(tmp_path / "new"))
+    assert message(full, run, after_training=True).endswith(
+        f"Training is finished; evaluate with: python tools/evaluate.py run={run.path}"
+    )
+
+
+@pytest.mark.parametrize(
+    "bug", [RuntimeError("mat1 and mat2 shapes"), OSError(errno.EPERM, "no"), KeyError("x")]
+)
+def test_bugs_keep_their_traceback(bug: Exception, run: RunFolder) -> None:
+    with pytest.raises(type(bug)) as caught, plain_failures(run):
+        raise bug
+    assert caught.value is bug
+
+
+def prepared_copy(toy_dataset: Path, folder: Path) -> DataConfig:
+    """A data set of the test's own that is converted already."""
+    shutil.copytree(toy_dataset, folder)
+    data = DataConfig(name="custom", root=folder)
+    prepare_dataset(data)
+    return data
+
+
+def damage(victim: Path, stamp: os.stat_result) -> None:
+    """Blank an image; size and time stay, so that the conversion is not renewed."""
+    victim.write_bytes(bytes(stamp.st_size))
+    os.utime(victim, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_an_image_that_breaks_after_it_was_prepared(
+    toy_dataset: Path, tmp_path: Path, workers: int, split: str
+) -> None:
+    folder = tmp_path / "data"
+    prepared_copy(toy_dataset, folder)
+    victim = folder / "images" / split / f"{split} 004.png"
+    damage(victim, victim.stat())
+    out = tmp_path / "out"
+    config = load_train_config(
+        [*QUICK, *TINY, f"data.root={folder}", f"output_dir={out}", "solver.images_per_batch=2",
+         "solver.max_iter=14", "evaluation.pictures=0", f"hardware.num_workers={workers}"]
+    )  # fmt: skip
+    with pytest.raises(DataError) as caught:
+        train(config)
+    text = str(caught.value)
+    assert text.startswith(f"{victim}: the image cannot be read")
+    assert "Traceback" not in text
+    assert len(text.splitlines()) == 2
+    wanted = {"train": "resume=", "val": "resume=", "test": "Training is finished; evaluate with"}
+    assert wanted[split] in text
+    assert torch.load(out / "checkpoints/last.pth", weights_only=True)["iteration"] >= 1
+
+
+def test_a_missing_image_is_said_by_the_tool(repo: Path, toy_dataset: Path, tmp_path: Path) -> None:
+    """The image disappears while training runs."""
+    folder = tmp_path / "data"
+    prepared_copy(toy_dataset, folder)
+    tool = Tool(repo, tmp_path)
+    process = tool.start(
+        f"data.root={folder}", *QUICK, *TINY, "solver.max_iter=5000", "output_dir=out",
+        "hardware.num_workers=2", "solver.checkpoint_period=1", "evaluation.eval_period=0",
+    )  # fmt: skip
+    wait_for_step(tmp_path / "out", process, 2)
+    (folder / "images" / "train" / "train 001.png").unlink()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Traceback" not in output + errors
+    assert errors.count("train 001.png: the image cannot be read") == 1
+    assert "What was trained is in out; go on with resume=out" in errors
+
+
+def start_with_workers(repo: Path, toy_dataset: Path, folder: Path) -> subprocess.Popen[str]:
+    tool = Tool(repo, folder)
+    command = [
+        *tool.command, f"data.root={toy_dataset}", *QUICK, *TINY, "solver.max_iter=5000",
+        "output_dir=out", "hardware.num_workers=2", "solver.checkpoint_period=1",
+        "evaluation.eval_period=0",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=folder, env=tool.environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    wait_for_step(folder / "out", process, 2)
+    return process
+
+
+def test_a_killed_worker(repo: Path, toy_dataset: Path, tmp_path: Path) -> None:
+    process = start_with_workers(repo, toy_dataset, tmp_path)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.is_file():
+        process.kill()
+        process.communicate()
+        pytest.skip("this system does not tell a process's children")
+    os.kill(int(children.read_text(encoding="utf-8").split()[0]), signal.SIGKILL)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Traceback" not in output + errors
+    assert "error: A process that loads images was killed" in errors
+    assert "go on with resume=out" in errors
+    assert torch.load(tmp_path / "out/checkpoints/last.pth", weights_only=True)["iteration"] >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_terminal(
+    repo: Path, toy_dataset: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start_with_workers(repo, toy_dataset, tmp_path)
+    os.killpg(process.pid, number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert output.count("Stopping after this step") == 1
+    assert "all is saved. Go on with:" in output
+    assert "Traceback" not in errors
