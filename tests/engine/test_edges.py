@@ -1,0 +1,216 @@
+"""Runs at the edges: one step, no held-out images, stops at awkward moments, other folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_distributed import TINY
+from test_train import QUICK
+
+from detfinetune import evaluate, predict
+from detfinetune.config.load import load_train_config
+from detfinetune.config.schema import EvaluateConfig, PredictConfig
+from detfinetune.engine.job import TrainingJob
+from detfinetune.engine.train import TrainResult, train
+from detfinetune.errors import DataError
+
+CPU = {"name": "cpu", "num_workers": 0}
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*overrides: str) -> TrainResult:
+    return train(load_train_config([*QUICK, *TINY, "evaluation.pictures=2", *overrides]))
+
+
+def stored(result: TrainResult, name: str = "last") -> dict[str, Any]:
+    return torch.load(result.run / "checkpoints" / f"{name}.pth", weights_only=True)
+
+
+def evaluated(run: Path, split: str) -> Any:
+    return evaluate(EvaluateConfig.model_validate({"run": run, "split": split, "hardware": CPU}))
+
+
+def predicted(run: Path, images: Path, output: Path) -> Any:
+    return predict(
+        PredictConfig.model_validate(
+            {"run": run, "input": images, "output": output, "hardware": CPU}
+        )
+    )
+
+
+def test_one_step(toy_dataset: Path) -> None:
+    result = run(f"data.root={toy_dataset}", "solver.max_iter=1", "solver.warmup_iters=null")
+    assert (result.finished, result.iteration) == (True, 1)
+    assert set(result.evaluations) == {"val", "test"}
+    assert stored(result)["iteration"] == 1
+
+
+def test_no_held_out_images(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("images", "labels"):
+        shutil.copytree(toy_dataset / kind / "train", tmp_path / "data" / kind)
+    shutil.copy(toy_dataset / "classes.txt", tmp_path / "data")
+    result = run("data.root=data", "data.val_fraction=0", "data.test_fraction=0",
+                 "solver.max_iter=12")  # fmt: skip
+    output = capsys.readouterr().out
+    assert result.finished
+    assert result.evaluations == {}
+    assert result.best is None
+    assert not (result.run / "checkpoints" / "best.pth").exists()
+    assert "best checkpoint" not in output
+    assert stored(result)["score_threshold"] is None
+    assert evaluated(result.run, "train").num_images == 24
+    with pytest.raises(DataError, match="has no split 'val'"):
+        evaluated(result.run, "val")
+    predicted(result.run, tmp_path / "data" / "images", tmp_path / "found")
+    assert any((tmp_path / "found").iterdir())
+
+
+def test_a_test_split_alone_is_evaluated_with_the_last_checkpoint(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("images", "labels"):
+        for split in ("train", "test"):
+            shutil.copytree(toy_dataset / kind / split, tmp_path / "data" / kind / split)
+    shutil.copy(toy_dataset / "classes.txt", tmp_path / "data")
+    result = run("data.root=data", "data.val_fraction=0", "solver.max_iter=2")
+    assert list(result.evaluations) == ["test"]
+    assert "test, last checkpoint" in capsys.readouterr().out
+
+
+def test_validation_images_without_labels(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(toy_dataset, tmp_path / "data")
+    for label in (tmp_path / "data" / "labels" / "val").iterdir():
+        label.write_text("", encoding="utf-8")
+    result = run("data.root=data", "solver.max_iter=2", "evaluation.eval_period=1")
+    assert result.finished
+    assert result.best is None
+    assert result.evaluations["val"].ap is None
+    assert result.evaluations["test"].ap is not None
+    assert "no labelled object to validate on" in capsys.readouterr().err
+
+
+def test_evaluation_only_at_the_end(toy_dataset: Path) -> None:
+    result = run(f"data.root={toy_dataset}", "solver.max_iter=6", "evaluation.eval_period=0")
+    lines = (result.run / "train_metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    figures = [line for line in map(json.loads, lines) if "val/bbox/AP" in line]
+    assert [line["iteration"] for line in figures] == [6]
+    assert stored(result, "best")["iteration"] == 6
+    assert stored(result)["best"] == stored(result, "best")["best"]
+
+
+def stop_in_evaluation(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Send SIGTERM to this process in the evaluation with that number, from 1."""
+    evaluate_really, seen = TrainingJob._validate, []
+
+    def evaluate_and_stop(job: TrainingJob) -> dict[str, float]:
+        seen.append(1)
+        if len(seen) == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate_really(job)
+
+    monkeypatch.setattr(TrainingJob, "_validate", evaluate_and_stop)
+
+
+def test_a_stop_during_an_evaluation_keeps_its_result(
+    toy_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = [f"data.root={toy_dataset}", "solver.max_iter=12", "evaluation.eval_period=4"]
+    whole = run(*common, "output_dir=whole")
+    stop_in_evaluation(monkeypatch, 2)
+    stopped = run(*common, "output_dir=stopped")
+    assert (stopped.finished, stopped.iteration) == (False, 8)
+    assert stored(stopped)["iteration"] == 8
+    assert stopped.best is not None
+    assert stored(stopped)["best"]["value"] == stopped.best.value
+    resumed = train(load_train_config(["resume=stopped"]))
+    assert resumed.finished
+    assert resumed.best == whole.best
+    one, other = stored(whole)["model"], stored(resumed)["model"]
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_stop_in_the_last_evaluation_leaves_out_the_test(
+    toy_dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_in_evaluation(monkeypatch, 1)
+    result = run(f"data.root={toy_dataset}", "solver.max_iter=3", "evaluation.eval_period=3")
+    assert (result.finished, result.iteration, result.evaluations) == (False, 3, {})
+    assert stored(result)["iteration"] == 3
+    assert "python tools/evaluate.py run=" in capsys.readouterr().out
+
+
+def test_an_evaluation_that_fails_at_the_end_loses_no_step(
+    toy_dataset: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(toy_dataset, data)
+    run(f"data.root={data}", "solver.max_iter=1", "evaluation.test_at_end=false")
+    victim = data / "images" / "val" / "val 003.png"
+    stamp = victim.stat()
+    victim.write_bytes(bytes(stamp.st_size))
+    os.utime(victim, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with pytest.raises(DataError, match=r"val 003\.png"):
+        run(f"data.root={data}", "solver.max_iter=3", "evaluation.eval_period=0", "output_dir=out")
+    assert torch.load("out/checkpoints/last.pth", weights_only=True)["iteration"] == 3
+
+
+def test_resuming_at_the_end_and_before_it(
+    toy_dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(f"data.root={toy_dataset}", "solver.max_iter=2")
+    before = (result.run / "checkpoints" / "last.pth").read_bytes()
+    capsys.readouterr()
+    again = train(load_train_config([f"resume={result.run}", "solver.max_iter=2"]))
+    assert (again.finished, again.iteration, again.best) == (True, 2, result.best)
+    assert "this run is finished (2 of 2 steps)" in capsys.readouterr().out
+    assert (result.run / "checkpoints" / "last.pth").read_bytes() == before
+    further = train(load_train_config([f"resume={result.run}", "solver.max_iter=5"]))
+    assert (further.finished, further.iteration) == (True, 5)
+
+
+def test_masks_from_a_relative_root_are_found_from_another_folder(
+    toy_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(toy_dataset, tmp_path / "here" / "data")
+    monkeypatch.chdir(tmp_path / "here")
+    result = run("data.root=data", "task=segm", "solver.max_iter=40")
+    at_end = result.evaluations["test"].metrics["segm"].figures["AP"]
+    folder = result.run.absolute()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    later = evaluated(folder, "test").metrics["segm"].figures["AP"]
+    assert later == pytest.approx(at_end, abs=1e-6)
+    assert later > 0
+    predicted(folder, tmp_path / "here" / "data" / "images" / "test", Path("found"))
+    results = next(Path("found").rglob("*.json"))
+    text = results.read_text(encoding="utf-8")
+    assert "segmentation" in text
+
+
+def test_a_run_is_the_start_of_one_with_other_classes(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(f"data.root={toy_dataset}", "solver.max_iter=2", "output_dir=first")
+    start = f"model.weights={first.run / 'checkpoints' / 'best.pth'}"
+    shutil.copytree(toy_dataset, tmp_path / "renamed")
+    (tmp_path / "renamed" / "classes.txt").write_text("coin\ntile\n", encoding="utf-8")
+    capsys.readouterr()
+    run("data.root=renamed", start, "solver.max_iter=1", "evaluation.test_at_end=false")
+    assert "the heads start anew: they were trained for disc, square" in capsys.readouterr().out
+    run(f"data.root={toy_dataset}", start, "solver.max_iter=1", "evaluation.test_at_end=false")
+    assert "start anew" not in capsys.readouterr().out
