@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,32 @@ def check_output(path: Path, overwrite: bool = False) -> None:
         raise OutputExistsError(
             f"{path} exists already. Choose another output, or allow replacing it with "
             "overwrite=true."
+        )
+
+
+def check_replaceable(output: Path, made_by: str, keep: Iterable[Path]) -> None:
+    """Make sure that replacing `output` loses nothing but an earlier output of the same tool.
+
+    Args:
+        output: folder that is to be written, there already or not.
+        made_by: a file that the tool leaves in each of its outputs.
+        keep: files and folders that are still needed.
+
+    Raises:
+        OutputExistsError: `output` holds one of `keep`, or something that the tool did not make.
+    """
+    for path in keep:
+        if path.resolve().is_relative_to(output.resolve()):
+            raise OutputExistsError(
+                f"output={output}: this holds {path}, which would be replaced. Choose another "
+                "folder."
+            )
+    if not output.exists() or (output / made_by).is_file():
+        return
+    if not (output.is_dir() and not any(output.iterdir())):
+        raise OutputExistsError(
+            f"output={output}: this was not made by this tool (it has no {made_by}), so it is not "
+            "replaced. Choose another folder, or remove it yourself."
         )
 
 

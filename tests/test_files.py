@@ -86,3 +86,18 @@ def test_cache_folder_follows_the_environment(
 def test_sha256_of_a_known_text(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert files.sha256_file(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_only_an_earlier_output_of_the_same_tool_is_replaced(tmp_path: Path) -> None:
+    data = tmp_path / "out" / "data"
+    data.mkdir(parents=True)
+    with pytest.raises(OutputExistsError, match=r"holds .*data, which would be"):
+        files.check_replaceable(tmp_path / "out", "made.json", keep=[data])
+    with pytest.raises(
+        OutputExistsError, match=r"was not made by this tool \(it has no made\.json"
+    ):
+        files.check_replaceable(tmp_path / "out", "made.json", keep=[])
+    (tmp_path / "out" / "made.json").touch()
+    files.check_replaceable(tmp_path / "out", "made.json", keep=[tmp_path / "elsewhere"])
+    files.check_replaceable(tmp_path / "new", "made.json", keep=[data])
+    files.check_replaceable(data, "made.json", keep=[])

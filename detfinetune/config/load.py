@@ -224,11 +224,16 @@ def _check_choice(group: str, value: Any, options: list[str]) -> str | None:
 
 def _describe(problem: Any, schema: type[Section]) -> str:
     """Turn one pydantic error into a line that names the key, the value and the remedy."""
-    path = [str(part) for part in problem["loc"]]
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         return unknown_key(key, config_keys(schema), {}) or f"'{key}' is not a key."
-    message = str(problem["msg"]).replace("Input should", "should").rstrip(".")
+    message = (
+        str(problem["msg"])
+        .replace("Input should", "should")
+        .removeprefix("Value error, ")
+        .rstrip(".")
+    )
     value = problem["input"]
     expected = str(problem.get("ctx", {}).get("expected", ""))
     choices = [part.strip(" '") for part in expected.replace(" or ", ",").split(",") if part]

@@ -9,9 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-UserPath = Annotated[Path, AfterValidator(lambda path: path.expanduser())]
+
+def _not_empty(path: object) -> object:
+    # An unset shell variable would else mean the current folder.
+    if path == "":
+        raise ValueError("should not be empty; give a path or null")
+    return path
+
+
+UserPath = Annotated[
+    Path, BeforeValidator(_not_empty), AfterValidator(lambda path: path.expanduser())
+]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -164,6 +174,14 @@ class AugmentConfig(Section):
 
     min_visible: Fraction = 0.3
     """Objects of which a crop or rotation leaves less than this share of the area are dropped."""
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> AugmentConfig:
+        if self.scale_jitter[0] > self.scale_jitter[1]:
+            raise ValueError("scale_jitter should be [low, high] with low not above high")
+        if self.image_size and self.max_size and self.max_size < self.image_size:
+            raise ValueError("max_size, the longer side's limit, should not be below image_size")
+        return self
 
 
 class SolverConfig(Section):

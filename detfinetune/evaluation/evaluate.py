@@ -104,7 +104,7 @@ def resize_limits(config: TrainConfig) -> tuple[int, int]:
 
 def _is_own_data(data: DataConfig) -> bool:
     """Say whether no data are named, so that the run's own are meant."""
-    if data.root is not None or data.name != DataConfig().name:
+    if data.root is not None:
         return False
     if data != DataConfig():
         raise ConfigError(

@@ -195,7 +195,10 @@ def _check_image_files(images: list[dict[str, Any]], image_root: Path, problems:
 
 
 def _error(path: Path, problems: Problems) -> DataError:
+    count = sum(problems.count.values())
+    missing = any(kind.startswith("images missing") for kind in problems.count)
+    remedy = "\nGive data.images=FOLDER, or take them out of the JSON." if missing else ""
     return DataError(
-        f"{path}: cannot be used as it is, {sum(problems.count.values())} problems:\n"
-        f"{problems.text()}"
+        f"{path}: cannot be used as it is, {count} problem{'s' if count > 1 else ''}:\n"
+        f"{problems.text()}{remedy}"
     )

@@ -41,10 +41,22 @@ def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
     if data.annotations:
         return _configured(data, root)
     found: dict[str, list[Path]] = {}
+    damaged: list[Path] = []
     for path in walk(root):
         relative = path.relative_to(root)
-        if path.suffix.lower() == ".json" and len(relative.parts) <= _DEEPEST and is_coco(path):
+        if path.suffix.lower() != ".json" or len(relative.parts) > _DEEPEST:
+            continue
+        if is_coco(path):
             found.setdefault(split_of(relative, data), []).append(path)
+        elif split_of(Path(path.name), data) != "all" or path.name.startswith("_annotations"):
+            damaged.append(path)
+    if found and damaged:
+        # Passing over it would split another file's images at random in its place.
+        raise DataError(
+            f"{damaged[0]}: by its name this is a split's COCO JSON, but it is cut short or lacks "
+            "images, annotations or categories. Mend, rename or remove it, or name the files with "
+            "data.annotations."
+        )
     named = {split: paths for split, paths in found.items() if split != "all"}
     chosen = named or found
     for split, paths in chosen.items():

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from detfinetune import console, files
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import DataError, OutputExistsError
+from detfinetune.errors import DataError
 from detfinetune.labels.classes import ClassIndex, build_class_index, given_class_names
 from detfinetune.labels.coco_json import write_coco
 from detfinetune.labels.coco_layout import find_coco_files
@@ -82,7 +82,7 @@ def convert_dataset(
     """
     files.check_output(output, overwrite)
     root = require_root(data)
-    _refuse_foreign(output, root)
+    files.check_replaceable(output, MANIFEST_NAME, keep=[root])
     _refuse_coco(data, root)
     gathered = gather_dataset(data, root)
     result = convert_gathered(
@@ -119,21 +119,6 @@ def convert_gathered(
         for name, split in manifest.splits.items()
     }
     return ConversionResult(replace(manifest, splits=moved), converter.ledger, output)
-
-
-def _refuse_foreign(output: Path, root: Path) -> None:
-    """Never replace what no conversion made, least of all the data itself."""
-    if root.is_relative_to(output.resolve()):
-        raise OutputExistsError(
-            f"output: {output} holds the data itself and would be replaced. Choose another folder."
-        )
-    if output.exists() and not (output / MANIFEST_NAME).is_file():
-        if output.is_dir() and not any(output.iterdir()):
-            return
-        raise OutputExistsError(
-            f"output: {output} was not made by a conversion (it has no {MANIFEST_NAME}), so it is "
-            "not replaced. Choose another folder, or remove it yourself."
-        )
 
 
 def _refuse_coco(data: DataConfig, root: Path) -> None:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import DataError
+from detfinetune.errors import ConfigError, DataError, did_you_mean
 from detfinetune.labels.classes import YAML_FILES, read_yaml
 from detfinetune.labels.configured_layout import configured_layout
 from detfinetune.labels.folders import (
@@ -32,6 +32,7 @@ from detfinetune.labels.folders import (
     has_labels,
     is_label_file,
     labels_folder_for,
+    subfolders,
     walk,
 )
 from detfinetune.labels.image_sizes import is_image
@@ -51,9 +52,25 @@ def find_layout(data: DataConfig, root: Path) -> Layout:
     """Find images and labels below `root`.
 
     Raises:
-        ConfigError: a pattern of the configuration that leads nowhere.
+        ConfigError: a pattern of the configuration that leads nowhere, or a split that
+            `data.splits` names and that is not there.
         DataError: no known arrangement fits.
     """
+    layout = _find_layout(data, root)
+    missing = [name for split, name in (data.splits or {}).items() if split not in layout.splits]
+    if missing:
+        folders = subfolders(root)
+        folders += [inner for folder in folders for inner in subfolders(folder)]
+        there = sorted({folder.name for folder in folders})
+        raise ConfigError(
+            f"data.splits: nothing was found for '{missing[0]}' in {root}."
+            f"{did_you_mean(missing[0], there)} There are: {', '.join(there) or 'no folders'}. "
+            "Name the splits that you have, or leave data.splits out to have them found."
+        )
+    return layout
+
+
+def _find_layout(data: DataConfig, root: Path) -> Layout:
     if data.images or data.labels or data.image_list:
         return configured_layout(data, root)
     if data.image_sizes is not None:

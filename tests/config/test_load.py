@@ -98,6 +98,12 @@ def test_nulls_and_lists() -> None:
         ("train", "'train' has no value; write key=value."),
         ("~solver.max_iter", "cannot be removed; set it to null"),
         ("solver.max_iter={a: 1}", "solver.max_iter={'a': 1}: should be a valid integer"),
+        ("data.root=", "data.root='': should not be empty; give a path or null."),
+        ("augment.scale_jitter=[1.2,0.8]", "scale_jitter should be [low, high]"),
+        (
+            "data.splits={trian: x}",
+            "data.splits.trian='trian': should be 'train', 'val' or 'test'. Did you mean 'train'?",
+        ),
         ("detectron2=3", "detectron2=3: should be a valid dictionary."),
     ],
 )

@@ -187,3 +187,13 @@ def test_match_labels() -> None:
         "a.jpg": "a", "sub/b.jpg": "b", "c.x.jpg": "c.x", "e.jpg": "e.jpg",
     }  # fmt: skip
     assert matched.twins == {"a.png": "a.jpg"}
+
+
+def test_a_named_split_that_is_not_there_is_no_reason_to_split_at_random(make_dataset) -> None:
+    root = make_dataset(
+        ["images/train/a.jpg", "images/val/b.jpg"],
+        {"labels/train/a.txt": "0 0.5 0.5 0.2 0.2", "labels/val/b.txt": "0 0.5 0.5 0.2 0.2",
+         "classes.txt": "cat"},
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"nothing was found for 'trian' in .* Did you mean 'tra"):
+        gather_dataset(DataConfig(root=root, splits={"train": "trian", "val": "val"}), root)

@@ -300,3 +300,10 @@ def test_several_files_that_could_be_meant(make_dataset) -> None:
 def test_root_is_asked_for_with_its_source() -> None:
     with pytest.raises(ConfigError, match=r"data\.root is missing.* 'bccd' can be had from: x"):
         prepare_dataset(DataConfig(name="bccd", source="x"))
+
+
+def test_a_damaged_validation_json_is_not_passed_over(make_dataset) -> None:
+    coco = {"images": [], "annotations": [], "categories": []}
+    root = make_dataset(["a.jpg"], {"train.json": json.dumps(coco), "val.json": '{"images": ['})
+    with pytest.raises(DataError, match=r"val\.json: by its name this is a split's COCO JSON"):
+        prepare_dataset(DataConfig(root=root))
