@@ -60,6 +60,7 @@ def predict(config: PredictConfig) -> PredictionResult:
     output = config.output or Path("predictions") / inputs.name
     checkpoint = choose_checkpoint(config.run, config.checkpoint)
     keep = [path for path in (config.input, checkpoint, config.run) if path is not None]
+    files.check_output(output, config.overwrite)
     files.check_replaceable(output, DATASET_FILE, keep)
     # Entered before the model is loaded: an output that may not be replaced is told at once.
     with files.atomic_folder(output, config.overwrite) as folder:

@@ -186,7 +186,13 @@ def test_an_output_is_not_overwritten_without_being_told(run: Path, tmp_path: Pa
     (tmp_path / "out" / "mine.txt").write_text("keep")
     with pytest.raises(OutputExistsError, match="overwrite=true"):
         _predict(run, source, tmp_path / "out")
+    with pytest.raises(OutputExistsError, match="was not made by this tool"):
+        _predict(run, source, tmp_path / "out", overwrite=True)
+    with pytest.raises(OutputExistsError, match="which would be replaced"):
+        _predict(run, source, run, overwrite=True)
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+    (tmp_path / "out" / "mine.txt").rename(tmp_path / "mine.txt")
+    _predict(run, source, tmp_path / "out")
     _predict(run, source, tmp_path / "out", overwrite=True)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "a.jpg",
