@@ -138,12 +138,16 @@ class PlainErrors(DataLoader[Any]):
         """
         try:
             yield from super().__iter__()
+            return
         except DataError as error:
             marker = f"{type(error).__name__}: "
             text = str(error)
-            if "Original Traceback" not in text:
-                raise
-            raise type(error)(text.rsplit(marker, 1)[-1].strip()) from None
+            plain = type(error)(
+                text.rsplit(marker, 1)[-1].strip() if "Original Traceback" in text else text
+            )
+        # Not raised above: the first error's traceback would keep torch's iterator alive, and with
+        # it the workers, whose end torch then reports while Python exits.
+        raise plain
 
 
 class _PositionSampler(Sampler[Position]):

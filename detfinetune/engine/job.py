@@ -148,7 +148,7 @@ class TrainingJob:
         eval_period = settled(config.evaluation.eval_period)
         steps: list[Any] = [hooks.IterationTimer(warmup_iter=1)]
         if "val" in self.plan.manifest.splits:
-            steps.append(Validate(eval_period, self._validate, self._save_last))
+            steps.append(Validate(eval_period, self._validate))
         if comm.is_main_process():
             period = settled(config.solver.checkpoint_period)
             writers = [
@@ -276,6 +276,4 @@ class TrainingJob:
         )
 
     def _save_last(self) -> None:
-        if not comm.is_main_process():
-            return
         write_checkpoint(self.plan.run.last_checkpoint, self._checkpoint())

@@ -96,6 +96,22 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         # A loader ends its workers when its iterator goes.
         self._iterator = None
 
+    def after_train(self) -> None:
+        """End every hook, so that one that fails keeps no other from saving or closing files.
+
+        Raises:
+            Exception: the first that a hook raised.
+        """
+        self.storage.iter = self.iter
+        failures = []
+        for hook in self._hooks:
+            try:
+                hook.after_train()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
     def _losses(self, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         try:
             losses: dict[str, torch.Tensor] = self.model(batch)
