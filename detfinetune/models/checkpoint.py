@@ -92,6 +92,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         with atomic_path(path) as temporary:
             torch.save(payload, temporary)
     except (OSError, RuntimeError) as error:
+        # torch may notice at any moment that a loader's worker has died, here as well.
+        for cause in (error, error.__context__):
+            if isinstance(cause, RuntimeError) and "DataLoader worker" in str(cause):
+                raise cause from None
         # torch reports a failed write as a RuntimeError about its own file positions.
         reason = error.strerror if isinstance(error, OSError) else "is the disk full, or a quota?"
         message = f"{path}: the checkpoint cannot be written ({reason}). {_KEPT}"

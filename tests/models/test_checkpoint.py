@@ -232,6 +232,22 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path: Path, small_f
     assert leftovers(tmp_path) == ["last.pth"]
 
 
+class _Dies(str):
+    """A text that cannot be pickled, because a worker is found dead just then."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+
+def test_a_worker_that_dies_during_a_write_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint(1.0))
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        write_checkpoint(path, replace(some_checkpoint(2.0), data_fingerprint=_Dies("abc")))
+    assert float(read_checkpoint(path).model["weight"][0]) == 1.0
+    assert leftovers(tmp_path) == ["last.pth"]
+
+
 def test_a_detector_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "best.pth"
     stored = replace(detector_checkpoint(), score_threshold=0.4)
