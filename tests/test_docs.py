@@ -36,3 +36,8 @@ def test_make_lists_every_target_that_the_documents_name() -> None:
         for target in re.findall(r"`make (\w+)", document.read_text(encoding="utf-8"))
     }
     assert listed >= named | {"help", "setup", "demo", "test", "check", "format", "clean"}
+
+
+@pytest.mark.parametrize("document", _documents(), ids=lambda path: str(path.relative_to(REPO)))
+def test_no_placeholder_is_left(document: Path) -> None:
+    assert "@@" not in document.read_text(encoding="utf-8")

@@ -50,8 +50,22 @@ def refuse_mostly_wrong(converter: LineConverter) -> None:
     if problem:
         raise DataError(_mostly_wrong(converter, problem, better))
     _warn_of_unlabelled(converter)
+    _warn_of_classes(converter)
     if better is not None:
         console.warn(f"{bad} of {total.lines} label lines are wrong; {_advice(better)}")
+
+
+def _warn_of_classes(converter: LineConverter) -> None:
+    """Say so when labels are lost because the class list does not hold their class."""
+    rejected = converter.ledger.kinds("rejected")
+    lost = sum(rejected[kind] for kind in ("class out of range", "unknown class"))
+    if lost:
+        names = converter.index.names
+        console.warn(
+            f"{lost} label lines are rejected because their class is not among the {len(names)} "
+            f"classes ({', '.join(names[:10])}). If the list is wrong, give data.classes=FILE or "
+            "data.classes=[a,b]."
+        )
 
 
 def _warn_of_unlabelled(converter: LineConverter) -> None:

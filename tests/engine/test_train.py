@@ -134,7 +134,7 @@ def test_killed_three_times_and_resumed_the_weights_are_bit_equal(
     tool: Tool, toy_dataset: Path, workers: int
 ) -> None:
     common = [
-        "+experiment=custom", f"data.root={toy_dataset}", *QUICK, "solver.max_iter=24",
+        "+experiment=custom", f"data.root={toy_dataset}", *QUICK, "solver.max_iter=33",
         "evaluation.eval_period=10", "solver.checkpoint_period=3", "evaluation.pictures=0",
         f"hardware.num_workers={workers}",
     ]  # fmt: skip

@@ -291,3 +291,13 @@ def test_any_text_at_all_ends_in_sums_that_agree_or_in_an_error_for_the_user(mak
         assert counts.lines == counts.kept + counts.fixed + counts.rejected
         assert counts.lines + counts.blank >= len([x for x in text.splitlines() if x.strip()])
     assert min(outcomes.values()) > 5, outcomes
+
+
+def test_labels_lost_to_a_short_class_list_are_not_lost_in_silence(
+    make_dataset, tmp_path: Path, capsys
+) -> None:
+    lines = "0 0.5 0.5 0.2 0.2\n0 0.2 0.2 0.1 0.1\n1 0.7 0.7 0.2 0.2\n"
+    root = make_dataset(["a.jpg"], {"a.txt": lines})
+    result = convert_dataset(DataConfig(root=root, classes=["cat"]), tmp_path / "out")
+    assert result.ledger.kinds("rejected") == {"class out of range": 1}
+    assert "1 label lines are rejected because their class is not among" in capsys.readouterr().err
