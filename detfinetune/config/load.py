@@ -93,7 +93,9 @@ def validate(values: dict[str, Any], schema: type[S], problems: Sequence[str] = 
     try:
         config = schema.model_validate(values)
     except ValidationError as error:
-        found += [_describe(problem, schema) for problem in error.errors()]
+        # A value that may be of several types has a problem for each; one is enough.
+        described = {_key_of(problem): _describe(problem, schema) for problem in error.errors()}
+        found += described.values()
     if found:
         raise ConfigError.from_problems(found)
     return config
@@ -224,8 +226,7 @@ def _check_choice(group: str, value: Any, options: list[str]) -> str | None:
 
 def _describe(problem: Any, schema: type[Section]) -> str:
     """Turn one pydantic error into a line that names the key, the value and the remedy."""
-    path = [str(part) for part in problem["loc"] if part != "[key]"]
-    key = ".".join(path)
+    key = _key_of(problem)
     if problem["type"] == "extra_forbidden":
         return unknown_key(key, config_keys(schema), {}) or f"'{key}' is not a key."
     message = (
@@ -238,4 +239,11 @@ def _describe(problem: Any, schema: type[Section]) -> str:
     expected = str(problem.get("ctx", {}).get("expected", ""))
     choices = [part.strip(" '") for part in expected.replace(" or ", ",").split(",") if part]
     hint = did_you_mean(str(value), choices) if choices else ""
+    if isinstance(value, dict) and problem["type"] == "value_error":
+        return f"{key}: {message}."
     return f"{key}={value!r}: {message}.{hint}"
+
+
+def _key_of(problem: Any) -> str:
+    """Return a pydantic error's dotted key, without what pydantic adds for types and dict keys."""
+    return ".".join(str(part) for part in problem["loc"] if re.fullmatch(r"\w+", str(part)))

@@ -48,8 +48,9 @@ def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
             continue
         if is_coco(path):
             found.setdefault(split_of(relative, data), []).append(path)
-        elif split_of(Path(path.name), data) != "all" or path.name.startswith("_annotations"):
+        elif _is_named_as_coco(path, data):
             damaged.append(path)
+    damaged = [path for path in damaged if split_of(path.relative_to(root), data) not in found]
     if found and damaged:
         # Passing over it would split another file's images at random in its place.
         raise DataError(
@@ -72,6 +73,14 @@ def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
             )
         chosen[split] = preferred
     return {split: chosen[split][0] for split in (*SPLIT_NAMES, "all") if split in chosen}
+
+
+def _is_named_as_coco(path: Path, data: DataConfig) -> bool:
+    """Whether a JSON file has just the name that a split's COCO JSON usually has."""
+    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
+    stem = path.stem.lower()
+    known = {name.lower() for options in names.values() for name in options}
+    return stem in known or stem.startswith(("instances_", "_annotations.coco"))
 
 
 def is_coco(path: Path) -> bool:

@@ -57,7 +57,9 @@ def find_layout(data: DataConfig, root: Path) -> Layout:
         DataError: no known arrangement fits.
     """
     layout = _find_layout(data, root)
-    missing = [name for split, name in (data.splits or {}).items() if split not in layout.splits]
+    # A lone split, whatever it is called, is all there is, and is told apart later.
+    wanted = {} if set(layout.splits) == {"all"} and len(data.splits or {}) == 1 else data.splits
+    missing = [name for split, name in (wanted or {}).items() if split not in layout.splits]
     if missing:
         folders = subfolders(root)
         folders += [inner for folder in folders for inner in subfolders(folder)]

@@ -99,7 +99,8 @@ def test_nulls_and_lists() -> None:
         ("~solver.max_iter", "cannot be removed; set it to null"),
         ("solver.max_iter={a: 1}", "solver.max_iter={'a': 1}: should be a valid integer"),
         ("data.root=", "data.root='': should not be empty; give a path or null."),
-        ("augment.scale_jitter=[1.2,0.8]", "scale_jitter should be [low, high]"),
+        ("augment.scale_jitter=[1.2,0.8]", "augment: scale_jitter should be [low, high]"),
+        ("data.classes=", "data.classes='': should not be empty; give a path or null."),
         (
             "data.splits={trian: x}",
             "data.splits.trian='trian': should be 'train', 'val' or 'test'. Did you mean 'train'?",
@@ -150,3 +151,8 @@ def test_the_other_tools_compose() -> None:
     assert load_evaluate_config(["run=r", "split=test"]).split == "test"
     assert load_predict_config(["run=r", "input=i"]).input == Path("i")
     assert load_convert_config(["data=bccd", "output=o"]).data.format == "yolo"
+
+
+def test_the_longer_sides_limit_is_not_below_the_shorter_side() -> None:
+    with pytest.raises(ConfigError, match=r"^augment: max_size, the longer side's limit, should"):
+        load_train_config(["augment.max_size=9", "augment.image_size=10"])

@@ -197,3 +197,11 @@ def test_a_named_split_that_is_not_there_is_no_reason_to_split_at_random(make_da
     )  # fmt: skip
     with pytest.raises(ConfigError, match=r"nothing was found for 'trian' in .* Did you mean 'tra"):
         gather_dataset(DataConfig(root=root, splits={"train": "trian", "val": "val"}), root)
+
+
+def test_a_lone_split_may_be_named(make_dataset) -> None:
+    names = [f"images/A/{number}.jpg" for number in range(10)]
+    texts = {f"labels/A/{number}.txt": "0 0.5 0.5 0.2 0.2" for number in range(10)}
+    root = make_dataset(names, {**texts, "classes.txt": "cat"})
+    gathered = gather_dataset(DataConfig(root=root, splits={"train": "A"}), root)
+    assert sum(len(files.images) for files in gathered.splits.values()) == 10

@@ -307,3 +307,20 @@ def test_a_damaged_validation_json_is_not_passed_over(make_dataset) -> None:
     root = make_dataset(["a.jpg"], {"train.json": json.dumps(coco), "val.json": '{"images": ['})
     with pytest.raises(DataError, match=r"val\.json: by its name this is a split's COCO JSON"):
         prepare_dataset(DataConfig(root=root))
+
+
+def test_other_json_beside_a_coco_data_set_is_left_alone(make_dataset) -> None:
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 80}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    texts = {
+        "annotations/instances_train2017.json": json.dumps(coco),
+        "annotations/instances_val2017.json": json.dumps(coco),
+        "annotations/captions_train2017.json": '{"images": []}',
+        "annotations/image_info_test2017.json": '{"images": []}',
+        "train_config.json": "{}",
+    }
+    root = make_dataset(["train2017/a.jpg", "val2017/a.jpg"], texts)
+    assert set(prepare_dataset(DataConfig(root=root)).splits) == {"train", "val"}
