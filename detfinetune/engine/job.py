@@ -32,10 +32,11 @@ from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.recipe import settled
 from detfinetune.engine.run_folder import forget_metrics_after
 from detfinetune.engine.trainer import Trainer
-from detfinetune.evaluation.evaluate import FALLBACK_THRESHOLD, evaluate_split
+from detfinetune.evaluation.evaluate import evaluate_split
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult, write_result
+from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.models.build import build_detector, load_base_weights
 from detfinetune.models.checkpoint import (
     BestResult,

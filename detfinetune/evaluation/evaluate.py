@@ -21,6 +21,7 @@ from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult
 from detfinetune.evaluation.score_split import Loader, evaluate_split
+from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.inference.source import choose_checkpoint
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.labels.records import DatasetManifest
@@ -29,8 +30,6 @@ from detfinetune.models.checkpoint import LoadedDetector, load_detector
 __all__ = ["EvaluationResult", "evaluate", "evaluate_split"]
 
 PICTURES_FILE = "worst_first.jpg"
-# Shown when neither the run nor this split knows a best one.
-FALLBACK_THRESHOLD = 0.5
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationResult:

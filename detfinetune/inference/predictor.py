@@ -16,11 +16,11 @@ from detfinetune.config.hardware import detect_hardware
 from detfinetune.config.schema import HardwareConfig
 from detfinetune.data.mapper import TestMapper
 from detfinetune.errors import DataError
+from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.inference.outlines import segmentation_outlines
 from detfinetune.labels.records import Box, Polygon
 from detfinetune.models.checkpoint import find_checkpoint, load_detector
 
-FALLBACK_THRESHOLD = 0.5
 """Score threshold of a model that was never evaluated on validation."""
 
 
