@@ -22,6 +22,7 @@ from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from detfinetune.data.mapper import MaskFormat, TestMapper, TrainMapper
 from detfinetune.errors import DataError
@@ -136,8 +137,9 @@ class PlainErrors(DataLoader[Any]):
         Raises:
             DataError: an image cannot be read.
         """
+        batches = super().__iter__()
         try:
-            yield from super().__iter__()
+            yield from batches
             return
         except DataError as error:
             marker = f"{type(error).__name__}: "
@@ -145,9 +147,20 @@ class PlainErrors(DataLoader[Any]):
             plain = type(error)(
                 text.rsplit(marker, 1)[-1].strip() if "Original Traceback" in text else text
             )
-        # Not raised above: the first error's traceback would keep torch's iterator alive, and with
-        # it the workers, whose end torch then reports while Python exits.
+        finally:
+            _end_workers(batches)
+        # Not raised above: the user has no use for torch's traceback as its context.
         raise plain
+
+
+def _end_workers(batches: Iterator[Any]) -> None:
+    """End a torch iterator's workers now.
+
+    torch ends them when its iterator is collected, which an error's traceback, or a cycle in it,
+    can put off until Python exits; their end is then reported as a failure.
+    """
+    if isinstance(batches, _MultiProcessingDataLoaderIter):
+        batches._shutdown_workers()
 
 
 class _PositionSampler(Sampler[Position]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -93,7 +93,9 @@ class Trainer(TrainerBase):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the processes that load images."""
-        # A loader ends its workers when its iterator goes.
+        if isinstance(self._iterator, Generator):
+            # An error's traceback can keep it alive, and with it the workers.
+            self._iterator.close()
         self._iterator = None
 
     def after_train(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import multiprocessing
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +134,37 @@ def test_statistics(manifest: DatasetManifest) -> None:
     assert statistics.fullest_image == 3
     assert statistics.median_side == 96
     assert 18 / 96 <= statistics.object_sizes[0] <= statistics.object_sizes[-1] <= 30 / 96
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Keep the cyclic collector from ending by luck what should be ended on purpose."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("broken", [True, False])
+def test_workers_end_with_the_loop_whatever_ends_it(
+    toy_dataset: Path, tmp_path: Path, broken: bool
+) -> None:
+    """A worker that lives until Python exits is reported by torch as killed."""
+    folder = tmp_path / "copy"
+    shutil.copytree(toy_dataset, folder)
+    manifest = prepare_dataset(DataConfig(root=folder))
+    if broken:
+        (folder / "images" / "val" / "val 003.png").unlink()
+    batches = iter(
+        build_test_loader(register_split(manifest, "val"), 64, 100, "RGB", num_workers=2)
+    )
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    if broken:
+        with pytest.raises(DataError) as caught:
+            list(batches)
+        assert "val 003.png" in str(caught.value)
+    else:
+        batches.close()  # type: ignore[attr-defined]
+    assert not multiprocessing.active_children()
