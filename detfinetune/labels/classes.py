@@ -12,7 +12,7 @@ import yaml
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError, did_you_mean
-from detfinetune.labels.formats.lines import BadLine
+from detfinetune.labels.formats.objects import BadLabel
 from detfinetune.labels.text import read_text_file
 
 CLASS_FILES = ("classes.txt", "obj.names", "classes.names", "names.txt", "_darknet.labels")
@@ -174,7 +174,7 @@ class ClassIndex:
         """Return the id from 0 of a class number or name; a label without class is class 0.
 
         Raises:
-            BadLine: the number is out of range, or the name unknown.
+            BadLabel: the number is out of range, or the name unknown.
         """
         if not token:
             return 0
@@ -183,14 +183,14 @@ class ClassIndex:
             last = self.first_class + len(self.names) - 1
             if self.first_class <= number <= last:
                 return number - self.first_class
-            raise BadLine(
+            raise BadLabel(
                 "class out of range",
                 f"class {number} is out of range: the {len(self.names)} classes are numbered "
                 f"{self.first_class} to {last}",
             )
         found = self._ids.get(token, self._ids.get(token.lower()))
         if found is None:
-            raise BadLine(
+            raise BadLabel(
                 "unknown class", f"unknown class '{token[:60]}'.{did_you_mean(token, self.names)}"
             )
         return found

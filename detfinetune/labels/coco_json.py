@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detfinetune import files
-from detfinetune.labels.checks import polygon_area
+from detfinetune.labels.geometry import polygon_area
 from detfinetune.labels.records import ImageRecord
 
 _DIGITS = 3

@@ -28,7 +28,7 @@ from detfinetune.labels.classes import ClassIndex, build_class_index, given_clas
 from detfinetune.labels.coco_json import write_coco
 from detfinetune.labels.coco_layout import find_coco_files
 from detfinetune.labels.convert_lines import LineConverter, all_lines
-from detfinetune.labels.formats.lines import BadLine
+from detfinetune.labels.formats.objects import BadLabel
 from detfinetune.labels.gather import Gathered, gather_dataset
 from detfinetune.labels.image_sizes import Size, UnreadableImage, read_image_sizes
 from detfinetune.labels.ledger import Ledger
@@ -142,7 +142,7 @@ def _class_index(data: DataConfig, gathered: Gathered, reading: Reading) -> tupl
     for line in all_lines(gathered):
         try:
             tokens.add(reading.parse(line).class_token)
-        except BadLine:
+        except BadLabel:
             continue
     if names is None and not tokens:
         raise DataError(

@@ -7,7 +7,8 @@ from pathlib import Path
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import LabelError
 from detfinetune.labels.classes import ClassIndex
-from detfinetune.labels.formats.lines import BadLine, is_comment, is_heading
+from detfinetune.labels.formats.lines import is_comment, is_heading
+from detfinetune.labels.formats.objects import BadLabel
 from detfinetune.labels.gather import Gathered, ImageFile, LabelFile, SplitFiles
 from detfinetune.labels.image_sizes import Size, UnreadableImage
 from detfinetune.labels.ledger import Ledger, LedgerEntry, SplitCounts
@@ -67,10 +68,10 @@ class LineConverter:
             try:
                 annotation, fixes = self._annotation(line, size)
                 if annotation in seen:
-                    raise BadLine("duplicate", f"the same object as line {seen[annotation]}")
+                    raise BadLabel("duplicate", f"the same object as line {seen[annotation]}")
                 if fixes and self.policy == "reject":
-                    raise BadLine(fixes[0][0], "; ".join(reason for _, reason in fixes))
-            except BadLine as problem:
+                    raise BadLabel(fixes[0][0], "; ".join(reason for _, reason in fixes))
+            except BadLabel as problem:
                 self._enter(split, label, number, "rejected", problem.kind, str(problem), line)
                 counts.rejected += 1
                 continue

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from detfinetune.config.schema import DataConfig
-from detfinetune.labels.checks import CheckedShape, check_box, check_polygon
 from detfinetune.labels.classes import ClassIndex
-from detfinetune.labels.formats.lines import BadLine, Form, RawLabel, is_number, tokenize
+from detfinetune.labels.formats.lines import is_number, tokenize
+from detfinetune.labels.formats.objects import BadLabel, Form, RawLabel
 from detfinetune.labels.formats.txt import parse_columns, parse_txt_line
 from detfinetune.labels.formats.yolo import parse_yolo_line
+from detfinetune.labels.geometry import CheckedShape, check_box, check_polygon
 
 T = TypeVar("T")
 
@@ -49,15 +50,15 @@ class Reading:
     """Why, for the user."""
 
     def parse(self, line: str) -> RawLabel:
-        """Parse one line, in the line's own units; raises BadLine."""
+        """Parse one line, in the line's own units; raises BadLabel."""
         return (
             parse_yolo_line(line) if self.format == "yolo" else parse_txt_line(line, self.columns)
         )
 
     def shape(self, raw: RawLabel, width: int, height: int) -> CheckedShape:
-        """Return the shape in pixels, inside the image; raises BadLine."""
-        if raw.polygon:
-            outline = [v * (width, height)[i % 2] for i, v in enumerate(raw.polygon)]
+        """Return the shape in pixels, inside the image; raises BadLabel."""
+        if raw.polygons:
+            outline = [v * (width, height)[i % 2] for i, v in enumerate(raw.polygons[0])]
             return check_polygon(tuple(outline), width, height)
         x1, y1, x2, y2 = raw.corners
         if self.fractions:
@@ -156,7 +157,7 @@ def _score(rows: Sequence[tuple[str, int, int]], reading: Reading, names: tuple[
                 _class_fits(raw.class_token, indexes)
                 and not reading.shape(raw, width, height).fixes
             )
-        except BadLine:
+        except BadLabel:
             continue
     return good / len(rows) if rows else 0.0
 
@@ -166,7 +167,7 @@ def _class_fits(token: str, indexes: list[ClassIndex]) -> bool:
         try:
             index.contiguous_id(token)
             return True
-        except BadLine:
+        except BadLabel:
             continue
     return False
 

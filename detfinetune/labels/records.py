@@ -14,6 +14,17 @@ Polygon = tuple[float, ...]
 
 
 @dataclass(frozen=True)
+class RunLengths:
+    """A mask as COCO's run lengths: column by column, empty pixels first."""
+
+    size: tuple[int, int]
+    """Height and width in pixels."""
+
+    counts: str | tuple[int, ...]
+    """Compressed as pycocotools writes it, or the lengths themselves."""
+
+
+@dataclass(frozen=True)
 class Annotation:
     """One labelled object."""
 
@@ -25,6 +36,15 @@ class Annotation:
 
     polygons: tuple[Polygon, ...] = ()
     """Outlines, each x0, y0, x1, y1, ... in pixels; empty for a box alone."""
+
+    mask: RunLengths | None = None
+    """A mask as run lengths, where that is what the labels have."""
+
+    crowd: bool = False
+    """A region of many objects that are not told apart; evaluation passes over it."""
+
+    line: int = 0
+    """Line of the label file, from 1; 0 where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,9 @@ class ImageRecord:
     """Pixels, after the image has been turned by its EXIF flag."""
 
     annotations: tuple[Annotation, ...] = ()
+
+    label_file: str = ""
+    """Label file relative to the data root; empty for an image without one."""
 
 
 @dataclass(frozen=True)

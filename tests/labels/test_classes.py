@@ -13,7 +13,7 @@ from detfinetune.labels.classes import (
     find_class_names,
     read_class_names,
 )
-from detfinetune.labels.formats.lines import BadLine
+from detfinetune.labels.formats.objects import BadLabel
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_contiguous_ids() -> None:
         ("dgo", "unknown class 'dgo'. Did you mean 'Dog'?"),
         ("0.5", "unknown class '0.5'."),
     ]:
-        with pytest.raises(BadLine) as raised:
+        with pytest.raises(BadLabel) as raised:
             index.contiguous_id(token)
         assert message in str(raised.value)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from detfinetune.errors import ConfigError
-from detfinetune.labels.formats.lines import BadLine, is_comment, is_heading, tokenize
+from detfinetune.labels.formats.lines import is_comment, is_heading, tokenize
+from detfinetune.labels.formats.objects import BadLabel
 from detfinetune.labels.formats.txt import parse_columns, parse_txt_line
 from detfinetune.labels.formats.yolo import parse_yolo_line
 
@@ -59,7 +60,7 @@ def test_txt_line(line: str, columns: str, class_token: str, corners: Corners) -
     ],
 )
 def test_txt_line_that_cannot_be_used(line: str, kind: str, message: str) -> None:
-    with pytest.raises(BadLine) as raised:
+    with pytest.raises(BadLabel) as raised:
         parse_txt_line(line, parse_columns("class,x1,y1,x2,y2"))
     assert raised.value.kind == kind
     assert message in str(raised.value)
@@ -85,12 +86,12 @@ def test_columns_that_make_no_box(columns: str, message: str) -> None:
 
 def test_yolo_box_and_outline() -> None:
     box = parse_yolo_line("3 0.5 0.4 0.2 0.1")
-    assert (box.class_token, box.polygon) == ("3", ())
+    assert (box.class_token, box.polygons) == ("3", ())
     assert box.corners == pytest.approx((0.4, 0.35, 0.6, 0.45))
     outline = parse_yolo_line("1 0.1 0.2 0.5 0.25 0.3 0.9")
-    assert outline.polygon == (0.1, 0.2, 0.5, 0.25, 0.3, 0.9)
+    assert outline.polygons == ((0.1, 0.2, 0.5, 0.25, 0.3, 0.9),)
     assert outline.corners == (0.1, 0.2, 0.5, 0.9)
-    assert len(parse_yolo_line("1 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9").polygon) == 8
+    assert len(parse_yolo_line("1 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9").polygons[0]) == 8
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_yolo_box_and_outline() -> None:
     ],
 )
 def test_yolo_line_that_cannot_be_used(line: str, message: str) -> None:
-    with pytest.raises(BadLine) as raised:
+    with pytest.raises(BadLabel) as raised:
         parse_yolo_line(line)
     assert message in str(raised.value)
 

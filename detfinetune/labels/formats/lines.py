@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Literal
 
-from detfinetune.labels.records import Polygon
+from detfinetune.labels.formats.objects import BadLabel
 
 # Brackets and quotes group values for the eye only; any run of separators parts two values.
 _BRACKETS = str.maketrans(dict.fromkeys("()[]{}<>", " "))
@@ -15,33 +13,6 @@ _SEPARATORS = re.compile(r"[\s,;|]+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity|1\.#\w+)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
-
-
-Form = Literal["corners", "top_left_and_size", "centre_and_size"]
-
-
-class BadLine(Exception):
-    """A line that cannot be used; `kind` is for counting, the text for reading."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-
-
-@dataclass(frozen=True)
-class RawLabel:
-    """One object as its line says it, in the line's own units."""
-
-    class_token: str
-    """Class number or name; empty where the line has none."""
-
-    corners: tuple[float, float, float, float]
-    """x1, y1, x2, y2 as written, not necessarily in order."""
-
-    polygon: Polygon = ()
-
-    form: Form = "corners"
-    """How the line gave the box; with a size, x2 < x1 means a negative width."""
 
 
 def tokenize(line: str, count: int | None = None) -> list[str]:
@@ -70,13 +41,13 @@ def to_number(token: str, name: str) -> float:
     """Return `token` as a finite float.
 
     Raises:
-        BadLine: it is not one.
+        BadLabel: it is not one.
     """
     if is_number(token):
         return float(token)
     if _NOT_FINITE.fullmatch(token) or _NUMBER.fullmatch(token):
-        raise BadLine("not finite", f"{name} is '{token}', not a finite number")
-    raise BadLine("not a number", f"{name} is '{token}', not a number")
+        raise BadLabel("not finite", f"{name} is '{token}', not a finite number")
+    raise BadLabel("not a number", f"{name} is '{token}', not a number")
 
 
 def is_comment(line: str) -> bool:

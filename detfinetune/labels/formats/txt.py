@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from detfinetune.errors import ConfigError, did_you_mean
-from detfinetune.labels.formats.lines import BadLine, Form, RawLabel, is_number, to_number, tokenize
+from detfinetune.labels.formats.lines import is_number, to_number, tokenize
+from detfinetune.labels.formats.objects import BadLabel, Form, RawLabel
 
 _SYNONYMS = {"x": "x1", "y": "y1", "xmin": "x1", "ymin": "y1", "xmax": "x2", "ymax": "y2"}
 _NAMES = ("class", "x1", "y1", "x2", "y2", "cx", "cy", "w", "h")
@@ -49,12 +50,12 @@ def parse_txt_line(line: str, columns: tuple[str, ...]) -> RawLabel:
     A class name of several words is allowed where the class is the first or last column.
 
     Raises:
-        BadLine: too few or too many values, or a coordinate that is not a finite number.
+        BadLabel: too few or too many values, or a coordinate that is not a finite number.
     """
     tokens = _join_class_name(tokenize(line, len(columns)), columns)
     if len(tokens) != len(columns):
         few_or_many = "too few columns" if len(tokens) < len(columns) else "too many columns"
-        raise BadLine(
+        raise BadLabel(
             few_or_many,
             f"{len(tokens)} value{'s' * (len(tokens) != 1)} where data.columns names "
             f"{len(columns)} ({','.join(columns)})",

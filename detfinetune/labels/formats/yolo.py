@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from detfinetune.labels.formats.lines import BadLine, RawLabel, to_number, tokenize
+from detfinetune.labels.formats.lines import to_number, tokenize
+from detfinetune.labels.formats.objects import BadLabel, RawLabel, hull
 
 _BOX = ("the x of the centre", "the y of the centre", "the width", "the height")
 
@@ -13,7 +14,7 @@ def parse_yolo_line(line: str) -> RawLabel:
     The box of an outline is its tight hull.
 
     Raises:
-        BadLine: another number of values, or one that is not a finite number.
+        BadLabel: another number of values, or one that is not a finite number.
     """
     tokens = tokenize(line)
     if len(tokens) == 5:
@@ -22,7 +23,7 @@ def parse_yolo_line(line: str) -> RawLabel:
         return RawLabel(tokens[0], corners, form="centre_and_size")
     if len(tokens) < 7 or len(tokens) % 2 == 0:
         kind = "too few columns" if len(tokens) < 5 else "wrong number of columns"
-        raise BadLine(
+        raise BadLabel(
             kind,
             f"{len(tokens)} value{'s' * (len(tokens) != 1)}; a YOLO line has 5 "
             "(class cx cy w h) or, for an outline, an odd number from 7 on (class x1 y1 x2 y2 ...)",
@@ -31,5 +32,4 @@ def parse_yolo_line(line: str) -> RawLabel:
         to_number(token, f"{'xy'[index % 2]} of point {index // 2 + 1}")
         for index, token in enumerate(tokens[1:])
     )
-    xs, ys = points[0::2], points[1::2]
-    return RawLabel(tokens[0], (min(xs), min(ys), max(xs), max(ys)), polygon=points)
+    return RawLabel(tokens[0], hull((points,)), polygons=(points,), has_box=False)

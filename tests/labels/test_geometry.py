@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from detfinetune.labels.checks import check_box, check_polygon, polygon_area
-from detfinetune.labels.formats.lines import BadLine
+from detfinetune.labels.formats.objects import BadLabel
+from detfinetune.labels.geometry import check_box, check_polygon, polygon_area
 
 Four = tuple[float, float, float, float]
 
@@ -44,7 +44,7 @@ def test_box(corners: Four, bbox: Four, kinds: list[str]) -> None:
     ],
 )
 def test_box_that_cannot_be_used(corners: Four, sized: bool, kind: str) -> None:
-    with pytest.raises(BadLine) as raised:
+    with pytest.raises(BadLabel) as raised:
         check_box(corners, 100, 80, sized=sized)
     assert raised.value.kind == kind
 
@@ -75,7 +75,7 @@ def test_outline_is_cut_at_the_edge_and_not_squashed() -> None:
     ],
 )
 def test_outline_that_cannot_be_used(polygon: tuple[float, ...], kind: str) -> None:
-    with pytest.raises(BadLine) as raised:
+    with pytest.raises(BadLabel) as raised:
         check_polygon(polygon, 100, 80)
     assert raised.value.kind == kind
 

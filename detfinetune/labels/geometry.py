@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detfinetune.labels.formats.lines import BadLine
+from detfinetune.labels.formats.objects import BadLabel
 from detfinetune.labels.records import Box, Polygon
 
 ROUNDING_PIXELS = 0.5
@@ -39,29 +39,29 @@ def check_box(
     """Return the box x1, y1, x2, y2 (pixels) clipped to an image of `width` x `height` pixels.
 
     Raises:
-        BadLine: nothing of the box can be used.
+        BadLabel: nothing of the box can be used.
     """
     x1, y1, x2, y2 = corners
     fixes = []
     if x2 < x1 or y2 < y1:
         if sized:
-            raise BadLine(
+            raise BadLabel(
                 "negative size", f"width {x2 - x1:g} and height {y2 - y1:g} px: negative size"
             )
         fixes.append(("swapped corners", "corners swapped: the first is not the top left one"))
         x1, x2 = min(x1, x2), max(x1, x2)
         y1, y2 = min(y1, y2), max(y1, y2)
     if x2 - x1 < SMALLEST_PIXELS or y2 - y1 < SMALLEST_PIXELS:
-        raise BadLine("zero size", f"width {x2 - x1:.3g} and height {y2 - y1:.3g} px: no area")
+        raise BadLabel("zero size", f"width {x2 - x1:.3g} and height {y2 - y1:.3g} px: no area")
     shown = f"box {x1:.1f},{y1:.1f} to {x2:.1f},{y2:.1f}"
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-        raise BadLine("outside", f"{shown} lies wholly outside the {width}x{height} image")
+        raise BadLabel("outside", f"{shown} lies wholly outside the {width}x{height} image")
     if _overshoot((x1, y1, x2, y2), width, height) >= ROUNDING_PIXELS:
         fixes.append(("clipped", f"{shown} reaches out of the {width}x{height} image; clipped"))
     x1, x2 = (round(min(max(x, 0.0), width), _DIGITS) for x in (x1, x2))
     y1, y2 = (round(min(max(y, 0.0), height), _DIGITS) for y in (y1, y2))
     if x2 - x1 < SMALLEST_PIXELS or y2 - y1 < SMALLEST_PIXELS:
-        raise BadLine("zero size", f"{shown} has no area left in the {width}x{height} image")
+        raise BadLabel("zero size", f"{shown} has no area left in the {width}x{height} image")
     bbox = (x1, y1, round(x2 - x1, _DIGITS), round(y2 - y1, _DIGITS))
     return CheckedShape(bbox, fixes=tuple(fixes))
 
@@ -70,11 +70,11 @@ def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
     """Return the outline x0, y0, x1, y1, ... (pixels) clipped to the image, with its tight box.
 
     Raises:
-        BadLine: nothing of the outline can be used.
+        BadLabel: nothing of the outline can be used.
     """
     points = list(zip(polygon[0::2], polygon[1::2], strict=True))
     if len(set(points)) < 3:
-        raise BadLine("zero size", f"an outline of {len(set(points))} different points: no area")
+        raise BadLabel("zero size", f"an outline of {len(set(points))} different points: no area")
     xs, ys = polygon[0::2], polygon[1::2]
     hull = (min(xs), min(ys), max(xs), max(ys))
     # The hull's own fate is the outline's: the same words for the same fault.
@@ -87,7 +87,7 @@ def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
         for value, limit in zip(point, (width, height), strict=True)
     )
     if len(flat) < 6 or polygon_area(flat) < SMALLEST_PIXELS:
-        raise BadLine("zero size", f"the outline has no area inside the {width}x{height} image")
+        raise BadLabel("zero size", f"the outline has no area inside the {width}x{height} image")
     xs, ys = flat[0::2], flat[1::2]
     return CheckedShape(
         check_box((min(xs), min(ys), max(xs), max(ys)), width, height).bbox, flat, fixes
