@@ -1,0 +1,210 @@
+"""Dividing things that each hold some of several kinds, so that every part gets its share of each.
+
+The order is that of iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the
+Stratification of Multi-Label Data", ECML PKDD 2011): the kind that the fewest undivided units hold
+comes first. Where a unit goes is decided otherwise than there, because units (a video, an image)
+hold many objects of a kind: to the part where it adds least to
+
+    sum over kinds k and parts p of  weight_k * (held_kp - share_p * total_k)^2 / share_p
+
+which for one kind and equal units is the Sainte-Lague method of giving out seats. Afterwards single
+units move for as long as that lowers the sum.
+
+Only Python's integers and single float operations are used, and of `random` only `random()`, whose
+sequence Python's documentation promises to keep: the result is the same on any machine and Python
+(`sum()` of floats changed in 3.12, numpy's sums depend on the processor).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+Unit = Sequence[tuple[int, int]]
+"""What a unit holds: pairs of kind and amount (above 0)."""
+
+_EMPTY_PART = 1000
+_TRAIN_FIRST = 2
+_LOWER = 1 - 1e-9
+_MANY_UNITS = 20_000
+_PASSES, _PASSES_MANY = 8, 2
+
+
+def stratify(
+    units: Sequence[Unit],
+    sizes: Sequence[int],
+    shares: Sequence[float],
+    *,
+    kinds: int,
+    seed: int,
+    first_is_train: bool,
+) -> list[int]:
+    """Return the part that each unit goes to.
+
+    Every part gets a unit, and a kind that as many units hold as there are parts is in every part,
+    as far as single moves can bring that about.
+
+    Args:
+        units: what each unit holds, kinds from 0 to `kinds` - 1; none holds nothing.
+        sizes: images in each unit; they are balanced as well.
+        shares: the share of each part, above 0, together 1.
+        kinds: how many kinds there are.
+        seed: of the order among units that are alike.
+        first_is_train: whether the first part is served first when there is too little for all.
+    """
+    rng = random.Random(seed)
+    keys = [rng.random() for _ in units]
+    order = sorted(range(len(units)), key=lambda unit: (keys[unit], unit))
+    contents = [(*unit, (kinds, size)) for unit, size in zip(units, sizes, strict=True)]
+    division = _Division(contents, shares, kinds, 0 if first_is_train else None)
+    division.place_all(order)
+    division.close_gaps()
+    division.improve(order)
+    return division.part_of
+
+
+class _Division:
+    """Which unit is in which part, and what each part holds. The last kind is the images."""
+
+    def __init__(
+        self, units: Sequence[Unit], shares: Sequence[float], kinds: int, train: int | None
+    ) -> None:
+        parts = len(shares)
+        self.units = units
+        self.shares = list(shares)
+        self.parts = range(parts)
+        self.train = train
+        self.images = kinds
+        self.part_of = [-1] * len(units)
+        self.held = [[0] * parts for _ in range(kinds + 1)]
+        """Amount of each kind in each part."""
+        self.holders = [[0] * parts for _ in range(kinds + 1)]
+        """Units in each part that hold a kind."""
+        self.waiting = [0] * (kinds + 1)
+        """Units that hold a kind and are in no part yet."""
+        totals = [0] * (kinds + 1)
+        for unit in units:
+            for kind, amount in unit:
+                totals[kind] += amount
+                self.waiting[kind] += 1
+        self.num_units = list(self.waiting)
+        self.weights = [1.0 / (total * total) if total else 0.0 for total in totals]
+        # The number of images matters as much as all classes do together.
+        self.weights[kinds] *= max(1, len([total for total in totals[:kinds] if total]))
+
+    def place_all(self, order: Sequence[int]) -> None:
+        """Place every unit, those with the rarest kinds first, large ones before small ones."""
+        members: list[list[int]] = [[] for _ in range(self.images)]
+        amounts: list[list[int]] = [[] for _ in range(self.images)]
+        for index in order:
+            for kind, amount in self.units[index]:
+                if kind != self.images:
+                    members[kind].append(index)
+                    amounts[kind].append(amount)
+        left = {kind for kind in range(self.images) if members[kind]}
+        while left:
+            kind = min(left, key=lambda kind: (self.waiting[kind], kind))
+            left.remove(kind)
+            # Powers of two, so that the seed still decides among those of about one size.
+            scale = [-amount.bit_length() for amount in amounts[kind]]
+            for place in sorted(range(len(scale)), key=scale.__getitem__):
+                index = members[kind][place]
+                if self.part_of[index] < 0:
+                    for held, _ in self.units[index]:
+                        self.waiting[held] -= 1
+                    self._put(index, self._best_part(index))
+
+    def _best_part(self, index: int) -> int:
+        """Return the part that needs the unit most, among those the one it suits best."""
+        needs = [0] * len(self.parts)
+        for kind, _ in self.units[index]:
+            holders = self.holders[kind]
+            gaps = holders.count(0)
+            left = self.waiting[kind] + 1
+            if left > gaps:
+                continue
+            for part in self.parts:
+                if not holders[part]:
+                    needs[part] += _EMPTY_PART if kind == self.images else 1
+                    if part == self.train and left < gaps:
+                        needs[part] += _TRAIN_FIRST
+        most = max(needs)
+        candidates = [part for part in self.parts if needs[part] == most]
+        return min(candidates, key=lambda part: self._price(index, part))
+
+    def _price(self, index: int, part: int) -> float:
+        """Return what the unit adds to the sum in `part`, but for what is the same in all."""
+        price = 0.0
+        held, weights = self.held, self.weights
+        for kind, amount in self.units[index]:
+            price += weights[kind] * amount * (2 * held[kind][part] + amount)
+        return price / self.shares[part]
+
+    def _put(self, index: int, part: int) -> None:
+        self.part_of[index] = part
+        for kind, amount in self.units[index]:
+            self.held[kind][part] += amount
+            self.holders[kind][part] += 1
+
+    def _take(self, index: int) -> int:
+        part = self.part_of[index]
+        for kind, amount in self.units[index]:
+            self.held[kind][part] -= amount
+            self.holders[kind][part] -= 1
+        self.part_of[index] = -1
+        return part
+
+    def _is_needed(self, index: int) -> bool:
+        """Whether its part would lose a kind with it that should be there."""
+        part = self.part_of[index]
+        return any(
+            self.holders[kind][part] == 1
+            and (part == self.train or self.num_units[kind] >= len(self.parts))
+            for kind, _ in self.units[index]
+        )
+
+    def close_gaps(self) -> None:
+        """Bring kinds that enough units hold into the parts that lack them."""
+        wanting = [
+            kind
+            for kind in range(self.images)
+            if 0 in self.holders[kind] and self.num_units[kind] >= len(self.parts)
+        ]
+        for kind in sorted(wanting, key=lambda kind: (self.num_units[kind], kind)):
+            members = [
+                index
+                for index, unit in enumerate(self.units)
+                if any(held == kind for held, _ in unit)
+            ]
+            for part in self.parts:
+                if self.holders[kind][part]:
+                    continue
+                free = [index for index in members if not self._is_needed(index)]
+                if free:
+                    index = min(free, key=lambda index: self._gain(index, part))
+                    self._take(index)
+                    self._put(index, part)
+
+    def _gain(self, index: int, part: int) -> float:
+        """Return by how much moving the unit to `part` raises the sum."""
+        old = self._take(index)
+        change = self._price(index, part) - self._price(index, old)
+        self._put(index, old)
+        return change
+
+    def improve(self, order: Sequence[int]) -> None:
+        """Move single units for as long as that lowers the sum, in a bounded number of passes."""
+        for _ in range(_PASSES if len(order) <= _MANY_UNITS else _PASSES_MANY):
+            moved = 0
+            for index in order:
+                if self._is_needed(index):
+                    continue
+                old = self._take(index)
+                prices = [self._price(index, part) for part in self.parts]
+                best = min(self.parts, key=prices.__getitem__)
+                # The margin keeps rounding from moving a unit back and forth.
+                better = prices[best] < prices[old] * _LOWER
+                self._put(index, best if better else old)
+                moved += better
+            if not moved:
+                return
