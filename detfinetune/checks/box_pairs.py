@@ -1,0 +1,156 @@
+"""Pairs of boxes of one image that are nearly the same: labelled twice, or under two classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detfinetune.checks.findings import Finding
+from detfinetune.checks.places import MOST_PLACES, AllObjects, counted
+from detfinetune.labels.table import LabelTable
+
+SAME_IOU = 0.95
+"""Two boxes above this IoU are of one object: people who draw it twice agree less (about 0.9)."""
+
+_MOST_CLASS_PAIRS = 20
+_NESTED_SHARE = 0.5
+_FEWEST_NESTED = 10
+
+
+def check_box_pairs(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> list[Finding]:
+    """Find boxes of one image with an IoU above 0.95; crowd regions are left out."""
+    objects = AllObjects(tables)
+    pairs, ious = near_pairs(objects.boxes, objects.images, objects.crowd)
+    same = objects.categories[pairs[:, 0]] == objects.categories[pairs[:, 1]]
+    findings = [
+        _labelled_twice(objects, pairs[same], ious[same], classes),
+        _two_classes(objects, pairs[~same], ious[~same], classes),
+    ]
+    return [finding for finding in findings if finding is not None]
+
+
+def near_pairs(
+    boxes: NDArray[np.float64],
+    images: NDArray[np.int64],
+    ignored: NDArray[np.bool_],
+    threshold: float = SAME_IOU,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return pairs of boxes of one image whose IoU is at least `threshold`, and the IoUs.
+
+    Boxes are taken in order of their left edges. An IoU of t allows the left edges at most
+    (1 - t) / t of the first one's width apart, so that a box meets few others.
+
+    Args:
+        boxes: left, top, width, height; (n, 4).
+        images: image of each box; (n,).
+        ignored: boxes that are in no pair; (n,).
+
+    Returns:
+        Indices, the lower one first, in order; (pairs, 2). IoUs; (pairs,).
+    """
+    order = np.lexsort((boxes[:, 0], images))
+    order = order[~ignored[order]]
+    left, width, image = boxes[order, 0], boxes[order, 2], images[order]
+    reach = left + (1 - threshold) / threshold * width
+    found: list[NDArray[np.int64]] = []
+    active = np.arange(len(order) - 1)
+    step = 1
+    while len(active):
+        active = active[active + step < len(order)]
+        other = active + step
+        near = (image[other] == image[active]) & (left[other] <= reach[active])
+        active = active[near]
+        found.append(np.stack([order[active], order[active + step]], axis=1))
+        step += 1
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *found])
+    pairs.sort(axis=1)
+    ious = pair_ious(boxes[pairs[:, 0]], boxes[pairs[:, 1]])
+    pairs, ious = pairs[ious >= threshold], ious[ious >= threshold]
+    by_index = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return pairs[by_index], ious[by_index]
+
+
+def pair_ious(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the IoU of each box with the one in the same row; both (n, 4), XYWH."""
+    low = np.maximum(first[:, :2], second[:, :2])
+    high = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    union = np.prod(first[:, 2:], axis=1) + np.prod(second[:, 2:], axis=1) - shared
+    ious: NDArray[np.float64] = np.divide(shared, union, out=np.zeros(len(union)), where=union > 0)
+    return ious
+
+
+def _labelled_twice(
+    objects: AllObjects,
+    pairs: NDArray[np.int64],
+    ious: NDArray[np.float64],
+    classes: Sequence[str],
+) -> Finding | None:
+    if not len(pairs):
+        return None
+    places = []
+    for (first, second), iou in zip(pairs[:MOST_PLACES].tolist(), ious.tolist(), strict=False):
+        earlier = objects.place(first)
+        name = classes[objects.categories[second]]
+        detail = f"{name}: IoU {iou:.3f} with the {name} of {earlier.where}"
+        places.append(objects.place(second, detail, earlier))
+    twice = len(np.unique(pairs[:, 1]))
+    return Finding(
+        "near_duplicate_box",
+        "warning",
+        f"{counted(twice, 'object is', 'objects are')} labelled twice: same class, boxes nearly "
+        "equal.",
+        "Remove one of the two. Left in, every detection of such an object leaves one of its "
+        "labels counted as missed, and AP has a ceiling.",
+        tuple(places),
+        {"objects": twice, "pairs": len(pairs), "least_iou": SAME_IOU},
+    )
+
+
+def _two_classes(
+    objects: AllObjects,
+    pairs: NDArray[np.int64],
+    ious: NDArray[np.float64],
+    classes: Sequence[str],
+) -> Finding | None:
+    if not len(pairs):
+        return None
+    counts = np.bincount(objects.categories, minlength=len(classes))
+    kinds = Counter(
+        (min(a, b), max(a, b)) for a, b in zip(*objects.categories[pairs].T.tolist(), strict=True)
+    )
+    by_name = {
+        f"{classes[a]} / {classes[b]}": count
+        for (a, b), count in kinds.most_common(_MOST_CLASS_PAIRS)
+    }
+    nested = [
+        f"{classes[a]} / {classes[b]}"
+        for (a, b), count in kinds.most_common(_MOST_CLASS_PAIRS)
+        if count >= max(_FEWEST_NESTED, _NESTED_SHARE * min(counts[a], counts[b]))
+    ]
+    places = []
+    for (first, second), iou in zip(pairs[:MOST_PLACES].tolist(), ious.tolist(), strict=False):
+        earlier = objects.place(first)
+        names = [classes[objects.categories[index]] for index in (second, first)]
+        detail = f"{names[0]} here and {names[1]} in {earlier.where}, IoU {iou:.3f}"
+        places.append(objects.place(second, detail, earlier))
+    advice = (
+        "Keep the class that is meant. A detector gives a box one class in training, so the two "
+        "labels pull against each other."
+    )
+    if nested:
+        advice += (
+            f" {'; '.join(nested)}: so many coincide that one looks like a kind of the other; "
+            "keep only the finer class."
+        )
+    return Finding(
+        "same_box_two_classes",
+        "warning",
+        f"{counted(len(pairs), 'box stands', 'boxes stand')} under two classes.",
+        advice,
+        tuple(places),
+        {"pairs": len(pairs), "by_classes": by_name, "least_iou": SAME_IOU},
+    )
