@@ -34,7 +34,7 @@ _THIN_ELONGATION = 8.0
 _THIN_FACTOR = 4.0
 _FULL_CLASS_SHARE = 0.5
 _FEWEST_AT_EDGE = 20
-_EDGE_FACTOR = 2.0
+_EDGE_FACTOR = 1.5
 _ONE_SIDED_SHARE = 0.03
 _ONE_SIDED_FACTOR = 10
 _MOSTLY_CROWD = 0.5
@@ -164,7 +164,7 @@ def _at_edges(objects: AllObjects) -> Finding | None:
 
     An object of size w x h that lies anywhere about an image of W x H and shows in it is cut with
     probability 1 - (W - w)(H - h) / (W + w)(H + h). Photographers aim, so real sets stay below
-    the mean of that (a tenth to a half of it in four public sets); twice it is suspicious. Labels
+    that (at most half of it in four public sets); half as many again are suspicious. Labels
     made for a larger image are cut at the right and bottom edge only.
     """
     touching = _touching(objects) & ~objects.crowd[:, None]
