@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from detfinetune.labels.formats.objects import BadLabel
 from detfinetune.labels.records import Polygon
 
 ELLIPSE_POINTS = 32
@@ -17,6 +18,9 @@ def turned_box(cx: float, cy: float, width: float, height: float, angle: float) 
     """Return the four corners of a box that is turned about its centre by `angle` radians.
 
     They come in the order top left, top right, bottom right, bottom left of the box unturned.
+
+    Raises:
+        BadLabel: the corners are too far away for a float.
     """
     w, h = width / 2, height / 2
     return _turned(cx, cy, ((-w, -h), (w, -h), (w, h), (-w, h)), angle)
@@ -26,6 +30,9 @@ def ellipse(cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> P
     """Return points on an ellipse with half axes `rx` and `ry`, turned by `angle` radians.
 
     The ends of both axes are among the points, so the hull of an upright one is exact.
+
+    Raises:
+        BadLabel: the points are too far away for a float.
     """
     steps = [2 * math.pi * index / ELLIPSE_POINTS for index in range(ELLIPSE_POINTS)]
     return _turned(cx, cy, tuple((rx * math.cos(t), ry * math.sin(t)) for t in steps), angle)
@@ -35,8 +42,11 @@ def _turned(
     cx: float, cy: float, offsets: tuple[tuple[float, float], ...], angle: float
 ) -> Polygon:
     cos, sin = math.cos(angle), math.sin(angle)
-    return tuple(
+    outline = tuple(
         value
         for dx, dy in offsets
         for value in (cx + cos * dx - sin * dy, cy + sin * dx + cos * dy)
     )
+    if not all(map(math.isfinite, outline)):
+        raise BadLabel("not finite", "its numbers are too large to reckon with")
+    return outline

@@ -8,6 +8,7 @@ whether the first pixel is 0 or, as in PASCAL VOC itself, 1 is for the caller to
 from __future__ import annotations
 
 import re
+from itertools import islice
 from xml.etree.ElementTree import Element
 
 from detfinetune.labels.formats.objects import (
@@ -33,6 +34,7 @@ from detfinetune.labels.formats.xml_text import (
 from detfinetune.labels.records import Polygon
 
 _OBJECT = frozenset(("object",))
+_TEXTS_SHOWN = 40
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _TURNED = ("cx", "cy", "w", "h", "angle")
 _NUMBERED = re.compile(r"([xy])(\d{1,6})", re.ASCII)
@@ -69,7 +71,7 @@ def parse_voc(text: str) -> Document:
         try:
             image.labels.append(_read_object(element, line))
         except BadLabel as bad:
-            shown = one_line(" ".join(element.itertext()))
+            shown = one_line(" ".join(islice(element.itertext(), _TEXTS_SHOWN)))
             image.problems.append(RawProblem(line, bad.kind, str(bad), shown))
     return Document([image], notes=_notes(list(lines)))
 

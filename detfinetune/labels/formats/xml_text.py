@@ -18,6 +18,8 @@ from detfinetune.labels.formats.lines import is_number, to_number
 from detfinetune.labels.formats.objects import BadFile
 
 _LONGEST_SHOWN = 120
+_HEAD = 4000
+_MOST_TAGS = 50
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _BEFORE_ROOT = re.compile(r"\s+|<\?.*?\?>|<!DOCTYPE[^<>\[]*(?:\[.*?\]\s*)?>", re.DOTALL)
@@ -64,7 +66,7 @@ def element_lines(root: Element, text: str, tags: frozenset[str]) -> dict[Elemen
     else:
         elements = [element for element in root.iter() if element.tag in tags]
     # A prefixed element is in the tree, but not in the scan.
-    if not _may_have_namespaces(text):
+    if len(tags) <= _MOST_TAGS and not _may_have_namespaces(text):
         starts = [found.start() for found in _start_tags(tags).finditer(text)]
         if len(starts) == len(elements):
             return dict(zip(elements, _lines_at(text, starts), strict=True))
@@ -73,7 +75,7 @@ def element_lines(root: Element, text: str, tags: frozenset[str]) -> dict[Elemen
 
 def root_tag(head: str) -> str:
     """Return the first tag in the beginning of a file; empty where it holds none."""
-    head = _COMMENT.sub("", head.lstrip("\ufeff"))
+    head = _COMMENT.sub("", head[:_HEAD].lstrip("\ufeff"))
     at = 0
     while found := _BEFORE_ROOT.match(head, at):
         at = found.end()
@@ -83,7 +85,7 @@ def root_tag(head: str) -> str:
 
 def has_tag(head: str, tag: str) -> bool:
     """Whether the beginning of a file holds an element `tag`, comments passed over."""
-    return re.search(rf"<{tag}[\s/>]", _COMMENT.sub("", head)) is not None
+    return re.search(rf"<{tag}[\s/>]", _COMMENT.sub("", head[:_HEAD])) is not None
 
 
 def number(text: str, name: str) -> float:
