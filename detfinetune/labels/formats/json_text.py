@@ -18,8 +18,9 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 _KINDS = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
 _HEAD_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]|"', re.DOTALL)
+_LONGEST_HEAD = 16_000
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 
 class JsonReader:
@@ -70,7 +71,7 @@ class JsonReader:
         self._skip_space(end)
         return value
 
-    def keys(self) -> Iterator[str]:
+    def members(self) -> Iterator[str]:
         """Go through the next value, an object; yield each key as often as it is written.
 
         After each key the reader stands at its value. What the caller does not read is passed
@@ -100,7 +101,7 @@ class JsonReader:
     def items(self) -> Iterator[int]:
         """Go through the next value, a list; yield the line on which each item starts.
 
-        As with `keys`, the reader then stands at the item.
+        As with `members`, the reader then stands at the item.
 
         Raises:
             BadFile: the value is no list, or not valid JSON.
@@ -157,16 +158,17 @@ class JsonReader:
         )
 
 
-def paths_in(head: str) -> set[Path]:
+def paths_in(head: str) -> set[KeyPath]:
     """Return the path of every key in the beginning of a JSON text, however it is cut off.
 
     A path is the keys from the outside in, `[]` for an item of any list: the text
-    `{"shapes": [{"label": ...` has the paths `("shapes",)` and `("shapes", "[]", "label")`.
+    `{"shapes": [{"label": ...` has the paths `("shapes",)` and `("shapes", "[]", "label")`. Only
+    the first 16,000 characters are looked at.
     """
-    found: set[Path] = set()
+    found: set[KeyPath] = set()
     place: list[str] = []
     word = ""
-    for match in _HEAD_TOKEN.finditer(head):
+    for match in _HEAD_TOKEN.finditer(head, 0, _LONGEST_HEAD):
         token = match.group()
         if token == '"':
             break  # A string that the end of the head cuts: what follows is its inside.

@@ -14,7 +14,6 @@ from detfinetune.labels.records import Polygon
 NOT_A_SHAPE = "not a box or outline"
 """Kind of the problem of what has no extent, or none that a detector learns."""
 
-_CIRCLE_POINTS = 32
 _LONGEST_SHOWN = 60
 _LARGEST_SIDE = 2**31
 
@@ -42,7 +41,9 @@ def clean(text: str) -> str:
     """
     if text.isascii():
         return text.replace("\0", "\ufffd") if "\0" in text else text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+    return (
+        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+    )
 
 
 def number(value: Any, name: str) -> float:
@@ -108,27 +109,6 @@ def pairs(value: Any, name: str) -> Polygon:
             )
         flat.append(number(point[0], f"x of point {index}"))
         flat.append(number(point[1], f"y of point {index}"))
-    return tuple(flat)
-
-
-def ellipse(cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Polygon:
-    """Return 32 points of an ellipse, the ends of its axes among them.
-
-    The outline's area is 0.6 % below the ellipse's own.
-
-    Args:
-        cx: x of the centre.
-        cy: y of the centre.
-        rx: half of the axis that lies along x before it is turned.
-        ry: half of the other axis.
-        angle: turn in radians, clockwise as y goes down.
-    """
-    cos, sin = math.cos(angle), math.sin(angle)
-    flat = []
-    for index in range(_CIRCLE_POINTS):
-        turn = 2 * math.pi * index / _CIRCLE_POINTS
-        across, along = rx * math.cos(turn), ry * math.sin(turn)
-        flat += [cx + across * cos - along * sin, cy + across * sin + along * cos]
     return tuple(flat)
 
 
