@@ -1,0 +1,62 @@
+"""The labels of an image as objects to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from pycocotools import mask as mask_api
+
+from detfinetune.labels.records import Annotation, ImageRecord, Polygon, RunLengths
+from detfinetune.pictures import DrawnObject
+
+# More names than this on one picture hide what they name.
+_MOST_TAGS = 12
+
+
+def drawn_objects(record: ImageRecord, classes: Sequence[str]) -> tuple[DrawnObject, ...]:
+    """Return all objects of an image; names stand on them where there are few."""
+    tags = len(classes) > 1 and len(record.annotations) <= _MOST_TAGS
+    return tuple(
+        drawn_object(annotation, _tag(annotation, classes) if tags else "")
+        for annotation in record.annotations
+    )
+
+
+def drawn_object(annotation: Annotation, text: str = "") -> DrawnObject:
+    """Return one object with its outlines, those of a mask if it has no others."""
+    polygons = annotation.polygons
+    if not polygons and annotation.mask is not None:
+        polygons = mask_outlines(annotation.mask)
+    return DrawnObject(annotation.bbox, text, annotation.category, polygons)
+
+
+def class_name(classes: Sequence[str], category: int | None) -> str:
+    """Return a class's name, its number where there is none, or nothing for None."""
+    if category is None:
+        return ""
+    return classes[category] if 0 <= category < len(classes) else str(category)
+
+
+def mask_outlines(mask: RunLengths) -> tuple[Polygon, ...]:
+    """Return the outer outlines of a mask, through the centres of its border pixels."""
+    height, width = mask.size
+    if isinstance(mask.counts, str):
+        encoded = {"size": [height, width], "counts": mask.counts.encode("ascii")}
+    else:
+        lengths = {"size": [height, width], "counts": list(mask.counts)}
+        encoded = mask_api.frPyObjects(lengths, height, width)
+    pixels = np.ascontiguousarray(mask_api.decode(encoded), dtype=np.uint8)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return tuple(
+        tuple(float(value) + 0.5 for value in contour.reshape(-1))
+        for contour in contours
+        if len(contour) >= 3
+    )
+
+
+def _tag(annotation: Annotation, classes: Sequence[str]) -> str:
+    # Names from file systems may hold halves of characters, which no font can draw.
+    name = class_name(classes, annotation.category).encode("utf-8", "replace").decode()
+    return f"{name} (crowd)" if annotation.crowd else name
