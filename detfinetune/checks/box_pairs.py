@@ -94,7 +94,7 @@ def _labelled_twice(
     places = []
     for (first, second), iou in zip(pairs[:MOST_PLACES].tolist(), ious.tolist(), strict=False):
         earlier = objects.place(first)
-        name = classes[objects.categories[second]]
+        name = classes[objects.category(second)]
         detail = f"{name}: IoU {iou:.3f} with the {name} of {earlier.where}"
         places.append(objects.place(second, detail, earlier))
     twice = len(np.unique(pairs[:, 1]))
@@ -134,7 +134,7 @@ def _two_classes(
     places = []
     for (first, second), iou in zip(pairs[:MOST_PLACES].tolist(), ious.tolist(), strict=False):
         earlier = objects.place(first)
-        names = [classes[objects.categories[index]] for index in (second, first)]
+        names = [classes[objects.category(index)] for index in (second, first)]
         detail = f"{names[0]} here and {names[1]} in {earlier.where}, IoU {iou:.3f}"
         places.append(objects.place(second, detail, earlier))
     advice = (

@@ -234,7 +234,7 @@ def _touching(objects: AllObjects) -> NDArray[np.bool_]:
 
 
 def _name(objects: AllObjects, index: int, classes: Sequence[str]) -> str:
-    return str(classes[objects.categories[index]])
+    return classes[objects.category(index)]
 
 
 def _size(objects: AllObjects, index: int) -> str:

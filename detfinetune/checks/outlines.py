@@ -111,7 +111,7 @@ def _apart(
 
     def detail(index: int) -> str:
         overlap, pixels = by_index[index]
-        name = classes[objects.categories[index]]
+        name = classes[objects.category(index)]
         return f"{name}: outline and box have IoU {overlap:.2f}; an edge is {pixels:.0f} px off"
 
     return Finding(
@@ -150,7 +150,7 @@ def _filling(
         "means parts that lie on each other. Redraw them, or split them into objects.",
         objects.places(
             indices,
-            lambda i: f"{classes[objects.categories[i]]}: fills {percent(shares[i])} of its box",
+            lambda i: f"{classes[objects.category(i)]}: fills {percent(shares[i])} of its box",
         ),
         {"objects": len(indices)},
     )
@@ -188,8 +188,6 @@ def _crossing(
         "inside and outside are mixed up.",
         "Put the points in order or redraw: the mask that training sees has holes and flaps that "
         "the object has not.",
-        objects.places(
-            indices, lambda i: f"{classes[objects.categories[i]]}: {reasons[i].lower()}"
-        ),
+        objects.places(indices, lambda i: f"{classes[objects.category(i)]}: {reasons[i].lower()}"),
         {"objects": len(indices), "touching_only": len(invalid) - len(crossing)},
     )

@@ -60,6 +60,10 @@ class AllObjects:
         areas: NDArray[np.float64] = self.boxes[:, 2] * self.boxes[:, 3]
         return areas
 
+    def category(self, index: int) -> int:
+        """Return an object's contiguous class id."""
+        return int(self.categories[index])
+
     def row(self, index: int) -> tuple[str, LabelTable, int]:
         """Return split, table and the object's row in it."""
         part = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -1,0 +1,252 @@
+"""The class list: without objects, rare, doubled, shifted, nameless."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from table_cases import (
+    CLASSES,
+    REAL_SETS,
+    Records,
+    add,
+    by_kind,
+    clean_records,
+    real_tables,
+    tables_of,
+    wheres,
+)
+
+from detfinetune.checks.class_spelling import one_slip, same_classes
+from detfinetune.checks.classes import check_classes, rejected_class_numbers
+from detfinetune.checks.findings import Finding
+from detfinetune.labels.ledger import Ledger, LedgerEntry
+from detfinetune.labels.records import Annotation
+
+
+def findings_of(
+    records: Records, classes: Sequence[str] = CLASSES, **options: object
+) -> dict[str, Finding]:
+    return by_kind(check_classes(tables_of(records), classes, **options))  # type: ignore[arg-type]
+
+
+def recoloured(records: Records, old: int, new: int) -> Records:
+    """Return the records with one class turned into another."""
+    return {
+        split: [
+            replace(
+                record,
+                annotations=tuple(
+                    replace(a, category=new) if a.category == old else a for a in record.annotations
+                ),
+            )
+            for record in images
+        ]
+        for split, images in records.items()
+    }
+
+
+def test_clean_labels_raise_nothing() -> None:
+    assert findings_of(clean_records(), classes_from="classes.txt") == {}
+
+
+def test_a_class_without_objects_is_named_by_its_line() -> None:
+    finding = findings_of(clean_records(), [*CLASSES, "sheep"], classes_from="labels/classes.txt")[
+        "class_without_objects"
+    ]
+    assert wheres(finding) == ["labels/classes.txt:4"]
+    assert finding.figures["classes"] == ["sheep"]
+    assert "first_class" not in finding.advice
+
+
+def test_an_empty_first_class_may_mean_that_ids_count_from_one() -> None:
+    finding = findings_of(recoloured(clean_records(), 0, 1))["class_without_objects"]
+    assert "data.first_class=1" in finding.advice
+
+
+def test_a_rare_class_shows_its_training_objects() -> None:
+    records, train = add(clean_records(), "train", 4, Annotation(3, (300.0, 300.0, 50.0, 40.0)))
+    records, _ = add(records, "val", 4, Annotation(3, (300.0, 300.0, 50.0, 40.0)))
+    finding = findings_of(records, [*CLASSES, "sheep"])["class_rare"]
+    assert wheres(finding) == train == ["labels/train_004.txt:7"]
+    assert finding.figures["objects"] == {"sheep": 1}
+    assert finding.severity == "warning"
+
+
+def test_ten_objects_are_not_rare() -> None:
+    boxes = [Annotation(3, (60.0 * i, 300.0, 50.0, 40.0)) for i in range(10)]
+    records, _ = add(clean_records(), "train", 4, *boxes)
+    assert set(findings_of(records, [*CLASSES, "sheep"])) == {"class_imbalance"}
+
+
+@pytest.mark.parametrize(("images", "severity"), [(17, None), (60, "note"), (400, "warning")])
+def test_imbalance_by_ratio(images: int, severity: str | None) -> None:
+    records = recoloured(recoloured(clean_records({"train": images}), 1, 0), 2, 0)
+    boxes = [Annotation(1, (50.0 * i, 300.0, 40.0, 40.0)) for i in range(12)]
+    records, _ = add(records, "train", 0, *boxes)
+    found = findings_of(records, CLASSES[:2])
+    assert (found["class_imbalance"].severity if found else None) == severity
+    if severity:
+        assert found["class_imbalance"].figures == {
+            "ratio": images / 2, "objects": {"cat": images * 6, "dog": 12},
+        }  # fmt: skip
+        assert f"{images * 6:,} and 12" in found["class_imbalance"].title
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("Plane", "plane"), "case or separators"),
+        (("air_plane", "air plane"), "case or separators"),
+        (("AirPlane", "air-plane"), "case or separators"),
+        (("café", "cafe"), "case or separators"),
+        (("plane", "planes"), "plural"),
+        (("Traffic_Lights", "traffic light"), "plural"),
+        (("box", "boxes"), "plural"),
+        (("lorry", "lorries"), "plural"),
+        (("bus", "buses"), "plural"),
+        (("aeroplane", "air plane"), "same word"),
+        (("plane", "airplane"), "same word"),
+        (("tyre", "Tire"), "same word"),
+        (("woman", "women"), "same word"),
+        (("helicopter", "helicoptor"), "typing slip"),
+        (("helicopter", "helicoper"), "typing slip"),
+        (("helicopter", "heilcopter"), "typing slip"),
+        (("red helicopter", "red helicoptter"), "typing slip"),
+        (("class_1", "class_2"), None),
+        (("class_11", "class_1_1"), None),
+        (("defect_a", "defect_b"), None),
+        (("RBC", "WBC"), None),
+        (("white-pawn", "white-king"), None),
+        (("white_king", "black_king"), None),
+        (("monkey", "donkey"), None),
+        (("glass", "glasses"), None),
+        (("A+", "A-"), None),
+        (("cat", "car"), None),
+        (("infected", "uninfected"), None),
+        (("bus", "bu"), None),
+    ],
+)
+def test_spellings(names: tuple[str, str], kind: str | None) -> None:
+    for order in (names, names[::-1]):
+        assert [pair.kind for pair in same_classes(order)] == ([kind] if kind else [])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("abc", "abd", True), ("abc", "ab", True), ("abc", "acb", True), ("abc", "abcd", True),
+        ("abc", "abc", False), ("abc", "bca", False), ("abcd", "abdcx", False),
+        ("ab", "abcd", False), ("abcd", "acdb", False), ("abcd", "bacd", True),
+    ],
+)  # fmt: skip
+def test_one_slip(first: str, second: str, expected: bool) -> None:
+    assert one_slip(first, second) == one_slip(second, first) == expected
+
+
+def test_one_class_in_three_spellings_is_one_group_with_the_objects_to_mend() -> None:
+    classes = [*CLASSES, "Cat", "cats"]
+    records, first = add(clean_records(), "train", 4, Annotation(3, (300.0, 300.0, 50.0, 40.0)))
+    records, second = add(records, "val", 2, Annotation(4, (300.0, 300.0, 50.0, 40.0)))
+    finding = findings_of(records, classes, classes_from="classes.txt")["class_spelled_twice"]
+    assert finding.severity == "warning"
+    assert finding.figures["groups"] == [["cat", "Cat", "cats"]]
+    assert wheres(finding) == ["classes.txt:4", "classes.txt:5", *first, *second]
+    assert "'Cat' here, 'cat' elsewhere" in finding.places[2].detail
+
+
+def test_a_slip_counts_only_where_one_spelling_is_far_rarer() -> None:
+    classes = ("giraffe", "girafe", "horse")
+    assert "class_name_slip" not in findings_of(clean_records(), classes)
+    few = recoloured(clean_records(), 1, 0)
+    few, planted = add(few, "train", 8, Annotation(1, (300.0, 300.0, 50.0, 40.0)))
+    finding = findings_of(few, classes)["class_name_slip"]
+    assert (finding.severity, wheres(finding)[1:]) == ("note", planted)
+
+
+def test_names_that_are_numbers_are_noted() -> None:
+    finding = findings_of(clean_records(), ("class_0", "1", "horse"), classes_from="obj.names")[
+        "class_without_name"
+    ]
+    assert finding.severity == "note"
+    assert wheres(finding) == ["obj.names:1", "obj.names:2"]
+
+
+@pytest.mark.parametrize("name", ["unknown", "TODO", "none", "N/A", "??", "__background__"])
+def test_names_that_name_nothing(name: str) -> None:
+    records, planted = add(clean_records(), "train", 4, Annotation(3, (300.0, 300.0, 50.0, 40.0)))
+    finding = findings_of(records, [*CLASSES, name])["class_means_nothing"]
+    assert finding.severity == "warning"
+    assert wheres(finding)[1:] == planted
+    unused = findings_of(clean_records(), [*CLASSES, name])["class_means_nothing"]
+    assert unused.severity == "note"
+
+
+def out_of_range(number: int, first: int, last: int, line: int) -> LedgerEntry:
+    reason = (
+        f"class {number} is out of range: the {last - first + 1} classes are numbered "
+        f"{first} to {last}"
+    )
+    return LedgerEntry(
+        "train", "labels/a.txt", line, "rejected", "class out of range", reason, f"{number} .5 .5"
+    )
+
+
+def test_ids_that_count_from_one_are_an_error_at_the_lines_rejected() -> None:
+    records = recoloured(recoloured(clean_records(), 0, 1), 1, 2)
+    ledger = Ledger([out_of_range(3, 0, 2, line) for line in (2, 5)])
+    found = findings_of(records, ledger=ledger)
+    finding = found["class_ids_shifted"]
+    assert finding.severity == "error"
+    assert "data.first_class=1" in finding.advice
+    assert "what is called 'horse' is 'dog'" in finding.advice
+    assert wheres(finding) == ["labels/a.txt:2", "labels/a.txt:5"]
+    assert "class_without_objects" not in found
+
+
+def test_ids_that_count_from_zero_read_as_from_one() -> None:
+    records = recoloured(clean_records(), 2, 1)
+    finding = findings_of(records, ledger=Ledger([out_of_range(0, 1, 3, 7)]))["class_ids_shifted"]
+    assert "data.first_class=0" in finding.advice
+    assert finding.figures["should_be_numbered_from"] == 0
+
+
+@pytest.mark.parametrize("number", [3, 4, -1])
+def test_numbers_out_of_range_alone_do_not_shift_a_full_list(number: int) -> None:
+    assert findings_of(clean_records(), ledger=Ledger([out_of_range(number, 0, 2, 7)])) == {}
+
+
+def test_shifted_ids_come_out_of_a_real_conversion(tmp_path: Path) -> None:
+    from detfinetune.config.schema import DataConfig
+    from detfinetune.labels.convert import convert_dataset
+
+    for number in range(4):
+        folder = tmp_path / "data"
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        (folder / "labels").mkdir(exist_ok=True)
+        Image.new("RGB", (100, 80)).save(folder / f"images/{number}.png")
+        lines = "1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n2 0.7 0.3 0.2 0.2\n3 0.6 0.6 0.1 0.1\n"
+        (folder / f"labels/{number}.txt").write_text(lines)
+    data = DataConfig(
+        root=folder, classes=list(CLASSES), first_class=0, val_fraction=0, test_fraction=0
+    )
+    ledger = convert_dataset(data, tmp_path / "out", contact_sheet=0).ledger
+    assert {number: len(found) for number, found in rejected_class_numbers(ledger).items()} == {
+        3: 4
+    }
+    records = recoloured(clean_records(), 0, 1)
+    finding = findings_of(records, ledger=ledger)["class_ids_shifted"]
+    assert wheres(finding) == [f"labels/{number}.txt:4" for number in range(4)]
+
+
+@pytest.mark.benchmark_data
+@pytest.mark.parametrize("name", REAL_SETS)
+def test_real_sets(shared_data: Path, name: str) -> None:
+    found = by_kind(check_classes(*real_tables(shared_data / name)))
+    assert set(found) == ({"class_imbalance"} if name == "bccd" else set())
+    if found:
+        assert found["class_imbalance"].severity == "note"
+        assert found["class_imbalance"].figures["ratio"] == 11.4
