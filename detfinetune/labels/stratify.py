@@ -18,7 +18,7 @@ sequence Python's documentation promises to keep: the result is the same on any 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Unit = Sequence[tuple[int, int]]
 """What a unit holds: pairs of kind and amount (above 0)."""
@@ -28,6 +28,8 @@ _TRAIN_FIRST = 2
 _LOWER = 1 - 1e-9
 _MANY_UNITS = 20_000
 _PASSES, _PASSES_MANY = 8, 2
+_TRIALS = 50_000
+_GAP_PASSES = 3
 
 
 def stratify(
@@ -75,6 +77,7 @@ class _Division:
         self.parts = range(parts)
         self.train = train
         self.images = kinds
+        self.trials_left = _TRIALS
         self.part_of = [-1] * len(units)
         self.held = [[0] * parts for _ in range(kinds + 1)]
         """Amount of each kind in each part."""
@@ -154,56 +157,105 @@ class _Division:
         self.part_of[index] = -1
         return part
 
-    def _is_needed(self, index: int) -> bool:
-        """Whether its part would lose a kind with it that should be there."""
+    def _targets(self, index: int) -> Sequence[int]:
+        """Return the parts that the unit may move to without a kind being in fewer parts.
+
+        Nor does train lose a kind.
+        """
         part = self.part_of[index]
-        return any(
-            self.holders[kind][part] == 1
-            and (part == self.train or self.num_units[kind] >= len(self.parts))
-            for kind, _ in self.units[index]
-        )
+        last = [kind for kind, _ in self.units[index] if self.holders[kind][part] == 1]
+        if not last:
+            return self.parts
+        if part == self.train:
+            return ()
+        return [
+            other for other in self.parts if not any(self.holders[kind][other] for kind in last)
+        ]
 
     def close_gaps(self) -> None:
-        """Bring kinds that enough units hold into the parts that lack them."""
-        wanting = [
-            kind
-            for kind in range(self.images)
-            if 0 in self.holders[kind] and self.num_units[kind] >= len(self.parts)
-        ]
-        for kind in sorted(wanting, key=lambda kind: (self.num_units[kind], kind)):
-            members = [
-                index
-                for index, unit in enumerate(self.units)
-                if any(held == kind for held, _ in unit)
-            ]
-            for part in self.parts:
-                if self.holders[kind][part]:
-                    continue
-                free = [index for index in members if not self._is_needed(index)]
-                if free:
-                    index = min(free, key=lambda index: self._gain(index, part))
-                    self._take(index)
-                    self._put(index, part)
+        """Bring kinds into the parts that lack them, by a move or by exchanging two units."""
+        for _ in range(_GAP_PASSES):
+            wanting = [kind for kind in range(self.images) if self._shortfall([kind])]
+            for kind in sorted(wanting, key=lambda kind: (self.num_units[kind], kind)):
+                for part in self.parts:
+                    if not self.holders[kind][part] and self._shortfall([kind]):
+                        self._bring(kind, part)
 
-    def _gain(self, index: int, part: int) -> float:
-        """Return by how much moving the unit to `part` raises the sum."""
-        old = self._take(index)
-        change = self._price(index, part) - self._price(index, old)
-        self._put(index, old)
+    def _shortfall(self, kinds: Iterable[int]) -> int:
+        """Return in how many parts kinds are missing that could be there."""
+        short = 0
+        for kind in kinds:
+            holders, units = self.holders[kind], self.num_units[kind]
+            unavoidable = max(0, len(holders) - units)
+            gaps = holders.count(0) - unavoidable
+            if unavoidable and units and self.train is not None and not holders[self.train]:
+                gaps = max(gaps, 1)
+            short += gaps * (_EMPTY_PART if kind == self.images else 1)
+        return short
+
+    def _bring(self, kind: int, part: int) -> None:
+        """Make the best of the moves and exchanges that bring `kind` into `part`, if one helps."""
+        givers: list[int] = []
+        takers: list[int] = []
+        for index, unit in enumerate(self.units):
+            if self.part_of[index] == part:
+                takers.append(index)
+            elif any(held == kind for held, _ in unit):
+                givers.append(index)
+        best: tuple[int, float] = (0, 0.0)
+        chosen: tuple[int, int | None] | None = None
+        for taker in (None, *takers):
+            for giver in givers[: self.trials_left]:
+                result = self._trial(giver, taker, part)
+                if result < best:
+                    best, chosen = result, (giver, taker)
+            self.trials_left -= min(self.trials_left, len(givers))
+            if taker is None and best[0] < 0:
+                break
+        if chosen is not None:
+            self._exchange(*chosen, part)
+
+    def _exchange(self, giver: int, taker: int | None, part: int) -> float:
+        """Put `giver` into `part` and `taker` in its place; return by how much the sum rises."""
+        old = self._take(giver)
+        change = -self._price(giver, old)
+        if taker is not None:
+            self._take(taker)
+            change += self._price(taker, old) - self._price(taker, part)
+            self._put(taker, old)
+        change += self._price(giver, part)
+        self._put(giver, part)
         return change
+
+    def _trial(self, giver: int, taker: int | None, part: int) -> tuple[int, float]:
+        """Return what an exchange would add to the shortfall and to the sum."""
+        kinds = {kind for kind, _ in self.units[giver]}
+        if taker is not None:
+            kinds |= {kind for kind, _ in self.units[taker]}
+        before = self._shortfall(kinds)
+        old = self.part_of[giver]
+        change = self._exchange(giver, taker, part)
+        after = self._shortfall(kinds)
+        self._take(giver)
+        self._put(giver, old)
+        if taker is not None:
+            self._take(taker)
+            self._put(taker, part)
+        return after - before, change
 
     def improve(self, order: Sequence[int]) -> None:
         """Move single units for as long as that lowers the sum, in a bounded number of passes."""
         for _ in range(_PASSES if len(order) <= _MANY_UNITS else _PASSES_MANY):
             moved = 0
             for index in order:
-                if self._is_needed(index):
+                targets = self._targets(index)
+                if not targets:
                     continue
                 old = self._take(index)
-                prices = [self._price(index, part) for part in self.parts]
-                best = min(self.parts, key=prices.__getitem__)
+                prices = {part: self._price(index, part) for part in targets}
+                best = min(prices, key=prices.__getitem__)
                 # The margin keeps rounding from moving a unit back and forth.
-                better = prices[best] < prices[old] * _LOWER
+                better = prices[best] < self._price(index, old) * _LOWER
                 self._put(index, best if better else old)
                 moved += better
             if not moved:
