@@ -16,7 +16,7 @@ from detfinetune.labels.formats.json_values import (
 )
 from detfinetune.labels.formats.objects import BadLabel, RawLabel
 from detfinetune.labels.formats.run_lengths import read_run_lengths, tight_box
-from detfinetune.labels.records import Polygon
+from detfinetune.labels.records import Polygon, RunLengths
 
 OTHER_KINDS = {
     "caption": "captions of whole pictures, not objects; take the instances_*.json beside it",
@@ -53,14 +53,7 @@ def read_annotation(item: Any, what: str, seen: Counter[str]) -> RawLabel:
     box, segmentation, crowd = item.get("bbox"), item.get("segmentation"), item.get("iscrowd")
     if crowd not in (0, 1, None):
         raise BadLabel("not a number", f"iscrowd is {shown(crowd)}, not 0 or 1")
-    polygons: tuple[Polygon, ...] = ()
-    mask = None
-    if isinstance(segmentation, dict):
-        mask = read_run_lengths(segmentation)
-    elif isinstance(segmentation, list):
-        polygons = tuple(_outlines(segmentation, seen)) if segmentation else ()
-    elif segmentation is not None:
-        raise BadLabel("not a number", f"segmentation is {shown(segmentation)}")
+    polygons, mask = _read_segmentation(segmentation, seen)
     if box is not None and box != []:
         if not isinstance(box, list) or len(box) != 4:
             raise BadLabel(
@@ -81,6 +74,18 @@ def read_annotation(item: Any, what: str, seen: Counter[str]) -> RawLabel:
         # Without an outline the area is that of the box, also when the box is mended.
         label.area = _area(item.get("area"), seen)
     return label
+
+
+def _read_segmentation(
+    value: Any, seen: Counter[str]
+) -> tuple[tuple[Polygon, ...], RunLengths | None]:
+    if isinstance(value, dict):
+        return (), read_run_lengths(value)
+    if isinstance(value, list):
+        return tuple(_outlines(value, seen)) if value else (), None
+    if value is not None:
+        raise BadLabel("not a number", f"segmentation is {shown(value)}, not a list or an object")
+    return (), None
 
 
 def _area(value: Any, seen: Counter[str]) -> float | None:
