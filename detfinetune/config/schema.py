@@ -29,7 +29,10 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 
 Task = Literal["bbox", "segm"]
 SplitName = Literal["train", "val", "test"]
-LabelFormat = Literal["auto", "txt", "yolo", "coco"]
+LabelFormat = Literal[
+    "auto", "txt", "yolo", "dota", "coco", "voc", "labelme", "cvat", "openimages", "label_studio",
+    "via", "csv",
+]  # fmt: skip
 Policy = Literal["fix", "reject", "stop"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
         DataError: several files could be the same split.
     """
     if data.annotations:
-        return _configured(data, root)
+        return configured_annotations(data, root)
     found: dict[str, list[Path]] = {}
     damaged: list[Path] = []
     for path in walk(root):
@@ -58,6 +59,15 @@ def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
             "images, annotations or categories. Mend, rename or remove it, or name the files with "
             "data.annotations."
         )
+    return choose_by_split(root, found)
+
+
+def choose_by_split(root: Path, found: dict[str, list[Path]]) -> dict[str, Path]:
+    """Return one label file a split; those of no split count where no other has one.
+
+    Raises:
+        DataError: several files could be the same split.
+    """
     named = {split: paths for split, paths in found.items() if split != "all"}
     chosen = named or found
     for split, paths in chosen.items():
@@ -68,7 +78,7 @@ def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
             listed = ", ".join(path.relative_to(root).as_posix() for path in paths)
             what = f"split '{split}'" if split != "all" else "the data set"
             raise DataError(
-                f"{root}: several COCO files could be {what}: {listed}. Say which with "
+                f"{root}: several label files could be {what}: {listed}. Say which with "
                 "data.annotations=FILE, with {split} where the split's name stands."
             )
         chosen[split] = preferred
@@ -105,7 +115,12 @@ def split_of(relative: Path, data: DataConfig) -> str:
     return "all"
 
 
-def _configured(data: DataConfig, root: Path) -> dict[str, Path]:
+def configured_annotations(data: DataConfig, root: Path) -> dict[str, Path]:
+    """Return the label files that `data.annotations` names, by split.
+
+    Raises:
+        ConfigError: it leads nowhere.
+    """
     pattern = data.annotations or ""
     if "{split}" not in pattern:
         path = root / Path(pattern).expanduser()
@@ -152,18 +167,14 @@ def load_coco(path: Path) -> dict[str, Any]:
 
 
 def find_image_root(
-    data: DataConfig, root: Path, split: str, json_file: Path, content: dict[str, Any]
+    data: DataConfig, root: Path, split: str, label_file: Path, names: Sequence[str]
 ) -> Path:
-    """Return the folder to which the file names of a COCO JSON are relative.
+    """Return the folder to which the image names of a label file are relative.
 
     Raises:
         DataError: none holds any of the first images.
     """
-    names = [
-        str(image["file_name"])
-        for image in (content.get("images") or [])[:20]
-        if isinstance(image, dict) and "file_name" in image
-    ]
+    names = names[:20]
     if data.images:
         options = (data.splits or {}).get(split) if split in SPLIT_NAMES else None  # type: ignore[call-overload]
         candidates = [
@@ -171,25 +182,52 @@ def find_image_root(
             for name in ((options,) if options else SPLIT_NAMES.get(split, ("",)))
         ]
     else:
-        candidates = _image_root_candidates(root, split, json_file)
+        candidates = _image_root_candidates(root, split, label_file)
     for folder in candidates:
         if any((folder / name).is_file() for name in names):
             return folder
-    if names and not data.images:
-        wanted = {Path(name).name: name for name in names}
-        for path in walk(root):
-            if is_image(path) and path.name in wanted:
-                depth = len(Path(wanted[path.name]).parts)
-                folder = path.parents[depth - 1]
-                if (folder / wanted[path.name]).is_file():
-                    return folder
     if not names:
         return candidates[0]
+    found = _with_alike_names(candidates, names) if data.images else _searched(root, names)
+    if found is not None:
+        return found
     listed = ", ".join(str(folder) for folder in dict.fromkeys(candidates))
     raise DataError(
-        f"{json_file}: its images, such as '{names[0]}', were not found. Looked in {listed}. Give "
+        f"{label_file}: its images, such as '{names[0]}', were not found. Looked in {listed}. Give "
         "the folder with data.images=FOLDER ({split} stands for the split's name)."
     )
+
+
+def _searched(root: Path, names: Sequence[str]) -> Path | None:
+    """Return the folder below `root` that image names fit to."""
+    wanted = {Path(name).name: name for name in names}
+    for path in walk(root):
+        if is_image(path) and path.name in wanted:
+            depth = len(Path(wanted[path.name]).parts)
+            folder = path.parents[depth - 1]
+            if (folder / wanted[path.name]).is_file():
+                return folder
+    alike = _alike(names)
+    for path in walk(root):
+        if is_image(path) and not alike.isdisjoint((path.name, path.stem)):
+            return path.parent
+    return None
+
+
+def _with_alike_names(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
+    alike = _alike(names)
+    for folder in folders:
+        if folder.is_dir() and any(
+            is_image(path) and not alike.isdisjoint((path.name, path.stem)) for path in walk(folder)
+        ):
+            return folder
+    return None
+
+
+def _alike(names: Sequence[str]) -> set[str]:
+    """Return what images may be called whose names lack an ending or are of another machine."""
+    last = {Path(name.replace("\\", "/")).name for name in names}
+    return last | {Path(name).stem for name in last}
 
 
 def _image_root_candidates(root: Path, split: str, json_file: Path) -> list[Path]:

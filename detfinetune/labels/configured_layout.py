@@ -24,14 +24,14 @@ from detfinetune.labels.sources import (
 )
 
 
-def configured_layout(data: DataConfig, root: Path) -> Layout:
+def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     patterns = {"images": data.images, "labels": data.labels, "image_list": data.image_list}
     by_split = any("{split}" in (pattern or "") for pattern in patterns.values())
     found: dict[str, SplitSource] = {}
     tried: list[str] = []
     for split, names in disk_candidates(data).items() if by_split else [("all", ("",))]:
         for name in names:
-            source = _configured_source(data, root, name, by_split, tried)
+            source = _configured_source(data, root, suffix, name, by_split, tried)
             if source is not None:
                 found[split] = source
                 break
@@ -45,7 +45,7 @@ def configured_layout(data: DataConfig, root: Path) -> Layout:
 
 
 def _configured_source(
-    data: DataConfig, root: Path, name: str, by_split: bool, tried: list[str]
+    data: DataConfig, root: Path, suffix: str, name: str, by_split: bool, tried: list[str]
 ) -> SplitSource | None:
     def path(pattern: str) -> Path:
         return root / Path(pattern.replace("{split}", name)).expanduser()
@@ -58,14 +58,14 @@ def _configured_source(
     if images is None and labels is None:
         images = next((f for f in children(root, IMAGE_FOLDERS) if has_images(f)), root)
     if labels is None and images is not None:
-        labels = labels_folder_for(images) or next(
-            (f for f in children(root, LABEL_FOLDERS) if has_labels(f)), None
+        labels = labels_folder_for(images, suffix) or next(
+            (f for f in children(root, LABEL_FOLDERS) if has_labels(f, suffix)), None
         )
     missing = [
         str(folder)
         for folder, is_good in (
             (images, images is None or has_images(images)),
-            (labels or root / "labels", labels is not None and has_labels(labels)),
+            (labels or root / "labels", labels is not None and has_labels(labels, suffix)),
             (image_list, image_list is None or image_list.is_file()),
         )
         if not is_good

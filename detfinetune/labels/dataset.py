@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detfinetune.labels.ledger import Ledger
 from detfinetune.labels.table import LabelTable
+
+if TYPE_CHECKING:
+    from detfinetune.labels.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -33,3 +40,29 @@ class LabelledDataset:
     ledger: Ledger
     notes: tuple[str, ...] = field(default=())
     """What else a user should know of how the data was taken."""
+
+    found: str = ""
+    """The arrangement of files that was taken, for the user to read."""
+
+    reading: Reading | None = None
+    """How the labels were read."""
+
+    first_class: int = 0
+    """The number that the first class has in the labels."""
+
+    written: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """By split on disk: x1, y1, x2, y2 in pixels before any mending, and the image's width and
+    height, of every label that could be read; (labels, 6)."""
+
+    has_images: bool = True
+    """False where only the images' sizes are known."""
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are objects, and every one but crowds has an outline or a mask."""
+        tables = [table for table in self.tables.values() if table.num_objects]
+        return bool(tables) and all(table.has_masks for table in tables)

@@ -18,11 +18,13 @@ SPLIT_NAMES = {
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
 LABEL_FOLDERS = (
     "labels", "label", "labels_txt", "labeltxt", "annotations", "annotation", "groundtruth",
-    "ground_truth", "gt", "txt", "bboxes", "boxes",
+    "ground_truth", "gt", "txt", "bboxes", "boxes", "xml", "xmls", "json", "jsons",
 )  # fmt: skip
 
 _NO_LABELS = ("readme", "license", "licence", "requirements", "notice", "changelog", "labelmap")
 _HIDDEN = (".", "__MACOSX")
+_NAME_LISTS = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words}
+_NAME_LISTS |= set(CLASS_FILES)
 _CONVERTED = {MANIFEST_NAME, "ledger.csv"}
 
 
@@ -41,15 +43,10 @@ def walk(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def is_label_file(path: Path) -> bool:
-    """Whether a file may hold labels: a .txt that is no class list, image list or read-me."""
+def is_label_file(path: Path, suffix: str = ".txt") -> bool:
+    """Whether a file may hold labels: of that ending, and no class list, image list or read-me."""
     name = path.name.lower()
-    lists = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words}
-    return (
-        path.suffix.lower() == ".txt"
-        and name not in lists | set(CLASS_FILES)
-        and not name.startswith(_NO_LABELS)
-    )
+    return name.endswith(suffix) and name not in _NAME_LISTS and not name.startswith(_NO_LABELS)
 
 
 def has_images(folder: Path) -> bool:
@@ -57,16 +54,16 @@ def has_images(folder: Path) -> bool:
     return any(is_image(path) for path in walk(folder))
 
 
-def has_labels(folder: Path) -> bool:
+def has_labels(folder: Path, suffix: str = ".txt") -> bool:
     """Whether any label file lies below `folder`."""
-    return any(is_label_file(path) for path in walk(folder))
+    return any(is_label_file(path, suffix) for path in walk(folder))
 
 
-def labels_folder_for(images: Path) -> Path | None:
+def labels_folder_for(images: Path, suffix: str = ".txt") -> Path | None:
     """Return the folder of labels that belongs to a folder of images, or None."""
     swapped = _swap_part(images, IMAGE_FOLDERS, "labels")
     for folder in (swapped, images):
-        if folder is not None and has_labels(folder):
+        if folder is not None and has_labels(folder, suffix):
             return folder
     return None
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detfinetune.labels.formats.objects import BadLabel
 from detfinetune.labels.records import Box, Polygon
 
@@ -28,7 +31,7 @@ class CheckedShape:
     """A shape inside its image, and what had to be done for it."""
 
     bbox: Box
-    polygon: Polygon = ()
+    polygons: tuple[Polygon, ...] = ()
     fixes: tuple[tuple[str, str], ...] = ()
     """Kind and reason of each fix."""
 
@@ -66,6 +69,76 @@ def check_box(
     return CheckedShape(bbox, fixes=tuple(fixes))
 
 
+def check_boxes(
+    corners: NDArray[np.float64], sizes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Do what `check_box` does for the boxes that need no mending, many at once.
+
+    Args:
+        corners: x1, y1, x2, y2 in pixels, (boxes, 4).
+        sizes: width and height of each one's image in pixels, (boxes, 2).
+
+    Returns:
+        Left, top, width, height as `check_box` gives them, (boxes, 4), and which of them are
+        right as they are; the others are `check_box`'s to judge.
+    """
+    limits = np.concatenate((sizes, sizes), axis=1)
+    with np.errstate(invalid="ignore"):
+        overshoot = np.maximum(-corners, corners - limits).max(axis=1, initial=-np.inf)
+        clipped = np.round(np.minimum(np.maximum(corners, 0.0), limits), _DIGITS)
+        extent = np.round(clipped[:, 2:] - clipped[:, :2], _DIGITS)
+        good = (
+            (corners[:, 2:] - corners[:, :2] >= SMALLEST_PIXELS).all(axis=1)
+            & (extent >= SMALLEST_PIXELS).all(axis=1)
+            & (overshoot < ROUNDING_PIXELS)
+        )
+    return np.concatenate((clipped[:, :2], extent), axis=1), good
+
+
+def check_outlines(
+    polygons: Sequence[Polygon],
+    width: int,
+    height: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> CheckedShape:
+    """Return an object's outlines clipped to the image, with its box.
+
+    Args:
+        polygons: each x0, y0, x1, y1, ... in pixels.
+        width: of the image in pixels.
+        height: of the image in pixels.
+        box: x1, y1, x2, y2 where the labels give one beside the outlines; None: the tight hull.
+
+    Raises:
+        BadLabel: no outline, or the box, cannot be used.
+    """
+    good = []
+    problems = []
+    for polygon in polygons:
+        try:
+            good.append(check_polygon(polygon, width, height))
+        except BadLabel as problem:
+            problems.append(problem)
+    if not good and box is None:
+        raise problems[0]
+    fixes = list(dict.fromkeys(fix for shape in good for fix in shape.fixes))
+    if problems:
+        fixes.append(
+            ("part left out", f"{len(problems)} of {len(polygons)} outlines: {problems[0]}")
+        )
+    outlines = tuple(shape.polygons[0] for shape in good)
+    if box is not None:
+        checked = check_box(box, width, height)
+        fixes += [fix for fix in checked.fixes if fix not in fixes]
+        return CheckedShape(checked.bbox, outlines, tuple(fixes))
+    if len(good) == 1:
+        return CheckedShape(good[0].bbox, outlines, tuple(fixes))
+    left, top = (min(shape.bbox[i] for shape in good) for i in (0, 1))
+    right, bottom = (max(shape.bbox[i] + shape.bbox[i + 2] for shape in good) for i in (0, 1))
+    bbox = (left, top, round(right - left, _DIGITS), round(bottom - top, _DIGITS))
+    return CheckedShape(bbox, outlines, tuple(fixes))
+
+
 def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
     """Return the outline x0, y0, x1, y1, ... (pixels) clipped to the image, with its tight box.
 
@@ -90,7 +163,7 @@ def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
         raise BadLabel("zero size", f"the outline has no area inside the {width}x{height} image")
     xs, ys = flat[0::2], flat[1::2]
     return CheckedShape(
-        check_box((min(xs), min(ys), max(xs), max(ys)), width, height).bbox, flat, fixes
+        check_box((min(xs), min(ys), max(xs), max(ys)), width, height).bbox, (flat,), fixes
     )
 
 

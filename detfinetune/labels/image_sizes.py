@@ -66,7 +66,7 @@ def _read_through_pillow(path: Path) -> Size:
             raise UnreadableImage("the image file is empty")
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("ignore")
-            complete = _looks_complete(stream)
+            complete = looks_complete(stream)
             stream.seek(0)
             with Image.open(stream) as image:
                 turned = _orientation(image, stream) >= 5
@@ -97,7 +97,7 @@ def _read_through_pillow(path: Path) -> Size:
     return (height, width) if turned else (width, height)
 
 
-def _looks_complete(stream: BinaryIO) -> bool:
+def looks_complete(stream: BinaryIO) -> bool:
     """Whether a file's end is there, as far as its type marks it."""
     head = stream.read(12)
     end = stream.seek(0, os.SEEK_END)

@@ -48,7 +48,7 @@ from detfinetune.labels.sources import (
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", "splits", "")
 
 
-def find_layout(data: DataConfig, root: Path) -> Layout:
+def find_layout(data: DataConfig, root: Path, suffix: str = ".txt") -> Layout:
     """Find images and labels below `root`.
 
     Raises:
@@ -56,7 +56,7 @@ def find_layout(data: DataConfig, root: Path) -> Layout:
             `data.splits` names and that is not there.
         DataError: no known arrangement fits.
     """
-    layout = _find_layout(data, root)
+    layout = _find_layout(data, root, suffix)
     # A lone split, whatever it is called, is all there is, and is told apart later.
     wanted = {} if set(layout.splits) == {"all"} and len(data.splits or {}) == 1 else data.splits
     missing = [name for split, name in (wanted or {}).items() if split not in layout.splits]
@@ -72,20 +72,20 @@ def find_layout(data: DataConfig, root: Path) -> Layout:
     return layout
 
 
-def _find_layout(data: DataConfig, root: Path) -> Layout:
+def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     if data.images or data.labels or data.image_list:
-        return configured_layout(data, root)
+        return configured_layout(data, root, suffix)
     if data.image_sizes is not None:
-        labels = next((f for f in children(root, LABEL_FOLDERS) if has_labels(f)), root)
-        folders = {s: f for s, f in split_folders(data, labels).items() if has_labels(f)}
-        if has_labels(labels):
+        labels = next((f for f in children(root, LABEL_FOLDERS) if has_labels(f, suffix)), root)
+        folders = _label_folders(data, labels, suffix)
+        if has_labels(labels, suffix):
             splits = {s: SplitSource(folder, None) for s, folder in folders.items()} or {
                 "all": SplitSource(labels, None)
             }
             return Layout(told_apart(splits), f"labels in {_shown(labels, root)}/")
-    layouts = [layout for find in _KNOWN if (layout := find(data, root)) is not None]
+    layouts = [layout for find in _KNOWN if (layout := find(data, root, suffix)) is not None]
     if not layouts:
-        raise DataError(_nothing_found(root))
+        raise DataError(_nothing_found(root, suffix))
     first, others = layouts[0], layouts[1:]
     notes = list(first.notes)
     rivals = [other for other in others if _is_elsewhere(other, first)]
@@ -110,7 +110,7 @@ def _is_elsewhere(layout: Layout, taken: Layout) -> bool:
 # --- the known arrangements -----------------------------------------------------------------
 
 
-def _from_yaml(data: DataConfig, root: Path) -> Layout | None:
+def _from_yaml(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """`train:`, `val:`, `test:` of a YOLO data.yaml, each a folder of images."""
     path = next((root / name for name in YAML_FILES if (root / name).is_file()), None)
     if path is None:
@@ -125,20 +125,22 @@ def _from_yaml(data: DataConfig, root: Path) -> Layout | None:
         inside = entry.lstrip("./") if entry.startswith("..") else entry
         for images in (base / entry, root / entry, root / inside):
             if images.is_dir() and has_images(images):
-                labels = labels_folder_for(images)
+                labels = labels_folder_for(images, suffix)
                 if labels is not None:
                     splits[split] = SplitSource(labels.resolve(), images.resolve())
                 break
     return _layout(splits, f"the folders named in {path.name}", root)
 
 
-def _split_inside(data: DataConfig, root: Path) -> Layout | None:
+def _split_inside(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """images/train and labels/train."""
     for images in children(root, IMAGE_FOLDERS):
         for labels in children(root, LABEL_FOLDERS):
             splits = {}
             notes = []
-            for split, (image_dir, label_dir) in _common_splits(data, images, labels).items():
+            for split, (image_dir, label_dir) in _common_splits(
+                data, images, labels, suffix
+            ).items():
                 if image_dir and label_dir:
                     splits[split] = SplitSource(label_dir, image_dir)
                 elif image_dir:
@@ -149,7 +151,7 @@ def _split_inside(data: DataConfig, root: Path) -> Layout | None:
     return None
 
 
-def _split_outside(data: DataConfig, root: Path) -> Layout | None:
+def _split_outside(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """train/images and train/labels."""
     splits = {}
     notes = []
@@ -158,7 +160,7 @@ def _split_outside(data: DataConfig, root: Path) -> Layout | None:
             (images, labels)
             for images in children(folder, IMAGE_FOLDERS)
             for labels in children(folder, LABEL_FOLDERS)
-            if has_images(images) and has_labels(labels)
+            if has_images(images) and has_labels(labels, suffix)
         ]
         if pairs:
             splits[split] = SplitSource(pairs[0][1], pairs[0][0])
@@ -167,25 +169,27 @@ def _split_outside(data: DataConfig, root: Path) -> Layout | None:
     return _layout(splits, "{split}/images and {split}/labels", root, notes)
 
 
-def _split_side_by_side(data: DataConfig, root: Path) -> Layout | None:
+def _split_side_by_side(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """train/ with images and labels beside each other."""
     splits = {}
     notes = []
     for split, folder in split_folders(data, root).items():
-        if has_images(folder) and has_labels(folder):
+        if has_images(folder) and has_labels(folder, suffix):
             splits[split] = SplitSource(folder, folder)
         elif has_images(folder):
             notes.append(f"{_shown(folder, root)}/ has no labels; it was left out")
     return _layout(splits, "{split}/ with images and labels side by side", root, notes)
 
 
-def _one_image_folder(data: DataConfig, root: Path) -> Layout | None:
+def _one_image_folder(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """images/ for all, and labels/train, labels/val, ...; lists say what belongs to a split."""
     for images in children(root, IMAGE_FOLDERS):
         if not has_images(images):
             continue
         for labels in children(root, LABEL_FOLDERS):
-            folders = {s: f for s, f in split_folders(data, labels).items() if has_labels(f)}
+            folders = {
+                s: f for s, f in split_folders(data, labels).items() if has_labels(f, suffix)
+            }
             lists = _image_lists(root, {split: folder.name for split, folder in folders.items()})
             splits = {
                 split: SplitSource(folder, images, lists.get(split), split not in lists)
@@ -197,23 +201,23 @@ def _one_image_folder(data: DataConfig, root: Path) -> Layout | None:
     return None
 
 
-def _one_pair(data: DataConfig, root: Path) -> Layout | None:
+def _one_pair(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """images/ and labels/, divided by lists where there are any."""
     for images in children(root, IMAGE_FOLDERS):
         for labels in children(root, LABEL_FOLDERS):
-            if has_images(images) and has_labels(labels):
+            if has_images(images) and has_labels(labels, suffix):
                 return _single(data, root, labels, images, f"{images.name}/ and {labels.name}/")
     return None
 
 
-def _one_folder(data: DataConfig, root: Path) -> Layout | None:
+def _one_folder(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """Images and labels side by side, in `root` or below it."""
-    if has_images(root) and has_labels(root):
+    if has_images(root) and has_labels(root, suffix):
         return _single(data, root, root, root, "images and labels side by side")
     return None
 
 
-_KNOWN: tuple[Callable[[DataConfig, Path], Layout | None], ...] = (
+_KNOWN: tuple[Callable[[DataConfig, Path, str], Layout | None], ...] = (
     _from_yaml, _split_inside, _split_outside, _split_side_by_side, _one_image_folder, _one_pair,
     _one_folder,
 )  # fmt: skip
@@ -237,11 +241,17 @@ def _layout(
     return Layout(lone_train_is_all(splits), shape, tuple(notes or ()))
 
 
+def _label_folders(data: DataConfig, labels: Path, suffix: str) -> dict[str, Path]:
+    """Return the split folders below `labels` that hold label files."""
+    folders = split_folders(data, labels)
+    return {split: folder for split, folder in folders.items() if has_labels(folder, suffix)}
+
+
 def _common_splits(
-    data: DataConfig, images: Path, labels: Path
+    data: DataConfig, images: Path, labels: Path, suffix: str
 ) -> dict[str, tuple[Path | None, Path | None]]:
     image_dirs = {s: f for s, f in split_folders(data, images).items() if has_images(f)}
-    label_dirs = {s: f for s, f in split_folders(data, labels).items() if has_labels(f)}
+    label_dirs = _label_folders(data, labels, suffix)
     return {
         split: (image_dirs.get(split), label_dirs.get(split))
         for split in SPLIT_NAMES
@@ -273,13 +283,13 @@ def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _nothing_found(root: Path) -> str:
+def _nothing_found(root: Path, suffix: str) -> str:
     files = list(walk(root))
     images = sum(is_image(path) for path in files)
-    labels = sum(is_label_file(path) for path in files)
+    labels = sum(is_label_file(path, suffix) for path in files)
     content = ", ".join(sorted(path.name for path in root.iterdir())[:12]) or "nothing"
     if images and not labels:
-        problem = "there are images but no label files (.txt, or COCO .json)"
+        problem = f"there are images but no label files ({suffix})"
     elif labels and not images:
         problem = (
             "there are label files but no images (of types jpg, png, bmp, tif, webp); give "
@@ -288,7 +298,7 @@ def _nothing_found(root: Path) -> str:
     else:
         problem = "no known arrangement of images and labels was recognised"
     return (
-        f"{root}: {problem}. Found {images} images and {labels} .txt files; the folder holds "
+        f"{root}: {problem}. Found {images} images and {labels} {suffix} files; the folder holds "
         f"{content}. Say where they are, with {{split}} where the split's name stands, such as "
         "data.images=images/{split} data.labels=labels/{split}."
     )

@@ -26,13 +26,15 @@ from detfinetune.labels.coco_layout import (
 )
 from detfinetune.labels.convert import convert_gathered
 from detfinetune.labels.folders import is_label_file, walk
-from detfinetune.labels.gather import Gathered, gather_dataset
+from detfinetune.labels.gather import gather_dataset
+from detfinetune.labels.gathered import Gathered
 from detfinetune.labels.manifest import MANIFEST_NAME, fingerprint_files, read_manifest
+from detfinetune.labels.recognise import choose_format
 from detfinetune.labels.records import DatasetManifest, DatasetSplit
 from detfinetune.labels.root import require_root
 from detfinetune.labels.split import seeded_split
 
-_CONVERTER_VERSION = 1
+_CONVERTER_VERSION = 2
 """To be raised when the same labels would give other JSON than before."""
 
 _CACHED_PICTURES = 16
@@ -49,15 +51,15 @@ def prepare_dataset(data: DataConfig) -> DatasetManifest:
     root = require_root(data)
     if (root / MANIFEST_NAME).is_file():
         return _converted_before(data, root)
-    if data.format in ("auto", "coco") and (data.format == "coco" or not data.labels):
+    choice = choose_format(data, root)
+    if choice.format is not None and choice.format.name == "coco":
         coco_files = find_coco_files(data, root)
         if coco_files:
             return _prepare_coco(data, root, coco_files)
-        if data.format == "coco":
-            raise DataError(
-                f"{root}: data.format=coco, but there is no COCO JSON. Give it with "
-                "data.annotations=FILE, with {split} where the split's name stands."
-            )
+        raise DataError(
+            f"{root}: data.format=coco, but there is no COCO JSON. Give it with "
+            "data.annotations=FILE, with {split} where the split's name stands."
+        )
     return _prepare_labels(data, root)
 
 
@@ -90,16 +92,26 @@ def _fingerprint(data: DataConfig, gathered: Gathered) -> str:
     add("version", _CONVERTER_VERSION, data.model_dump_json(exclude={"root", "source"}))
     add("classes", *given_class_names(data, gathered.root, gathered.label_folders))
     add(gathered.notes, *(entry.message for entry in gathered.entries))
+    labels: dict[str, None] = {}
     for split, source in gathered.splits.items():
         add(split, source.image_root.resolve())
         for image in source.images:
             status = (source.image_root / image.name).stat()
             add(image.name, status.st_size, status.st_mtime_ns)
-            if image.label is not None:
-                add(image.label.shown, *image.label.text.lines)
-        for label in source.orphans:
-            add(label.shown, *label.text.lines)
+            if image.label:
+                labels[image.label] = None
+        labels |= dict.fromkeys(orphan.label for orphan in source.orphans)
+    for label in labels:
+        # Read as it is: what a program wrote anew with the same content is the same.
+        add(label, hashlib.sha256(_bytes(gathered.root / label)).hexdigest())
     return digest.hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # reading it for good will say what is the matter
 
 
 def _safe(name: str) -> str:
@@ -115,7 +127,7 @@ def _prepare_coco(data: DataConfig, root: Path, json_files: dict[str, Path]) -> 
     summaries = {}
     for split, path in json_files.items():
         content = load_coco(path)
-        image_root = find_image_root(data, root, split, path, content)
+        image_root = find_image_root(data, root, split, path, _file_names(content))
         sources[split] = CocoSource(path, image_root, content)
         summaries[split] = check_coco(path, content, image_root)
         if count := summaries[split].degenerate:
@@ -145,6 +157,15 @@ def _prepare_coco(data: DataConfig, root: Path, json_files: dict[str, Path]) -> 
         has_masks=bool(with_objects) and all(summary.has_masks for summary in with_objects),
         source=str(root.resolve()),
     )
+
+
+def _file_names(content: dict[str, Any]) -> list[str]:
+    images = content.get("images")
+    return [
+        str(image["file_name"])
+        for image in (images if isinstance(images, list) else [])
+        if isinstance(image, dict) and "file_name" in image
+    ]
 
 
 def _one_class_list(

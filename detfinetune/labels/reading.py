@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.classes import ClassIndex
-from detfinetune.labels.formats.lines import is_number, tokenize
-from detfinetune.labels.formats.objects import BadLabel, Form, RawLabel
+from detfinetune.labels.formats.dota import is_dota_header, parse_dota_line, recognise_dota
+from detfinetune.labels.formats.lines import is_comment, is_heading, is_number, tokenize
+from detfinetune.labels.formats.objects import BadLabel, Form, RawLabel, RawProblem
+from detfinetune.labels.formats.registry import DOCUMENT_FORMATS, LINE_FORMATS
 from detfinetune.labels.formats.txt import parse_columns, parse_txt_line
 from detfinetune.labels.formats.yolo import parse_yolo_line
-from detfinetune.labels.geometry import CheckedShape, check_box, check_polygon
+from detfinetune.labels.geometry import CheckedShape, check_box, check_outlines
+from detfinetune.labels.text import TextFile
 
 T = TypeVar("T")
 
@@ -32,14 +38,26 @@ _FROM_ONE: dict[Form, tuple[float, float]] = {
 """What is taken off the first and the last edge of a box in pixels counted from 1."""
 
 
+@dataclass(slots=True)
+class FileObjects:
+    """What a label file says of one image; each object is a label or a problem."""
+
+    labels: list[RawLabel]
+    problems: list[RawProblem]
+    blank: int = 0
+    """Lines that say nothing of objects."""
+
+
 @dataclass(frozen=True)
 class Reading:
-    """A settled way to read a label line."""
+    """A settled way to read labels."""
 
     format: str
-    """txt or yolo."""
+    """Name of the format, as `data.format` takes it."""
 
     columns: tuple[str, ...]
+    """Of a txt line."""
+
     fractions: bool
     """Whether coordinates are shares of the image's width and height."""
 
@@ -51,35 +69,88 @@ class Reading:
 
     def parse(self, line: str) -> RawLabel:
         """Parse one line, in the line's own units; raises BadLabel."""
-        return (
-            parse_yolo_line(line) if self.format == "yolo" else parse_txt_line(line, self.columns)
+        if self.format == "yolo":
+            return parse_yolo_line(line)
+        if self.format == "dota":
+            return parse_dota_line(line)
+        return parse_txt_line(line, self.columns)
+
+    def read(self, file: TextFile) -> FileObjects:
+        """Read the label file of one image.
+
+        Raises:
+            BadFile: it cannot be read at all.
+        """
+        if self.format in LINE_FORMATS:
+            return self._read_lines(file.lines)
+        images = DOCUMENT_FORMATS[self.format].parse(file.text).images
+        return FileObjects(
+            [label for image in images for label in image.labels],
+            [problem for image in images for problem in image.problems],
         )
+
+    def _read_lines(self, lines: Sequence[str]) -> FileObjects:
+        found = FileObjects([], [])
+        for number, line in enumerate(lines, start=1):
+            if self.says_nothing(line, first=not (found.labels or found.problems)):
+                found.blank += 1
+                continue
+            try:
+                label = self.parse(line)
+            except BadLabel as problem:
+                found.problems.append(RawProblem(number, problem.kind, str(problem), line))
+                continue
+            label.line, label.text = number, line
+            found.labels.append(label)
+        return found
+
+    def says_nothing(self, line: str, *, first: bool) -> bool:
+        """Whether a line is blank, a comment or, before the first object, a heading."""
+        if is_comment(line):
+            return True
+        if not first or line[0] in "0123456789.":
+            return False
+        return is_dota_header(line) if self.format == "dota" else is_heading(line)
+
+    def to_pixels(
+        self, corners: NDArray[np.float64], sizes: NDArray[np.float64], forms: Sequence[Form]
+    ) -> NDArray[np.float64]:
+        """Return x1, y1, x2, y2 as written, (boxes, 4), in pixels of images of `sizes`."""
+        if self.fractions:
+            return corners * np.tile(sizes, 2)
+        if self.first_pixel:
+            # Pixel p, counted from 1, reaches from p - 1 to p; corners name the first and the
+            # last pixel inside, a centre lies in the middle of its pixel.
+            shift = np.array([_FROM_ONE[form] for form in forms], dtype=np.float64)
+            return corners - shift.reshape(-1, 2).repeat(2, axis=1)
+        return corners
 
     def shape(self, raw: RawLabel, width: int, height: int) -> CheckedShape:
         """Return the shape in pixels, inside the image; raises BadLabel."""
+        size = np.array([[width, height]], dtype=np.float64)
+        box = self.to_pixels(np.array([raw.corners], dtype=np.float64), size, [raw.form])[0]
+        x1, y1, x2, y2 = box.tolist()
         if raw.polygons:
-            outline = [v * (width, height)[i % 2] for i, v in enumerate(raw.polygons[0])]
-            return check_polygon(tuple(outline), width, height)
-        x1, y1, x2, y2 = raw.corners
-        if self.fractions:
-            x1, y1, x2, y2 = x1 * width, y1 * height, x2 * width, y2 * height
-        elif self.first_pixel:
-            # Pixel p, counted from 1, reaches from p - 1 to p; corners name the first and the
-            # last pixel inside, a centre lies in the middle of its pixel.
-            first, last = _FROM_ONE[raw.form]
-            x1, y1, x2, y2 = x1 - first, y1 - first, x2 - last, y2 - last
+            scale = (width, height) if self.fractions else (1, 1)
+            shift = float(self.first_pixel) if not self.fractions else 0.0
+            outlines = [
+                tuple(value * scale[i % 2] - shift for i, value in enumerate(polygon))
+                for polygon in raw.polygons
+            ]
+            given = (x1, y1, x2, y2) if raw.has_box else None
+            return check_outlines(outlines, width, height, given)
         return check_box((x1, y1, x2, y2), width, height, sized=raw.form != "corners")
 
     @property
     def as_options(self) -> str:
         """The configuration that asks for this reading."""
-        if self.format == "yolo":
-            return "data.format=yolo"
+        if self.format != "txt":
+            return f"data.format={self.format}"
         unit = "fractions" if self.fractions else "pixels"
         return f"data.format=txt data.columns={','.join(self.columns)} data.coordinates={unit}"
 
 
-def choose_reading(data: DataConfig, lines: Iterable[str]) -> Reading:
+def choose_reading(data: DataConfig, lines: Sequence[str]) -> Reading:
     """Settle the reading from the configuration and, where it says `auto`, from the lines.
 
     `auto` takes YOLO when most lines have 5 values (or an odd number from 7 on) that lie
@@ -93,6 +164,11 @@ def choose_reading(data: DataConfig, lines: Iterable[str]) -> Reading:
         sample, lambda tokens: len(tokens) == 5 or (len(tokens) > 6 and len(tokens) % 2 == 1)
     )
     as_yolo = Reading("yolo", (), True, 0, "data.format=yolo")
+    if data.format == "dota":
+        return Reading("dota", (), False, data.first_pixel, "data.format=dota")
+    is_default = data.format == "auto" and columns == parse_columns(_DEFAULT_COLUMNS)
+    if is_default and (evidence := recognise_dota(lines)):
+        return Reading("dota", (), False, data.first_pixel, evidence)
     unit = data.coordinates
     as_txt = Reading(
         "txt",

@@ -46,6 +46,9 @@ class Annotation:
     line: int = 0
     """Line of the label file, from 1; 0 where it is not known."""
 
+    area: float | None = None
+    """Square pixels as the labels say it; None: that of the outlines or the box."""
+
 
 @dataclass(frozen=True)
 class ImageRecord:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detfinetune import console, files, pictures
 from detfinetune.errors import DataError
-from detfinetune.labels.records import ImageRecord
+from detfinetune.labels.table import LabelTable
 
 _TILE_WIDTH = 480
 _MOST_TAGS = 12
@@ -17,8 +19,7 @@ _LEGEND = 24
 
 def write_label_sheet(
     path: Path,
-    image_root: Path,
-    records: Sequence[ImageRecord],
+    table: LabelTable,
     classes: Sequence[str],
     count: int,
     split: str,
@@ -28,11 +29,11 @@ def write_label_sheet(
     One image in four at most is a true negative. Names stand on the objects where they are few;
     the legend tells the colours otherwise.
     """
-    chosen = choose_records(records, count)
     tiles = []
-    for record in chosen:
+    for number in choose_images(table, count):
+        record = table.record(number)
         try:
-            image = pictures.open_image(image_root / record.file_name)
+            image = pictures.open_image(table.image_root / record.file_name)
         except DataError as error:
             # A header can be sound and the pixels damaged; the labels are shown all the same.
             console.warn(str(error))
@@ -50,26 +51,26 @@ def write_label_sheet(
         drawn = pictures.draw_objects(image, objects, scale=_TILE_WIDTH / max(image.size))
         number = len(record.annotations)
         tiles.append((drawn, f"{record.file_name}   {number} object{'s' * (number != 1)}"))
-    objects_of = Counter(a.category for record in records for a in record.annotations)
+    objects_of = np.bincount(table.categories, minlength=len(classes)).tolist()
     legend = [
         (f"{classes[c]} ({objects_of[c]})", pictures.class_color(c))
-        for c in sorted(objects_of, key=lambda c: -objects_of[c])[:_LEGEND]
+        for c in sorted(range(len(classes)), key=lambda c: -objects_of[c])[:_LEGEND]
+        if objects_of[c]
     ]
-    title = f"{split}: {len(tiles)} of {len(records)} images as labelled"
+    title = f"{split}: {len(tiles)} of {table.num_images} images as labelled"
     sheet = pictures.contact_sheet(tiles, tile_width=_TILE_WIDTH, title=title, legend=legend)
     with files.atomic_path(path) as temporary:
         sheet.save(temporary, format="JPEG", quality=88)
 
 
-def choose_records(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
-    """Return at most `count` records, evenly spaced, mostly with objects, in their order."""
-    with_objects = [record for record in records if record.annotations]
-    negatives = [record for record in records if not record.annotations]
+def choose_images(table: LabelTable, count: int) -> list[int]:
+    """Return at most `count` images, evenly spaced, mostly with objects, in their order."""
+    objects = np.diff(table.starts)
+    with_objects, negatives = np.flatnonzero(objects), np.flatnonzero(objects == 0)
     some = _evenly(negatives, max(count // 4, count - len(with_objects)))
-    chosen = _evenly(with_objects, count - len(some)) + some
-    return sorted(chosen, key=lambda record: record.file_name)
+    return sorted(_evenly(with_objects, count - len(some)) + some)
 
 
-def _evenly(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
-    count = min(count, len(records))
-    return [records[index * len(records) // count] for index in range(count)]
+def _evenly(images: NDArray[np.int64], count: int) -> list[int]:
+    count = min(count, len(images))
+    return [int(images[index * len(images) // count]) for index in range(count)]

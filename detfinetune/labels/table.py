@@ -48,6 +48,9 @@ class LabelTable:
     masks: dict[int, RunLengths] = field(default_factory=dict)
     """Run lengths by object, for those that have any."""
 
+    areas: dict[int, float] = field(default_factory=dict)
+    """Square pixels by object, for those whose label file says it."""
+
     @property
     def num_images(self) -> int:
         return len(self.names)
@@ -77,6 +80,7 @@ class LabelTable:
                 self.masks.get(index),
                 bool(self.crowd[index]),
                 int(self.lines[index]),
+                self.areas.get(index),
             )
             for index, box in zip(
                 range(self.starts[image], self.starts[image + 1]),
@@ -93,21 +97,26 @@ class LabelTable:
 
     def select(self, images: Sequence[int]) -> LabelTable:
         """Return a table of some images, in the order given."""
-        spans = [range(self.starts[i], self.starts[i + 1]) for i in images]
-        objects = np.array([index for span in spans for index in span], dtype=np.int64)
-        place = {int(old): new for new, old in enumerate(objects)}
+        chosen = np.asarray(images, dtype=np.int64)
+        counts = np.diff(self.starts)[chosen]
+        starts = np.concatenate(([0], np.cumsum(counts)))
+        # The objects of the chosen images one after the other: each image's own from its start on.
+        objects = np.arange(starts[-1]) + np.repeat(self.starts[chosen] - starts[:-1], counts)
+        rare = self.polygons.keys() | self.masks.keys() | self.areas.keys()
+        place = {int(old): new for new, old in enumerate(objects) if old in rare} if rare else {}
         return LabelTable(
             image_root=self.image_root,
             names=tuple(self.names[i] for i in images),
             label_files=tuple(self.label_files[i] for i in images),
-            sizes=self.sizes[list(images)].reshape(-1, 2),
-            starts=np.cumsum([0, *(len(span) for span in spans)], dtype=np.int64),
+            sizes=self.sizes[chosen].reshape(-1, 2),
+            starts=starts.astype(np.int64),
             categories=self.categories[objects],
             boxes=self.boxes[objects].reshape(-1, 4),
             lines=self.lines[objects],
             crowd=self.crowd[objects],
             polygons={place[i]: p for i, p in self.polygons.items() if i in place},
             masks={place[i]: m for i, m in self.masks.items() if i in place},
+            areas={place[i]: a for i, a in self.areas.items() if i in place},
         )
 
 
@@ -127,4 +136,5 @@ def table_of(image_root: Path, records: Sequence[ImageRecord]) -> LabelTable:
         crowd=np.array([a.crowd for a in objects], dtype=bool),
         polygons={i: a.polygons for i, a in enumerate(objects) if a.polygons},
         masks={i: a.mask for i, a in enumerate(objects) if a.mask is not None},
+        areas={i: a.area for i, a in enumerate(objects) if a.area is not None},
     )

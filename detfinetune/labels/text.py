@@ -11,13 +11,22 @@ from detfinetune.errors import DataError
 
 @dataclass(frozen=True)
 class TextFile:
-    """The lines of a text file, and a remark when its encoding had to be guessed."""
+    """A text file, and a remark when its encoding had to be guessed."""
 
-    lines: tuple[str, ...]
-    """Without line endings and without spaces around them."""
+    text: str
+    """All of it; lines end in a line feed."""
 
     note: str = ""
     """Empty, or what was done to read it."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Without line endings and without spaces around them."""
+        # Only real line ends count: str.splitlines would also cut at form feeds and the like.
+        lines = self.text.split("\n")
+        if lines and not lines[-1].strip():
+            lines.pop()
+        return tuple(line.strip(" \t\0\x1a\ufeff\xa0") for line in lines)
 
 
 def read_text_file(path: Path) -> TextFile:
@@ -38,8 +47,6 @@ def read_text_file(path: Path) -> TextFile:
             text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text, note = data.decode("latin-1"), "not UTF-8; read as Latin-1"
-    # Only real line ends count: str.splitlines would also cut at form feeds and the like.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    if lines and not lines[-1].strip():
-        lines.pop()
-    return TextFile(tuple(line.strip(" \t\0\x1a\ufeff\xa0") for line in lines), note)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return TextFile(text, note)

@@ -300,4 +300,4 @@ def test_labels_lost_to_a_short_class_list_are_not_lost_in_silence(
     root = make_dataset(["a.jpg"], {"a.txt": lines})
     result = convert_dataset(DataConfig(root=root, classes=["cat"]), tmp_path / "out")
     assert result.ledger.kinds("rejected") == {"class out of range": 1}
-    assert "1 label lines are rejected because their class is not among" in capsys.readouterr().err
+    assert "1 labels are rejected because their class is not among" in capsys.readouterr().err

@@ -51,17 +51,17 @@ def test_box_that_cannot_be_used(corners: Four, sized: bool, kind: str) -> None:
 
 def test_outline_keeps_its_shape_and_its_tight_box() -> None:
     checked = check_polygon((10, 10, 30, 10, 30, 40), 100, 80)
-    assert checked.polygon == (10, 10, 30, 10, 30, 40)
+    assert checked.polygons[0] == (10, 10, 30, 10, 30, 40)
     assert checked.bbox == (10, 10, 20, 30)
     assert checked.fixes == ()
-    assert polygon_area(checked.polygon) == 300
+    assert polygon_area(checked.polygons[0]) == 300
 
 
 def test_outline_is_cut_at_the_edge_and_not_squashed() -> None:
     # A triangle whose tip lies 20 px right of the image: cut, it has four corners.
     checked = check_polygon((80, 10, 120, 30, 80, 50), 100, 80)
     assert checked.bbox == (80, 10, 20, 40)
-    assert polygon_area(checked.polygon) == 600  # 800 less the tip of 200
+    assert polygon_area(checked.polygons[0]) == 600  # 800 less the tip of 200
     assert [kind for kind, _ in checked.fixes] == ["clipped"]
 
 

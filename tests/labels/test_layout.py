@@ -8,6 +8,7 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.gather import gather_dataset
 from detfinetune.labels.matching import match_labels
+from detfinetune.labels.read import read_dataset
 
 LINE = "0 0.5 0.5 0.2 0.2\n"
 
@@ -85,12 +86,15 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+def splits_of(data: DataConfig) -> dict[str, list[str]]:
+    return {split: list(table.names) for split, table in read_dataset(data).tables.items()}
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layout(make_dataset, layout: str) -> None:
     images, labels, expected, *more = LAYOUTS[layout]
     texts = dict.fromkeys(labels, LINE) | (more[0] if more else {})
-    gathered = gather_dataset(DataConfig(val_fraction=0.5), make_dataset(images, texts))
-    found = {s: [image.name for image in f.images] for s, f in gathered.splits.items()}
+    found = splits_of(DataConfig(root=make_dataset(images, texts), val_fraction=0.5))
     if layout == "trainval and test":  # which of the two goes to val is the seed's choice
         assert sorted(found["train"] + found["val"]) == ["a.jpg", "b.jpg"]
         assert len(found["val"]) == 1
@@ -119,9 +123,9 @@ def test_one_folder_is_split_by_seed(make_dataset, images: str, labels: str) -> 
     )
 
     def sizes(seed: int) -> dict[str, list[str]]:
-        gathered = gather_dataset(DataConfig(split_seed=seed), root)
-        assert all(image.label for f in gathered.splits.values() for image in f.images)
-        return {s: [image.name for image in f.images] for s, f in gathered.splits.items()}
+        dataset = read_dataset(DataConfig(root=root, split_seed=seed))
+        assert all(label for table in dataset.tables.values() for label in table.label_files)
+        return {split: list(table.names) for split, table in dataset.tables.items()}
 
     first = sizes(0)
     assert {split: len(part) for split, part in first.items()} == {
@@ -152,7 +156,7 @@ def test_two_layouts_at_once_are_named(make_dataset) -> None:
     images = ["images/train/a.jpg", "images/val/b.jpg", "train/images/c.jpg"]
     labels = ["labels/train/a.txt", "labels/val/b.txt", "train/labels/c.txt"]
     gathered = gather_dataset(DataConfig(), make_dataset(images, dict.fromkeys(labels, LINE)))
-    assert gathered.layout.found == "images/{split} and labels/{split}"
+    assert gathered.found == "images/{split} and labels/{split}"
     assert "also possible: {split}/images and {split}/labels" in gathered.notes[0]
 
 

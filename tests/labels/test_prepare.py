@@ -44,7 +44,7 @@ def test_labels_are_converted_once_and_never_beside_the_data(labelled: Path, cap
     assert tree(labelled) == before
     assert first.classes == ("cat",)
     assert {name: split.num_images for name, split in first.splits.items()} == {
-        "train": 6, "val": 2, "test": 2,
+        "train": 7, "val": 2, "test": 1,
     }  # fmt: skip
     assert first.splits["train"].json_file.is_relative_to(cache_dir("datasets"))
     assert first.splits["train"].image_root == labelled / "images"
@@ -85,7 +85,7 @@ def test_an_interrupted_conversion_leaves_nothing(labelled: Path, monkeypatch) -
         with pytest.raises(KeyboardInterrupt):
             prepare_dataset(DataConfig(root=labelled))
     assert list(cache_dir("datasets").iterdir()) == []
-    assert prepare_dataset(DataConfig(root=labelled)).splits["train"].num_images == 6
+    assert prepare_dataset(DataConfig(root=labelled)).splits["train"].num_images == 7
 
 
 def test_a_converted_folder_is_taken_as_it_is(labelled: Path) -> None:

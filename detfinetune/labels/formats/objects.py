@@ -57,6 +57,9 @@ class RawLabel:
     text: str = ""
     """What the ledger shows of it."""
 
+    area: float | None = None
+    """Square pixels, where the file says it (COCO's `area`, which sorts objects by size)."""
+
 
 @dataclass(slots=True)
 class RawProblem:

@@ -34,7 +34,7 @@ from detfinetune.labels.formats.xml_text import (
 from detfinetune.labels.records import Polygon
 
 _OBJECT = frozenset(("object",))
-_TEXTS_SHOWN = 40
+_MOST_SHOWN = 40
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _TURNED = ("cx", "cy", "w", "h", "angle")
 _NUMBERED = re.compile(r"([xy])(\d{1,6})", re.ASCII)
@@ -71,7 +71,8 @@ def parse_voc(text: str) -> Document:
         try:
             image.labels.append(_read_object(element, line))
         except BadLabel as bad:
-            shown = one_line(" ".join(islice(element.itertext(), _TEXTS_SHOWN)))
+            texts = (child.text or "" for child in islice(element.iter(), _MOST_SHOWN))
+            shown = one_line(" ".join(texts))
             image.problems.append(RawProblem(line, bad.kind, str(bad), shown))
     return Document([image], notes=_notes(list(lines)))
 

@@ -1,0 +1,144 @@
+"""Writes the ledger of a data set that was read: every label kept, fixed or rejected."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from detfinetune.config.schema import DataConfig
+from detfinetune.errors import LabelError
+from detfinetune.labels.cut import Cut
+from detfinetune.labels.gathered import Gathered, shown_path
+from detfinetune.labels.ledger import Action, Ledger, LedgerEntry
+from detfinetune.labels.source_split import SourceSplit
+from detfinetune.labels.table import LabelTable
+
+
+def write_accounts(
+    data: DataConfig,
+    gathered: Gathered,
+    sources: Mapping[str, SourceSplit],
+    cuts: Mapping[str, Cut],
+    tables: Mapping[str, LabelTable],
+) -> Ledger:
+    """Return the ledger of a data set, its sums checked.
+
+    Raises:
+        LabelError: something is wrong and `data.on_problem` is `stop`.
+        RuntimeError: the sums do not agree, which is a fault of this program.
+    """
+    ledger = Ledger()
+    for entry in gathered.entries:
+        ledger.add(replace(entry, split="train") if entry.split == "all" else entry)
+    for split in tables:
+        ledger.split(split)
+    for split, source in sources.items():
+        _Accounts(ledger, source, _split_of_jobs(source, cuts[split])).write()
+    for split, table in tables.items():
+        counts = ledger.split(split)
+        counts.images = table.num_images
+        counts.negatives = int((np.diff(table.starts) == 0).sum())
+        counts.unlabelled = sum(not label for label in table.label_files)
+        objects = np.bincount(table.categories)
+        counts.objects = Counter({i: int(n) for i, n in enumerate(objects) if n})
+        counts.kept = table.num_objects - counts.fixed
+    ledger.check_sums()
+    if data.on_problem == "stop":
+        _stop_at_the_first(ledger)
+    return ledger
+
+
+def _split_of_jobs(source: SourceSplit, cut: Cut) -> list[str]:
+    """Return each job's split; what cannot be used counts for the first."""
+    first = next(iter(cut.images))
+    splits = [first] * len(source.jobs)
+    usable = source.usable
+    for split, images in cut.images.items():
+        for image in images:
+            splits[usable[image]] = split
+    return splits
+
+
+class _Accounts:
+    """The accounts of one split on disk."""
+
+    def __init__(self, ledger: Ledger, source: SourceSplit, split_of: list[str]) -> None:
+        self.ledger = ledger
+        self.source = source
+        self.split_of = split_of
+
+    def write(self) -> None:
+        source, found = self.source, self.source.found
+        first = self.split_of[0] if self.split_of else "train"
+        self.ledger.split(first).rejected_images += source.files.rejected_images
+        by_job: dict[int, list[LedgerEntry]] = {}
+        for event in source.events:
+            by_job.setdefault(event.image, []).append(
+                self._entry(event.image, event.line, "rejected", event.kind, event.reason,
+                            event.text)
+            )  # fmt: skip
+        for position, (kind, reason, text) in found.fixes.items():
+            if source.keep[position]:
+                job = int(source.image_of[position])
+                line = int(found.lines[position])
+                by_job.setdefault(job, []).append(
+                    self._entry(job, line, "fixed", kind, reason, text)
+                )
+        for job, split in enumerate(self.split_of):
+            entries = sorted(by_job.get(job, []), key=lambda entry: entry.line)
+            counts = self.ledger.split(split)
+            counts.lines += int(found.lines_read[job])
+            counts.blank += int(found.blank[job])
+            counts.fixed += sum(entry.action == "fixed" for entry in entries)
+            counts.rejected += sum(entry.action == "rejected" for entry in entries)
+            self._judge_file(job, split)
+            for entry in entries:
+                self.ledger.add(entry)
+
+    def _judge_file(self, job: int, split: str) -> None:
+        """Enter images that cannot be used, and label files without one that hold nothing."""
+        source = self.source
+        label = source.jobs[job].label
+        if job < len(source.files.images):
+            path = source.files.image_root / source.files.images[job].name
+            shown = shown_path(path, source.root)
+            if job in source.unreadable:
+                kind, reason = "unreadable image", source.unreadable[job]
+            elif job in source.found.bad_files:
+                kind, reason = "unreadable labels", f"its label file {label} cannot be read"
+            else:
+                return
+            self.ledger.add(LedgerEntry(split, shown, 0, "rejected", kind, reason))
+            self.ledger.split(split).rejected_images += 1
+        elif label and not source.found.lines_read[job] and source.jobs[job].kind == "no image":
+            reason = f"{source.jobs[job].reason}; it is empty"
+            self.ledger.add(LedgerEntry(split, label, 0, "note", "no image", reason))
+
+    def _entry(
+        self, job: int, line: int, action: Action, kind: str, reason: str, text: str
+    ) -> LedgerEntry:
+        label = self.source.jobs[job].label
+        # A label always stands on a line; 0 would mean the whole file.
+        return LedgerEntry(
+            self.split_of[job],
+            label,
+            max(line, 1),
+            action,
+            kind,
+            reason,
+            text,
+        )
+
+
+def _stop_at_the_first(ledger: Ledger) -> None:
+    for entry in ledger.entries:
+        if entry.action == "note":
+            continue
+        text = f"\n  {entry.text}" if entry.text else ""
+        raise LabelError(
+            f"{entry.message}{text}\nMend it, or go on without stopping: "
+            "data.on_problem=fix (or reject)."
+        )

@@ -1,0 +1,206 @@
+"""Brings images together with label files that each describe many of them.
+
+- the file says which images belong to the split; one that it lists without objects is a true
+  negative, and images that it does not list are left out, with a note
+- a listed image that is not there is rejected, with all its labels
+- where a file names a subset for its images, that is their split
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from detfinetune.config.schema import DataConfig
+from detfinetune.errors import DataError
+from detfinetune.labels.coco_layout import (
+    choose_by_split,
+    configured_annotations,
+    find_coco_files,
+    find_image_root,
+    split_of,
+)
+from detfinetune.labels.folders import walk
+from detfinetune.labels.formats.objects import BadFile, Document, RawImage, RawProblem
+from detfinetune.labels.formats.registry import DocumentFormat, recognise_text
+from detfinetune.labels.gathered import (
+    Gathered,
+    ImageFile,
+    SplitFiles,
+    image_names,
+    shown_path,
+)
+from detfinetune.labels.ledger import LedgerEntry
+from detfinetune.labels.matching import NameFinder
+from detfinetune.labels.recognise import FormatChoice
+from detfinetune.labels.text import read_text_file
+
+_DEEPEST = 3
+_EXAMPLES = 3
+
+
+@dataclass
+class _Source:
+    """One label file, read."""
+
+    path: Path
+    shown: str
+    document: Document
+
+
+def gather_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Gathered:
+    """Read the label files of a data set whose files describe many images each.
+
+    Raises:
+        ConfigError, DataError: no such file, one that cannot be read, or no image of it is there.
+    """
+    wanted = choice.format
+    if wanted is None:
+        raise ValueError("formats of one object a line have a file for each image")
+    paths = _find_files(data, root, wanted)
+    sources = {}
+    for split, path in paths.items():
+        sources[split] = _Source(path, shown_path(path, root), _read(path, wanted))
+    listed = ", ".join(source.shown for source in sources.values())
+    gathered = Gathered(
+        root,
+        choice,
+        listed,
+        [source.path.parent for source in sources.values()],
+        {},
+        classes=_classes(source.document for source in sources.values()),
+        fractions=any(source.document.fractions for source in sources.values()),
+    )
+    for split, source in sources.items():
+        gathered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
+        for name, images in _by_subset(data, split, source.document).items():
+            _add_split(gathered, data, name, source, images)
+    if set(gathered.splits) == {"train"}:
+        gathered.splits = {"all": gathered.splits["train"]}
+    order = ("train", "val", "test", "all")
+    gathered.splits = {s: gathered.splits[s] for s in order if s in gathered.splits}
+    if not any(files.images for files in gathered.splits.values()):
+        raise DataError(f"{root}: no image that {listed} lists is there. Give data.images=FOLDER.")
+    return gathered
+
+
+def _find_files(data: DataConfig, root: Path, wanted: DocumentFormat) -> dict[str, Path]:
+    if data.annotations:
+        return configured_annotations(data, root)
+    if data.labels and (root / Path(data.labels).expanduser()).is_file():
+        return {"all": root / Path(data.labels).expanduser()}
+    if wanted.name == "coco":
+        found = find_coco_files(data, root)
+    else:
+        by_split: dict[str, list[Path]] = {}
+        for path in walk(root / Path(data.labels).expanduser() if data.labels else root):
+            relative = path.relative_to(root)
+            if len(relative.parts) <= _DEEPEST and _is_of(path, wanted):
+                by_split.setdefault(split_of(relative, data), []).append(path)
+        found = choose_by_split(root, by_split)
+    if not found:
+        raise DataError(
+            f"{root}: data.format={wanted.name}, but there is no such {wanted.suffix} file. Give "
+            "it with data.annotations=FILE, with {split} where the split's name stands."
+        )
+    return found
+
+
+def _is_of(path: Path, wanted: DocumentFormat) -> bool:
+    suffix = path.suffix.lower()
+    if suffix != wanted.suffix and not (wanted.suffix == ".csv" and suffix == ".tsv"):
+        return False
+    found = recognise_text(read_text_file(path).text, suffix)
+    return found is not None and found[0].name == wanted.name
+
+
+def _read(path: Path, wanted: DocumentFormat) -> Document:
+    try:
+        return wanted.parse(read_text_file(path).text)
+    except BadFile as problem:
+        where = f"{path}:{problem.line}" if problem.line else str(path)
+        raise DataError(f"{where}: {problem} (data.format={wanted.name})") from None
+
+
+def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
+    """Return the classes that the files declare, in order of their first mention."""
+    names: dict[str, None] = {}
+    for document in documents:
+        names |= dict.fromkeys(document.classes)
+    return tuple(names)
+
+
+def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, list[RawImage]]:
+    """Return the images by split: the file's own word on it where the file's name says none."""
+    parts: dict[str, list[RawImage]] = {}
+    for image in document.images:
+        named = split_of(Path(image.split), data) if split == "all" and image.split else split
+        parts.setdefault(named, []).append(image)
+    if len(parts) > 1 and "all" in parts:
+        # Some images name a subset and some do not: those belong to training.
+        parts["train"] = parts.get("train", []) + parts.pop("all")
+    if document.problems:
+        stray = RawImage("", problems=document.problems)
+        parts.setdefault(next(iter(parts), split), []).append(stray)
+    return parts
+
+
+def _add_split(
+    gathered: Gathered, data: DataConfig, split: str, source: _Source, images: list[RawImage]
+) -> None:
+    names = [image.name for image in images if image.name]
+    image_root = find_image_root(data, gathered.root, split, source.path, names)
+    on_disk = image_names(image_root)
+    find = NameFinder(on_disk)
+    found: dict[str, RawImage] = {}
+    orphans: list[ImageFile] = []
+    missing: list[RawImage] = []
+    for image in images:
+        if not image.name:
+            orphans.append(ImageFile("", source.shown, image))
+            continue
+        name = find(image.name)
+        if name is None:
+            missing.append(image)
+            orphans.append(ImageFile(image.name, source.shown, image))
+        elif name in found:
+            _merge(found[name], image)
+        else:
+            found[name] = image
+    if len(missing) > len(found):
+        raise DataError(
+            f"{source.path}: {len(missing)} of its {len(names)} images are not in {image_root}, "
+            f"such as '{missing[0].name}'. Give the folder with data.images=FOLDER."
+        )
+    for image in missing:
+        where = f"{source.shown}:{image.line}" if image.line else source.shown
+        gathered.entries.append(
+            LedgerEntry(
+                split, where, 0, "rejected", "missing image", f"there is no image '{image.name}'",
+                image.name,
+            )
+        )  # fmt: skip
+    if left := len(on_disk) - len(found):
+        unlisted = [name for name in on_disk if name not in found][:_EXAMPLES]
+        gathered.notes.append(
+            f"{left} images in {shown_path(image_root, gathered.root)} are not in {source.shown} "
+            f"and are left out, such as {', '.join(unlisted)}"
+        )
+    before = gathered.splits.get(split)
+    listed = [ImageFile(name, source.shown, image) for name, image in found.items()]
+    if before is not None:
+        listed += before.images
+        orphans += before.orphans
+    gathered.splits[split] = SplitFiles(
+        image_root,
+        tuple(sorted(listed, key=lambda image: image.name)),
+        tuple(orphans),
+        len(missing) + (before.rejected_images if before else 0),
+    )
+
+
+def _merge(first: RawImage, second: RawImage) -> None:
+    """Take the labels of an image that its file lists twice together."""
+    first.labels += second.labels
+    first.problems += [RawProblem(p.line, p.kind, p.reason, p.text) for p in second.problems]
