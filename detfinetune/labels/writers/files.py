@@ -77,10 +77,18 @@ def pixel_corners(boxes: NDArray[np.float64]) -> list[list[str]]:
     """Return x1, y1, x2, y2 of boxes as text, exact to a millionth of a pixel; (objects, 4)."""
     corners = boxes.copy()
     corners[:, 2:] += corners[:, :2]
-    return [[plain_number(value, 6) for value in row] for row in corners.tolist()]
+    return [[plain(value) for value in row] for row in rounded(corners, 6).tolist()]
 
 
-def plain_number(value: float, digits: int) -> str:
-    """Return `value` rounded to `digits` decimals, without zeros at the end and exponent."""
-    text = f"{value:.{digits}f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+def rounded(values: NDArray[np.float64], decimals: int | NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return values rounded to so many decimals, each the float whose shortest text has them."""
+    scale = 10.0**decimals
+    return np.asarray(np.rint(values * scale) / scale, dtype=np.float64)
+
+
+def plain(value: float) -> str:
+    """Return the shortest text of a float, without exponent, and whole numbers without point."""
+    if value % 1 == 0:
+        return str(int(value))
+    text = repr(value)
+    return text if "e" not in text else f"{value:.16f}".rstrip("0")

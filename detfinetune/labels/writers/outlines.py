@@ -147,6 +147,7 @@ def _traced(mask: NDArray[np.bool_]) -> list[list[Points]]:
     if not len(rows):
         return []
     top, left = rows[0], columns[0]
+    corner = np.array([left, top], dtype=np.float64)
     small = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
     doubled = small.repeat(2, axis=0).repeat(2, axis=1)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -156,7 +157,7 @@ def _traced(mask: NDArray[np.bool_]) -> list[list[Points]]:
         parent = int(links[3])
         is_outer = parent < 0
         owner = parts.setdefault(index if is_outer else parent, [])
-        owner.insert(0 if is_outer else len(owner), _turned(ring + (left, top), is_outer))
+        owner.insert(0 if is_outer else len(owner), _turned(ring + corner, is_outer))
     return list(parts.values())
 
 
@@ -167,7 +168,7 @@ def _corners_only(points: NDArray[np.int64]) -> Points:
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
     # Where a part hangs on a corner, the way may turn back on itself.
     back = (before * after).sum(axis=1) < 0
-    return points[turns | back].astype(np.float64)
+    return np.asarray(points[turns | back], dtype=np.float64)
 
 
 def _open(ring: Sequence[tuple[float, ...]]) -> Points:

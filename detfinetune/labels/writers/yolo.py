@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from detfinetune.labels.formats.objects import hull
 from detfinetune.labels.geometry import SMALLEST_PIXELS, polygon_area
@@ -23,7 +24,8 @@ from detfinetune.labels.writers import (
 from detfinetune.labels.writers.files import (
     kept_objects,
     label_names,
-    plain_number,
+    plain,
+    rounded,
     write_classes,
     write_label_files,
 )
@@ -114,12 +116,16 @@ def write_yolo_names(
     (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
 
 
-def decimals(width: int, height: int) -> int:
-    """Return the decimals of a share that keep an edge within 0.0004 pixels.
+def decimals(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each image the decimals of a share that keep an edge within 0.0004 pixels.
 
     A share is off by half of its last decimal; an edge is a centre and half a size.
+
+    Args:
+        sizes: width and height of images in pixels; (images, 2).
     """
-    return max(1, math.ceil(math.log10(0.75 * max(width, height) / _LARGEST_ERROR)))
+    digits = np.ceil(np.log10(0.75 * sizes.max(axis=1, initial=1) / _LARGEST_ERROR))
+    return np.asarray(np.maximum(digits, 1), dtype=np.int64)
 
 
 class _Loss:
@@ -131,55 +137,62 @@ class _Loss:
         self.ious: list[float] = []
 
 
-def _box_texts(table: LabelTable) -> Iterator[str]:
-    """Yield the text of each image's label file, boxes only."""
+def _box_lines(table: LabelTable) -> list[str]:
+    """Return each object's line, as a box."""
     shares = table.boxes.copy()
     shares[:, :2] += shares[:, 2:] / 2
     shares /= table.sizes[table.image_of][:, [0, 1, 0, 1]]
-    rows = shares.tolist()
-    categories = table.categories.tolist()
-    for (width, height), objects in zip(table.sizes.tolist(), kept_objects(table), strict=True):
-        digits = decimals(width, height)
-        yield "".join(f"{categories[i]} {_numbers(rows[i], digits)}\n" for i in objects)
+    rows = rounded(shares, decimals(table.sizes)[table.image_of][:, None]).tolist()
+    return [
+        f"{category} {plain(x)} {plain(y)} {plain(w)} {plain(h)}\n"
+        for category, (x, y, w, h) in zip(table.categories.tolist(), rows, strict=True)
+    ]
+
+
+def _box_texts(table: LabelTable) -> Iterator[str]:
+    """Yield the text of each image's label file, boxes only."""
+    lines = _box_lines(table)
+    return ("".join([lines[i] for i in objects]) for objects in kept_objects(table))
 
 
 def _outline_texts(table: LabelTable, loss: _Loss) -> Iterator[str]:
     """Yield the text of each image's label file, with outlines where there are any."""
-    for (width, height), objects in zip(table.sizes.tolist(), kept_objects(table), strict=True):
+    boxes = _box_lines(table)
+    digits = decimals(table.sizes)
+    for image, objects in enumerate(kept_objects(table)):
         lines = []
         for index in objects:
-            numbers = _outline(table, index, (width, height), loss)
-            if not numbers:
-                loss.boxes_only += 1
-                x, y, w, h = table.boxes[index].tolist()
-                shares = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
-                numbers = _numbers(shares, decimals(width, height))
-            lines.append(f"{table.categories[index]} {numbers}\n")
+            numbers = _outline(table, index, table.sizes[image], digits[image], loss)
+            loss.boxes_only += not numbers
+            line = f"{table.categories[index]} {numbers}\n" if numbers else boxes[index]
+            lines.append(line)
         yield "".join(lines)
 
 
-def _outline(table: LabelTable, index: int, size: tuple[int, int], loss: _Loss) -> str:
+def _outline(
+    table: LabelTable, index: int, size: NDArray[np.int64], digits: int, loss: _Loss
+) -> str:
     """Return an object's outline as written; empty where it has none with an area."""
     polygons = [p for p in table.polygons.get(index, ()) if len(p) >= FEWEST_VALUES]
     mask = table.masks.get(index)
     if not polygons and mask is None:
         return ""
+    width, height = size.tolist()
     changed = len(polygons) != 1
-    outline = one_outline(polygons, mask, *size) if changed else polygons[0]
-    text = _numbers((v / size[i % 2] for i, v in enumerate(outline)), decimals(*size))
-    written: Polygon = tuple(float(v) * size[i % 2] for i, v in enumerate(text.split()))
+    outline = one_outline(polygons, mask, width, height) if changed else polygons[0]
+    shares = rounded(np.reshape(outline, (-1, 2)) / size, digits)
+    # As reading it gives it, to a thousandth of a pixel (`labels.geometry`).
+    written: Polygon = tuple(rounded(shares * size, 3).ravel().tolist())
     if polygon_area(written) < SMALLEST_PIXELS:
         return ""
     if changed:
         before = (
-            rasterised(polygons, *size) if polygons or mask is None else run_lengths(mask, *size)
+            run_lengths(mask, width, height)
+            if mask is not None and not polygons
+            else rasterised(polygons, width, height)
         )
-        loss.ious.append(mask_iou(before, rasterised([written], *size)))
+        loss.ious.append(mask_iou(before, rasterised([written], width, height)))
     x, y, w, h = table.boxes[index].tolist()
     sides = zip(hull((written,)), (x, y, x + w, y + h), strict=True)
     loss.boxes_moved += any(abs(new - old) > BOX_MOVED_PIXELS for new, old in sides)
-    return text
-
-
-def _numbers(values: Iterator[float] | Sequence[float], digits: int) -> str:
-    return " ".join([plain_number(value, digits) for value in values])
+    return " ".join(map(plain, shares.ravel().tolist()))
