@@ -112,6 +112,25 @@ class DataConfig(Section):
     split_seed: int = 0
     """Seed of that split."""
 
+    stratify: bool = True
+    """Whether that split balances the objects of each class, and not the number of images only."""
+
+    split_groups: str | None = None
+    """What must not be torn apart by that split, such as the frames of one video: a regular
+    expression for the image's path, whose first group names it (`^(.+)_\\d+\\.jpg$`), or a CSV
+    file with file_name,group."""
+
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Number of parts for cross-validation: `fold` becomes val, the others train; test_fraction is
+    held out before. null: one split by val_fraction and test_fraction."""
+
+    fold: NonNegativeInt = 0
+    """Which part is val, from 0, where `folds` or the split file has parts."""
+
+    split_file: UserPath | None = None
+    """CSV file with file_name,split and perhaps fold that says what belongs where, such as the
+    split.csv that a conversion writes; for data that comes in one piece."""
+
 
 class ModelConfig(Section):
     """Which detector is fine-tuned, and from which weights."""

@@ -23,6 +23,7 @@ from detfinetune.labels.read import read_gathered
 from detfinetune.labels.records import DatasetManifest, DatasetSplit
 from detfinetune.labels.root import require_root
 from detfinetune.labels.sheet import write_label_sheet
+from detfinetune.labels.split_file import write_split_file
 from detfinetune.labels.summary import summary_tables
 from detfinetune.labels.verdict import refuse_mostly_wrong
 
@@ -47,7 +48,8 @@ def convert_dataset(
     """Convert labels into COCO JSON in the folder `output`.
 
     Writes `train.json`, `val.json`, `test.json` (those that there are), `dataset.json`,
-    `ledger.csv`, `classes.txt` and `labels_<split>.jpg`, all at once or not at all.
+    `ledger.csv`, `classes.txt`, `labels_<split>.jpg` and, where the data came in one piece,
+    `split.csv`, all at once or not at all.
 
     Args:
         data: where the labels are and how to read them.
@@ -132,6 +134,8 @@ def _write(dataset: LabelledDataset, folder: Path, contact_sheet: int) -> Datase
             write_label_sheet(path, table, classes, contact_sheet, split)
     files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())
     files.write_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
+    if dataset.split_rows:
+        write_split_file(folder / "split.csv", dataset.split_rows)
     manifest = DatasetManifest(
         name=dataset.name,
         classes=classes,

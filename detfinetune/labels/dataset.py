@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.labels.ledger import Ledger
+from detfinetune.labels.split_file import SplitRow
 from detfinetune.labels.table import LabelTable
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class LabelledDataset:
 
     has_images: bool = True
     """False where only the images' sizes are known."""
+
+    split_rows: tuple[SplitRow, ...] = ()
+    """The split as it can be written into a file; empty where the data came divided."""
 
     @property
     def num_classes(self) -> int:

@@ -13,6 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detfinetune import console, files
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
@@ -25,6 +28,7 @@ from detfinetune.labels.coco_layout import (
     load_coco,
 )
 from detfinetune.labels.convert import convert_gathered
+from detfinetune.labels.cut import cut_split
 from detfinetune.labels.folders import is_label_file, walk
 from detfinetune.labels.gather import gather_dataset
 from detfinetune.labels.gathered import Gathered
@@ -32,7 +36,6 @@ from detfinetune.labels.manifest import MANIFEST_NAME, fingerprint_files, read_m
 from detfinetune.labels.recognise import choose_format
 from detfinetune.labels.records import DatasetManifest, DatasetSplit
 from detfinetune.labels.root import require_root
-from detfinetune.labels.split import seeded_split
 
 _CONVERTER_VERSION = 2
 """To be raised when the same labels would give other JSON than before."""
@@ -91,6 +94,9 @@ def _fingerprint(data: DataConfig, gathered: Gathered) -> str:
 
     add("version", _CONVERTER_VERSION, data.model_dump_json(exclude={"root", "source"}))
     add("classes", *given_class_names(data, gathered.root, gathered.label_folders))
+    for path in (data.split_file, data.split_groups):
+        if path is not None:
+            add("split", *(_bytes(base / path) for base in (gathered.root, Path())))
     add(gathered.notes, *(entry.message for entry in gathered.entries))
     labels: dict[str, None] = {}
     for split, source in gathered.splits.items():
@@ -147,7 +153,7 @@ def _prepare_coco(data: DataConfig, root: Path, json_files: dict[str, Path]) -> 
         )
         for split, source in sources.items()
     }
-    splits = _cut_coco(data, sources, splits)
+    splits = _cut_coco(data, root, sources, splits)
     with_objects = [summary for summary in summaries.values() if summary.num_annotations]
     return DatasetManifest(
         name=data.name,
@@ -216,19 +222,25 @@ def _listed(categories: dict[int, str]) -> str:
 
 
 def _cut_coco(
-    data: DataConfig, sources: dict[str, CocoSource], splits: dict[str, DatasetSplit]
+    data: DataConfig,
+    root: Path,
+    sources: dict[str, CocoSource],
+    splits: dict[str, DatasetSplit],
 ) -> dict[str, DatasetSplit]:
     """Split a set that comes in one piece, or without val; image and annotation ids stay."""
     whole = next((name for name in ("all", "train") if name in sources), None)
     if whole is None or "val" in sources:
         return splits
-    test_fraction = data.test_fraction if set(sources) == {whole} else 0.0
     source = sources[whole]
     images = sorted(source.content["images"], key=lambda image: str(image["file_name"]))
-    parts = seeded_split(images, data.val_fraction, test_fraction, data.split_seed)
+    cut = cut_split(
+        data, root, [str(image["file_name"]) for image in images],
+        _class_counts(source.content, images), whole=set(sources) == {whole},
+    )  # fmt: skip
+    parts = {split: [images[i] for i in chosen] for split, chosen in cut.images.items()}
+    listed = [(row.file_name, row.split) for row in cut.rows]
     digest = hashlib.sha256(
-        f"{files.sha256_file(source.json_file)} {data.val_fraction} {test_fraction} "
-        f"{data.split_seed}".encode()
+        f"{files.sha256_file(source.json_file)} {json.dumps(listed)}".encode()
     ).hexdigest()
     folder = files.cache_dir("datasets") / f"{_safe(data.name)}-coco-{digest[:16]}"
     if not folder.is_dir():
@@ -237,9 +249,10 @@ def _cut_coco(
                 files.write_json(
                     temporary / f"{split}.json", _part(source.content, chosen), indent=None
                 )
-    counts = ", ".join(f"{len(chosen)} {split}" for split, chosen in parts.items())
-    console.say(f"Note: split at random (seed {data.split_seed}: {counts}), in {folder}")
-    cut = {
+    for note in cut.notes:
+        console.say(f"Note: {note}")
+    console.say(f"The splits are in {folder}")
+    divided = {
         split: DatasetSplit(
             folder / f"{split}.json",
             splits[whole].image_root,
@@ -249,8 +262,18 @@ def _cut_coco(
         for split, chosen in parts.items()
     }
     rest = {split: value for split, value in splits.items() if split != whole}
-    merged = cut | rest
+    merged = divided | rest
     return {split: merged[split] for split in ("train", "val", "test") if split in merged}
+
+
+def _class_counts(content: dict[str, Any], images: list[dict[str, Any]]) -> NDArray[np.int64]:
+    """Return the objects of each class in each image; (images, classes)."""
+    row = {image["id"]: number for number, image in enumerate(images)}
+    column = {category["id"]: number for number, category in enumerate(content["categories"])}
+    counts = np.zeros((len(row), len(column)), dtype=np.int64)
+    for annotation in content["annotations"]:
+        counts[row[annotation["image_id"]], column[annotation["category_id"]]] += 1
+    return counts
 
 
 def _part(content: dict[str, Any], images: list[dict[str, Any]]) -> dict[str, Any]:

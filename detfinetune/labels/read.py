@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from detfinetune import console
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import DataError
+from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.accounts import write_accounts
 from detfinetune.labels.classes import ClassIndex, build_class_index, given_class_names
 from detfinetune.labels.cut import Cut, cut_split
@@ -95,6 +95,7 @@ def read_gathered(
         first_class=index.first_class,
         written={split: source.found.written for split, source in sources.items()},
         has_images=gathered.sizes is None,
+        split_rows=tuple(row for cut in cuts.values() for row in cut.rows),
     )
 
 
@@ -231,13 +232,20 @@ def _cut(
 ) -> Cut:
     """Say which images of a split on disk go to which split of the data set."""
     whole = split == "all"
-    lacks_val = split == "train" and "val" not in sources and data.val_fraction > 0
+    wanted = data.val_fraction > 0 or data.folds or data.split_file
+    lacks_val = split == "train" and "val" not in sources and wanted
+    for key in ("split_file", "folds"):
+        if getattr(data, key) is not None and "val" in sources:
+            raise ConfigError(
+                f"data.{key}: the data comes divided into {', '.join(sources)} already; to divide "
+                "it anew, give data.images and data.labels as folders that hold all of it."
+            )
     if not whole and not lacks_val:
         return Cut({split: list(range(len(source.usable)))})
     table = source.table()
     counts = np.zeros((table.num_images, max(1, len(index.names))), dtype=np.int64)
     np.add.at(counts, (table.image_of, table.categories), 1)
-    return cut_split(data, table.names, counts, whole=whole)
+    return cut_split(data, source.root, table.names, counts, whole=whole)
 
 
 def _tables(sources: Mapping[str, SourceSplit], cuts: Mapping[str, Cut]) -> dict[str, LabelTable]:

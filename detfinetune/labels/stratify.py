@@ -28,6 +28,9 @@ _TRAIN_FIRST = 2
 _LOWER = 1 - 1e-9
 _MANY_UNITS = 20_000
 _PASSES, _PASSES_MANY = 8, 2
+_FEW_UNITS = 200
+_EXCHANGE_PASSES = 3
+_NOTHING = (0, -1e-9)
 _TRIALS = 50_000
 _GAP_PASSES = 3
 
@@ -62,6 +65,8 @@ def stratify(
     division.place_all(order)
     division.close_gaps()
     division.improve(order)
+    if len(units) <= _FEW_UNITS:
+        division.exchange(order)
     return division.part_of
 
 
@@ -259,4 +264,17 @@ class _Division:
                 self._put(index, best if better else old)
                 moved += better
             if not moved:
+                return
+
+    def exchange(self, order: Sequence[int]) -> None:
+        """Exchange pairs of units for as long as that lowers the sum: for few, large groups."""
+        for _ in range(_EXCHANGE_PASSES):
+            changed = False
+            for place, index in enumerate(order):
+                for other in order[:place]:
+                    part = self.part_of[other]
+                    if part != self.part_of[index] and (self._trial(index, other, part) < _NOTHING):
+                        self._exchange(index, other, part)
+                        changed = True
+            if not changed:
                 return

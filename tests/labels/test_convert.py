@@ -111,6 +111,7 @@ def test_same_labels_give_the_same_bytes(make_dataset) -> None:
     assert written[0] == written[1]
     assert set(written[0]) == {
         "train.json", "val.json", "test.json", "dataset.json", "ledger.csv", "classes.txt",
+        "split.csv",
         "labels_train.jpg", "labels_val.jpg", "labels_test.jpg",
     }  # fmt: skip
 

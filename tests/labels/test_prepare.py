@@ -157,7 +157,7 @@ def test_coco_in_one_piece_is_split_and_keeps_its_ids(make_dataset) -> None:
         [f"images/{name}" for name in files], {"annotations.json": json.dumps(content)}
     )
     manifest = prepare_dataset(DataConfig(root=root))
-    assert counts(manifest) == {"train": (6, 6), "val": (2, 2), "test": (2, 2)}
+    assert counts(manifest) == {"train": (7, 7), "val": (2, 2), "test": (1, 1)}
     parts = [json.loads(split.json_file.read_text()) for split in manifest.splits.values()]
     assert sorted(i["id"] for part in parts for i in part["images"]) == [
         image["id"] for image in content["images"]
