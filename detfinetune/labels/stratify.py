@@ -8,7 +8,7 @@ hold many objects of a kind: to the part where it adds least to
     sum over kinds k and parts p of  weight_k * (held_kp - share_p * total_k)^2 / share_p
 
 which for one kind and equal units is the Sainte-Lague method of giving out seats. Afterwards single
-units move for as long as that lowers the sum.
+units move, and where there are few of them pairs change places, for as long as that lowers the sum.
 
 Only Python's integers and single float operations are used, and of `random` only `random()`, whose
 sequence Python's documentation promises to keep: the result is the same on any machine and Python
@@ -23,16 +23,19 @@ from collections.abc import Iterable, Sequence
 Unit = Sequence[tuple[int, int]]
 """What a unit holds: pairs of kind and amount (above 0)."""
 
+# How much more than a missing kind an empty part counts, and a kind that train lacks.
 _EMPTY_PART = 1000
 _TRAIN_FIRST = 2
+
+# Margins that keep rounding from moving a unit back and forth for ever.
 _LOWER = 1 - 1e-9
-_MANY_UNITS = 20_000
-_PASSES, _PASSES_MANY = 8, 2
-_FEW_UNITS = 200
-_EXCHANGE_PASSES = 3
-_NOTHING = (0, -1e-9)
-_TRIALS = 50_000
-_GAP_PASSES = 3
+_LOWER_SUM = (0, -1e-9)
+
+# What bounds the time: passes over all units, and tries to bring a rare kind into a part. Pairs are
+# few enough to go through all of them up to some hundred units.
+_PASSES, _PASSES_MANY, _MANY_UNITS = 8, 2, 20_000
+_EXCHANGE_PASSES, _FEW_UNITS = 3, 200
+_GAP_PASSES, _TRIALS = 3, 50_000
 
 
 def stratify(
@@ -47,7 +50,7 @@ def stratify(
     """Return the part that each unit goes to.
 
     Every part gets a unit, and a kind that as many units hold as there are parts is in every part,
-    as far as single moves can bring that about.
+    as far as moves of single units and exchanges of two can bring that about.
 
     Args:
         units: what each unit holds, kinds from 0 to `kinds` - 1; none holds nothing.
@@ -66,7 +69,7 @@ def stratify(
     division.close_gaps()
     division.improve(order)
     if len(units) <= _FEW_UNITS:
-        division.exchange(order)
+        division.improve_by_exchange(order)
     return division.part_of
 
 
@@ -259,21 +262,22 @@ class _Division:
                 old = self._take(index)
                 prices = {part: self._price(index, part) for part in targets}
                 best = min(prices, key=prices.__getitem__)
-                # The margin keeps rounding from moving a unit back and forth.
                 better = prices[best] < self._price(index, old) * _LOWER
                 self._put(index, best if better else old)
                 moved += better
             if not moved:
                 return
 
-    def exchange(self, order: Sequence[int]) -> None:
+    def improve_by_exchange(self, order: Sequence[int]) -> None:
         """Exchange pairs of units for as long as that lowers the sum: for few, large groups."""
         for _ in range(_EXCHANGE_PASSES):
             changed = False
             for place, index in enumerate(order):
                 for other in order[:place]:
                     part = self.part_of[other]
-                    if part != self.part_of[index] and (self._trial(index, other, part) < _NOTHING):
+                    if part != self.part_of[index] and (
+                        self._trial(index, other, part) < _LOWER_SUM
+                    ):
                         self._exchange(index, other, part)
                         changed = True
             if not changed:

