@@ -236,6 +236,9 @@ def _png_pixels(code: Any, width: int, height: int) -> NDArray[np.bool_]:
             BAD_MASK, f"a mask of {said[0]}x{said[1]} pixels between corners {width}x{height} apart"
         )
     try:
+        # Loading alone takes a PNG that is cut short, and leaves the rest of it empty.
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            picture.verify()
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             return np.asarray(picture.convert("L")) > 0
     except _PNG_ERRORS:
