@@ -186,14 +186,14 @@ def _region(line: int, region: Any, attribute: str | None, what: str) -> RawLabe
         shape = region.get("shape_attributes")
         if not isinstance(shape, dict):
             raise BadLabel("missing value", "shape_attributes is missing, or no object")
-        label = _shape(shape, class_in(region, attribute), what)
+        label = shape_label(shape, class_in(region, attribute), what)
     except BadLabel as problem:
         return RawProblem(line, problem.kind, str(problem), what)
     label.line = line
     return label
 
 
-def _shape(shape: dict[str, Any], class_token: str, what: str) -> RawLabel:
+def shape_label(shape: dict[str, Any], class_token: str, what: str) -> RawLabel:
     """Return the label of VIA's `shape_attributes`, in pixels.
 
     Raises:

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from detfinetune.labels.formats.delimited import DelimitedText, problem_of
-from detfinetune.labels.formats.json_values import (
-    NOT_A_SHAPE,
-    box_label,
-    class_of,
-    number,
-    outline_label,
-    shown,
-)
-from detfinetune.labels.formats.objects import BadLabel, Document, RawLabel
-from detfinetune.labels.formats.outlines import ellipse
+from detfinetune.labels.formats.delimited import DelimitedText, Row, problem_of
+from detfinetune.labels.formats.json_values import shown
+from detfinetune.labels.formats.objects import BadLabel, Document
 from detfinetune.labels.formats.table_columns import squeeze
 from detfinetune.labels.formats.table_rows import ImageIndex
-from detfinetune.labels.records import Polygon
+from detfinetune.labels.formats.via import shape_label
+from detfinetune.labels.formats.via_classes import choose_class_attribute, class_in
 
 _SHAPE, _ATTRIBUTES = "regionshapeattributes", "regionattributes"
 _IMAGES = ("filename", "imagefilename")
-_CLASS_KEYS = ("class", "classname", "label", "name", "category", "type", "object")
-_FEWEST_POINTS = 3
 
 
 def is_via_heading(heading: Sequence[str]) -> bool:
@@ -38,43 +28,63 @@ def is_via_heading(heading: Sequence[str]) -> bool:
 def parse_via_rows(source: DelimitedText) -> Document:
     """Read the rows below VIA's heading; a row with an empty shape is an image without objects.
 
-    The class is the region's attribute `class`, `label`, `name` or the like, else its first one.
+    Shapes and classes are read as in VIA's JSON.
     """
     line = source.lines[source.first]
     heading = list(map(squeeze, next(csv.reader([line], delimiter=source.delimiter))))
-    at_image = next(i for i, name in enumerate(heading) if name in _IMAGES)
-    at_shape = heading.index(_SHAPE)
-    at_attributes = heading.index(_ATTRIBUTES) if _ATTRIBUTES in heading else None
     document = Document(problems=source.problems)
-    images = ImageIndex(document)
-    keys: Counter[str] = Counter()
-    for begin, cells, text in source.rows(source.first + 1, len(heading)):
-        image = None
+    rows = []
+    for row in source.rows(source.first + 1, len(heading)):
+        region: dict[str, Any] | BadLabel
         try:
-            if len(cells) != len(heading):
-                few_or_many = "too few columns" if len(cells) < len(heading) else "too many columns"
-                raise BadLabel(
-                    few_or_many, f"{len(cells)} values where the heading has {len(heading)}"
-                )
-            image = images.find(cells[at_image], begin)
-            shape = _json(cells[at_shape], "region_shape_attributes")
-            if not shape:
-                continue
-            attributes = cells[at_attributes] if at_attributes is not None else ""
-            key, token = _class(_json(attributes, "region_attributes"))
-            label = _label(shape, token)
+            region = _region(heading, row[1])
         except BadLabel as bad:
-            problems = document.problems if image is None else image.problems
-            problems.append(problem_of(bad, begin, text))
-            continue
-        keys[key] += 1
-        label.line, label.text = begin, text
-        image.labels.append(label)
-    if used := [key for key in keys if key]:
-        document.notes.append(f"the class is taken from the attribute {' or '.join(used)}")
-    if keys[""]:
-        document.notes.append(f"{keys['']} regions have no attribute for the class")
+            region = bad
+        rows.append((row, region))
+    regions = [region for _, region in rows if isinstance(region, dict)]
+    attribute = choose_class_attribute(regions, document.notes)
+    images = ImageIndex(document)
+    at_image = next(i for i, name in enumerate(heading) if name in _IMAGES)
+    for row, region in rows:
+        _take(row, region, attribute, at_image, images)
     return document
+
+
+def _take(
+    row: Row,
+    region: dict[str, Any] | BadLabel,
+    attribute: str | None,
+    at_image: int,
+    images: ImageIndex,
+) -> None:
+    """Put what a row says into its image."""
+    line, cells, text = row
+    image = None
+    try:
+        if at_image < len(cells):
+            image = images.find(cells[at_image], line)
+        if isinstance(region, BadLabel):
+            raise region
+        if region["shape_attributes"] and image is not None:
+            token = class_in(region, attribute)
+            label = shape_label(region["shape_attributes"], token, "region")
+            label.line, label.text = line, text
+            image.labels.append(label)
+    except BadLabel as bad:
+        problems = images.document.problems if image is None else image.problems
+        problems.append(problem_of(bad, line, text))
+
+
+def _region(heading: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
+    """Return a row's region as VIA's JSON has it; raises BadLabel."""
+    if len(cells) != len(heading):
+        few_or_many = "too few columns" if len(cells) < len(heading) else "too many columns"
+        raise BadLabel(few_or_many, f"{len(cells)} values where the heading has {len(heading)}")
+    named = dict(zip(heading, cells, strict=True))
+    return {
+        "shape_attributes": _json(named[_SHAPE], "region_shape_attributes"),
+        "region_attributes": _json(named.get(_ATTRIBUTES, ""), "region_attributes"),
+    }
 
 
 def _json(cell: str, name: str) -> dict[str, Any]:
@@ -87,48 +97,3 @@ def _json(cell: str, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadLabel("not JSON", f"{name} is {shown(value)}, not an object")
     return value
-
-
-def _class(attributes: dict[str, Any]) -> tuple[str, str]:
-    """Return the attribute that holds the class, and the class; both empty where there is none."""
-    by_name = {squeeze(key): key for key in reversed(attributes)}
-    key = next((by_name[name] for name in _CLASS_KEYS if name in by_name), None)
-    key = next(iter(attributes), "") if key is None else key
-    value = attributes.get(key, "")
-    if isinstance(value, dict):
-        # A checkbox: {"cat": true, "dog": false}.
-        chosen = [name for name, is_so in value.items() if is_so in (True, "true")]
-        if len(chosen) != 1:
-            raise BadLabel("no class", f"attribute {key} has {len(chosen)} classes instead of one")
-        value = chosen[0]
-    if not attributes:
-        return "", ""
-    return key, class_of(value, f"attribute {key}")
-
-
-def _label(shape: dict[str, Any], token: str) -> RawLabel:
-    kind = shape.get("name")
-    if kind == "rect":
-        x, y, width, height = (number(shape.get(k), k) for k in ("x", "y", "width", "height"))
-        return box_label(token, (x, y, width, height), "rect")
-    if kind in ("circle", "ellipse"):
-        names = ("cx", "cy", "r", "r") if kind == "circle" else ("cx", "cy", "rx", "ry")
-        cx, cy, rx, ry = (number(shape.get(k), k) for k in names)
-        angle = number(shape.get("theta", 0), "theta")
-        return outline_label(token, (ellipse(cx, cy, rx, ry, angle),), kind)
-    if kind in ("polygon", "polyline"):
-        return outline_label(token, (_points(shape),), kind)
-    raise BadLabel(NOT_A_SHAPE, f"the region is {shown(kind)}, which is no box or outline")
-
-
-def _points(shape: dict[str, Any]) -> Polygon:
-    xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
-    if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
-        raise BadLabel("missing value", "all_points_x and all_points_y are not lists of one length")
-    if len(xs) < _FEWEST_POINTS:
-        raise BadLabel(NOT_A_SHAPE, f"an outline of {len(xs)} points")
-    return tuple(
-        number(value, f"point {index}")
-        for index, point in enumerate(zip(xs, ys, strict=True), start=1)
-        for value in point
-    )
