@@ -309,6 +309,15 @@ def test_gaps_in_tracks_are_said() -> None:
     assert [note[:16] for note in document.notes] == ["1 gaps in tracks"]
 
 
+def test_an_object_that_leaves_and_comes_back_is_no_gap() -> None:
+    back = '<box frame="14" outside="0" xtl="2" ytl="2" xbr="4" ybr="4"/>'
+    document = parse_cvat(VIDEO.replace("</track>", back + "</track>", 1))
+    assert len(document.images[4].labels) == 1
+    assert document.notes == []
+    document = parse_cvat(VIDEO.replace("</track>", back.replace("14", "19") + "</track>", 1))
+    assert document.notes == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "frames", "note"),
     [
