@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,20 +71,20 @@ class Album:
 
     def __init__(self) -> None:
         self._pictures: dict[Shot, Picture] = {}
-
-    def __len__(self) -> int:
-        return len(self._pictures)
+        self._uses: Counter[Shot] = Counter()
 
     def add(self, shot: Shot) -> Picture:
         """Order a picture; the one returned is filled by `draw`."""
+        self._uses[shot] += 1
         return self._pictures.setdefault(shot, Picture())
 
     def draw(self, most_bytes: int) -> None:
         """Draw everything that was ordered, with at most `most_bytes` of JPEG in all.
 
+        A picture that is ordered twice is drawn once but counts twice, as the page will hold it.
         One image is open at a time. What cannot be opened or drawn gets its reason instead.
         """
-        wanted = sum(shot.most_bytes for shot in self._pictures)
+        wanted = sum(shot.most_bytes * uses for shot, uses in self._uses.items())
         share = min(1.0, most_bytes / wanted) if wanted else 1.0
         by_path: dict[Path, list[Shot]] = defaultdict(list)
         for shot in self._pictures:

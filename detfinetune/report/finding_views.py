@@ -47,6 +47,9 @@ class Thumbnail:
     pictures: tuple[tuple[Picture, str, str], ...]
     """Each with its caption and alternative text."""
 
+    alike: bool = False
+    """Whether the pictures are two images, each with its caption."""
+
 
 @dataclass(frozen=True)
 class FindingView:
@@ -139,7 +142,7 @@ def _thumbnail(dataset: LabelledDataset, place: Place, album: Album) -> Thumbnai
         )
     ):
         return Thumbnail(
-            row, (_pair_half(dataset, place, album), _pair_half(dataset, other, album))
+            row, (_pair_half(dataset, place, album), _pair_half(dataset, other, album)), alike=True
         )
     objects = [_object(place)] if place.box else []
     if other is not None and other.box:
@@ -182,4 +185,12 @@ def _image_path(dataset: LabelledDataset, place: Place) -> Path:
     table = dataset.tables.get(place.split)
     roots = [table.image_root] if table else [t.image_root for t in dataset.tables.values()]
     candidates = [root / place.image for root in [*roots, dataset.root]]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if _is_file(path)), candidates[0])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # Labels may name what no file system takes, such as 300 characters without a slash.
+        return False

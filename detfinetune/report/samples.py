@@ -48,7 +48,7 @@ class Crop:
     split: str
     name: str
     role: str
-    """`smallest`, `largest`, `most elongated`, or empty."""
+    """`smallest`, `largest`, `elongated`, or empty."""
 
     size: str
     alt: str
@@ -176,7 +176,7 @@ def _roles(columns: _Columns, own: Indices, count: int) -> dict[int, str]:
         for role, ordered in (
             ("smallest", by_area),
             ("largest", by_area[::-1]),
-            ("most elongated", by_shape),
+            ("elongated", by_shape),
         ):
             for at in ordered[: min(_EXTREMES, count // 4)].tolist():
                 roles.setdefault(at, role)

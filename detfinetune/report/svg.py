@@ -13,15 +13,14 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 420.0, 264.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 10.0, 40.0
-_FONT = 11.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 18.0, 10.0, 40.0
 
 
 class Axis:
     """A range of values along one side, linear or logarithmic."""
 
     def __init__(self, low: float, high: float, start: float, end: float, log: bool) -> None:
-        self.low, self.high, self.log = low, high if high > low else low + 1, log
+        self.low, self.high = low, high if high != low else low + 1
         self._start, self._end = start, end
         self._of: Callable[[float], float] = math.log if log else float
 
@@ -102,8 +101,9 @@ class Chart:
         class_: str = "cell",
     ) -> None:
         """Draw a rectangle from values to values."""
-        x1, x2 = self.x(x[0]), self.x(x[1])
-        y1, y2 = sorted((self.y(y[0]), self.y(y[1])))
+        # Rounded before they are subtracted, so that neighbours meet without a gap.
+        x1, x2 = (round(self.x(value), 1) for value in x)
+        y1, y2 = sorted(round(self.y(value), 1) for value in y)
         self.add(
             "rect", tooltip, x=x1, y=y1, width=x2 - x1, height=y2 - y1, class_=class_,
             fill_opacity=round(opacity, 3),

@@ -36,11 +36,12 @@
     let count = 0;
     for (const finding of document.querySelectorAll(".finding")) {
       const head = finding.querySelector("summary").textContent.toLowerCase() + " " + finding.dataset.kind;
-      const named = words.every((word) => head.includes(word));
+      // A word may stand in the finding's title or in the place.
+      const rest = words.filter((word) => !head.includes(word));
       const items = [...finding.querySelectorAll("[data-item]")];
-      const any = items.filter((item) => show(item, fits(item, wanted, named ? [] : words))).length > 0;
+      const any = items.filter((item) => show(item, fits(item, wanted, rest))).length > 0;
       const severe = !wanted.severity || finding.dataset.severity === wanted.severity;
-      const kept = "keep" in finding.dataset && (named || any);
+      const kept = "keep" in finding.dataset && !rest.length;
       count += show(finding, severe && (any || kept));
     }
     return count;
@@ -55,9 +56,9 @@
     let count = 0;
     for (const group of document.querySelectorAll("[data-group]")) {
       const head = group.querySelector("h3").textContent.toLowerCase();
-      const named = words.every((word) => head.includes(word));
+      const rest = words.filter((word) => !head.includes(word));
       const items = [...group.querySelectorAll("[data-item]")];
-      const shown = items.filter((item) => show(item, fits(item, wanted, named ? [] : words))).length;
+      const shown = items.filter((item) => show(item, fits(item, wanted, rest))).length;
       show(group, shown > 0);
       count += shown;
     }
