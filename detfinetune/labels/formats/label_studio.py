@@ -127,13 +127,15 @@ def _read_tasks(text: str, tally: Counter[str]) -> list[_Task]:
         if reader.kind != "an object":
             tally["no task"] += 1
             continue
-        said, lists, task = {}, {}, _Task(line)
+        said: dict[str, Any] = {}
+        lists: dict[str, list[tuple[int, Any]]] = {}
+        task = _Task(line)
         for key in reader.members():
             keys.append(key)
             if key in ("annotations", "completions") and reader.kind == "a list":
                 _read_annotations(reader, task, tally)
             elif reader.kind == "a list":
-                lists[key] = [(line, reader.value()) for line in reader.items()]
+                lists.setdefault(key, []).extend((at, reader.value()) for at in reader.items())
             else:
                 said[key] = reader.value()
         sound += _describe(task, said, lists, tally)

@@ -10,6 +10,7 @@ from detfinetune.labels.formats.json_values import (
     NOT_A_SHAPE,
     box_label,
     class_of,
+    clean,
     number,
     one_line,
     outline_label,
@@ -64,7 +65,7 @@ def read_regions(
                 if identity in taken:
                     tally["parts"] += 1
                     continue
-                what = f"{task} region {one_line(identity)}"
+                what = f"{task} region {one_line(clean(identity))}"
             label = _read_region(item, classes, what)
             label.line = line
             entries.append(label)

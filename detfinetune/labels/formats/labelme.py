@@ -86,7 +86,7 @@ def parse_labelme(text: str) -> Document:
             content[key] = reader.value()
     reader.end()
     if shapes is None:
-        listed = one_line(", ".join(content)) or "no keys"
+        listed = one_line(", ".join(map(clean, content))) or "no keys"
         raise BadFile(f"this JSON has {listed}, but not 'shapes'; a LabelMe file has it", 1)
     path = content.get("imagePath")
     image = RawImage(
