@@ -1,0 +1,247 @@
+"""What one image file tells: whether it decodes, what is in it, what it looks like.
+
+The file is read once, whole. A JPEG is decoded at a reduced size (libjpeg scales while it
+decodes): the entropy-coded data is still read to its end, so a missing end is found as surely as
+by a full decoding. Some damage within a JPEG's data goes unnoticed, as it does in training,
+because Pillow passes over libjpeg's warnings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from detfinetune.labels.image_sizes import looks_complete
+
+THUMBNAIL_SIDE = 32
+
+_SMALL_SIDE = 128
+_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE = 258
+_PNG_BITS_AT = 24
+_MODE_BITS = {"1": 1, "I": 32, "F": 32}
+_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_OPAQUE_FROM = 128
+_HIDDEN_CONTRAST = 8.0
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What is known of one image file; of one with a problem, only the first three fields."""
+
+    digest: str = ""
+    """BLAKE2b of the file's bytes (128 bits, hex); equal for files that are equal."""
+
+    problem_kind: str = ""
+    """image_empty, image_unreadable, image_truncated or image_corrupt; empty for a sound one."""
+
+    problem: str = ""
+    """Why training could not read the image."""
+
+    width: int = 0
+    """Pixels, after turning by EXIF."""
+
+    height: int = 0
+    """Pixels, after turning by EXIF."""
+
+    orientation: int = 1
+    """EXIF orientation, 1 to 8; 5 and above swap width and height."""
+
+    format: str = ""
+    """As Pillow names it: JPEG, PNG, TIFF, ..."""
+
+    mode: str = ""
+    """Pillow's mode: L, RGB, P, CMYK, RGBA, I;16, ..."""
+
+    bits: int = 8
+    """Bits per channel in the file."""
+
+    frames: int = 1
+    """Pictures in the file: more than one in an animation or a document of several pages."""
+
+    has_alpha: bool = False
+    transparent: float = 0.0
+    """Share of pixels that are more transparent than opaque, 0 to 1."""
+
+    hides_content: bool = False
+    """Whether the colours below transparent pixels differ: training sees them, people do not."""
+
+    clipped: float = 0.0
+    """Share of pixels outside 0 to 255, which reading as RGB makes white or black, 0 to 1."""
+
+    mean: float = 0.0
+    """Mean grey level as training sees the image, 0 to 255."""
+
+    contrast: float = 0.0
+    """Standard deviation of the grey levels as training sees them."""
+
+    spread: int = 0
+    """Brightest less darkest grey level as training sees them, 0 to 255."""
+
+    hash: int = 0
+    """Perceptual hash (ImageHash's `phash`), 64 bits."""
+
+    thumbnail: bytes = b""
+    """Grey levels of the image at 32x32, row by row."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether the image decodes."""
+        return not self.problem_kind
+
+
+def scan_image(path: Path) -> ImageFacts:
+    """Read and decode one image; a problem becomes part of the facts."""
+    content, digest = b"", ""
+    try:
+        content = path.read_bytes()
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        if not content:
+            return ImageFacts(digest, "image_empty", "the image file is empty")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _look(content, digest)
+    except UnidentifiedImageError:
+        kind, problem = "image_unreadable", "not an image that Pillow can read"
+    except Image.DecompressionBombError as error:
+        kind, problem = "image_unreadable", f"too large: {error}"
+    except OSError as error:
+        kind = "image_corrupt" if content else "image_unreadable"
+        problem = f"the image cannot be read ({error.strerror or error})"
+    # Pillow's decoders raise all sorts of errors on damaged files.
+    except (
+        SyntaxError,
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        struct.error,
+        EOFError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        kind, problem = "image_corrupt", f"the image is damaged ({error})"
+    if content and ("truncated" in problem or not looks_complete(io.BytesIO(content))):
+        kind = "image_truncated"
+    return ImageFacts(digest, kind, problem)
+
+
+def _look(content: bytes, digest: str) -> ImageFacts:
+    """Decode an image and describe it; raises whatever Pillow does."""
+    with Image.open(io.BytesIO(content)) as image:
+        size, mode, image_format = image.size, image.mode, image.format or ""
+        bits = _bits(image, content)
+        # Pillow would decode a PNG to look for a flag behind its pixels, so that comes later.
+        orientation = 1 if image_format == "PNG" else _orientation(image)
+        if image_format in ("JPEG", "MPO"):
+            image.draft("L" if mode == "RGB" else mode, (_SMALL_SIDE, _SMALL_SIDE))
+        image.load()
+        still_to_turn = orientation
+        if image_format in ("PNG", "TIFF"):
+            # Loading has turned a TIFF already.
+            size, still_to_turn = image.size, _orientation(image)
+            orientation = max(orientation, still_to_turn)
+        has_alpha, transparent, hides_content = _alpha(image)
+        shown, seen, clipped = _grey_levels(image)
+        frames = int(getattr(image, "n_frames", 1))
+    if still_to_turn in _TURNS:
+        shown = shown.transpose(_TURNS[still_to_turn])
+    width, height = size if still_to_turn < 5 else size[::-1]
+    return ImageFacts(
+        digest,
+        width=width,
+        height=height,
+        orientation=orientation,
+        format=image_format,
+        mode=mode,
+        bits=bits,
+        frames=frames,
+        has_alpha=has_alpha,
+        transparent=transparent,
+        hides_content=hides_content,
+        clipped=clipped,
+        mean=round(float(seen.mean()), 2),
+        contrast=round(float(seen.std()), 3),
+        spread=int(seen.max()) - int(seen.min()),
+        hash=_perceptual_hash(shown),
+        thumbnail=shown.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes(),
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(_ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _bits(image: Image.Image, content: bytes) -> int:
+    """Return bits per channel in the file; Pillow's mode does not tell for 16-bit colour."""
+    if image.format == "PNG" and len(content) > _PNG_BITS_AT:
+        return content[_PNG_BITS_AT]
+    samples = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
+    if isinstance(samples, tuple) and samples and all(isinstance(n, int) for n in samples):
+        return int(max(samples))
+    return 16 if image.mode.startswith("I;16") else _MODE_BITS.get(image.mode, 8)
+
+
+def _alpha(image: Image.Image) -> tuple[bool, float, bool]:
+    """Return whether there is alpha, the transparent share, and whether it hides a picture."""
+    if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
+        return False, 0.0, False
+    if image.mode not in _ALPHA_MODES and image.mode not in ("P", "RGB", "L", "1"):
+        # A transparent grey level of 16 bits, which Pillow cannot turn into alpha.
+        return True, 0.0, False
+    turned = image.convert("RGBA")
+    below = np.asarray(turned.getchannel("A")) < _OPAQUE_FROM
+    share = float(below.mean())
+    if share == 0.0:
+        return True, 0.0, False
+    hidden = np.asarray(turned.convert("RGB").convert("L"))[below]
+    return True, share, bool(hidden.std() > _HIDDEN_CONTRAST)
+
+
+def _grey_levels(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8], float]:
+    """Return a small grey image, the grey levels that training sees, and the share clipped.
+
+    Training reads images with `convert("RGB")`, which cuts values above 255 off and fractions to
+    whole numbers; the small image keeps what such a file holds, so that hashes tell them apart.
+    """
+    if image.mode.startswith(("I", "F")):
+        values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        clipped = float(((values < 0) | (values > 255)).mean())
+        low, high = float(values.min()), float(values.max())
+        scaled = (values - low) * (255 / (high - low) if high > low else 0)
+        seen = np.clip(values, 0, 255).astype(np.uint8)
+        return _reduced(Image.fromarray(scaled.astype(np.uint8))), seen, clipped
+    grey = _reduced(image.convert("L"))
+    return grey, np.asarray(grey), 0.0
+
+
+def _reduced(grey: Image.Image) -> Image.Image:
+    """Average pixels so that the shorter side keeps at least 128; hashing needs no more."""
+    factor = min(grey.size) // _SMALL_SIDE
+    return grey.reduce(factor) if factor > 1 else grey
+
+
+def _perceptual_hash(grey: Image.Image) -> int:
+    # Imported late: it brings scipy along, which takes half a second, and not every check hashes.
+    import imagehash
+
+    bits = imagehash.phash(grey).hash.flatten()
+    return int.from_bytes(bytes(np.packbits(bits)), "big")
