@@ -79,7 +79,7 @@ def assign_folds(
         ConfigError: fewer than 2 folds, or more folds than groups.
     """
     if folds < 2:
-        raise ConfigError(f"{folds} folds: cross-validation needs at least 2, usually 5.")
+        raise ConfigError(f"data.folds={folds}: cross-validation needs at least 2, usually 5.")
     fold_of = [HELD_OUT] * len(class_counts)
     images = list(range(len(class_counts)))
     if test_fraction > 0:
@@ -95,8 +95,8 @@ def assign_folds(
     if num_groups < folds:
         what = "images" if groups is None else "groups of images"
         raise ConfigError(
-            f"{folds} folds need at least {folds} {what}, and there are {num_groups}. Take fewer "
-            f"folds{'' if groups is None else ', or smaller groups (data.split_groups)'}."
+            f"data.folds={folds}: this needs at least {folds} {what}, and there are {num_groups}. "
+            f"Take fewer{'' if groups is None else ', or smaller groups with data.split_groups'}."
         )
     parts = _divide(
         class_counts[images], kept, [1.0 / folds] * folds, seed, stratify, first_is_train=False
@@ -122,7 +122,7 @@ def fold_splits(fold_of: Sequence[int], fold: int) -> dict[str, list[int]]:
     known = sorted(set(fold_of) - {HELD_OUT})
     if fold not in known:
         span = f"the folds are {known[0]} to {known[-1]}" if known else "there are no folds"
-        raise ConfigError(f"There is no fold {fold}; {span}.")
+        raise ConfigError(f"data.fold={fold}: there is no such fold; {span}.")
     splits: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     for image, own in enumerate(fold_of):
         splits["test" if own == HELD_OUT else "val" if own == fold else "train"].append(image)

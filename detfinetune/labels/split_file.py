@@ -230,7 +230,7 @@ def listed_splits(
     folds = sorted({row.fold for row in rows if row.fold is not None})
     if fold is not None and fold not in folds:
         there = f"its folds are {', '.join(map(str, folds))}" if folds else "it has no folds"
-        raise ConfigError(f"The split file has no fold {fold}; {there}.")
+        raise ConfigError(f"data.fold={fold}: the split file has no such fold; {there}.")
     row_of = {row.file_name: row for row in rows}
     matched = match_listed(list(row_of), names)
     if names and not matched.listed_as:

@@ -143,8 +143,8 @@ def groups_from_table(path: Path, names: Sequence[str], column: str = "group") -
     if len(names) > 1 and groups.num_groups == 1:
         raise ConfigError(
             f"{path}: column '{column}' puts all {len(names)} images into one group, "
-            f"'{groups.of[0]}', which cannot be divided. Name another column with "
-            "data.split_groups, or leave it out."
+            f"'{groups.of[0]}', which cannot be divided. Give smaller groups, or "
+            "leave data.split_groups out."
         )
     return groups
 

@@ -268,8 +268,8 @@ def test_held_out_images_are_in_no_fold() -> None:
 @pytest.mark.parametrize(
     ("folds", "groups", "message"),
     [
-        (1, None, "at least 2"),
-        (13, None, "13 folds need at least 13 images, and there are 12"),
+        (1, None, "data.folds=1: .* at least 2"),
+        (13, None, "data.folds=13: this needs at least 13 images, and there are 12"),
         (3, list("aaaabbbbbbbb"), r"3 groups of images, and there are 2.*data\.split_groups"),
     ],
 )
@@ -279,7 +279,9 @@ def test_impossible_folds(folds: int, groups: list[str] | None, message: str) ->
 
 
 def test_a_fold_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="no fold 3; the folds are 0 to 2"):
+    with pytest.raises(
+        ConfigError, match=r"data\.fold=3: there is no such fold; the folds are 0 to 2"
+    ):
         fold_splits([0, 1, 2, HELD_OUT], 3)
 
 
@@ -339,7 +341,7 @@ def test_any_folds_are_a_partition_of_whole_groups(
     counts, groups, _, seed = problem
     names = groups or [str(image) for image in range(len(counts))]
     if len(set(names)) < folds:
-        with pytest.raises(ConfigError, match="folds need at least"):
+        with pytest.raises(ConfigError, match=r"data\.folds=.: this needs at least"):
             assign_folds(counts, folds=folds, groups=groups, seed=seed)
         return
     fold_of = assign_folds(counts, folds=folds, groups=groups, seed=seed)

@@ -166,9 +166,9 @@ def test_a_fold_is_val_and_the_others_train() -> None:
     for fold in (0, 1):
         assert listed_splits(rows, NAMES, fold=fold).splits == fold_splits(fold_of, fold)
     assert listed_splits(rows, NAMES).splits == {"train": [0, 1, 2], "test": [3]}
-    with pytest.raises(ConfigError, match="no fold 2; its folds are 0, 1"):
+    with pytest.raises(ConfigError, match=r"data\.fold=2: .*no such fold; its folds are 0, 1"):
         listed_splits(rows, NAMES, fold=2)
-    with pytest.raises(ConfigError, match="no fold 0; it has no folds"):
+    with pytest.raises(ConfigError, match=r"data\.fold=0: .*no such fold; it has no folds"):
         listed_splits([SplitRow("c.jpg", "val")], NAMES, fold=0)
 
 

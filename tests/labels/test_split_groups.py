@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.split_groups import group_names, groups_from_table, suggest_groups
@@ -147,6 +148,9 @@ def test_series_are_recognised(kind: str) -> None:
     found = group_names(names, pattern)
     assert set(found.of) == groups
     assert not found.alone
+    # As it is to be given on the command line, once the shell has taken its own quotes off.
+    (override,) = OverridesParser.create().parse_overrides([f'data.split_groups="{pattern}"'])
+    assert override.value() == pattern
 
 
 @pytest.mark.parametrize(
