@@ -1,4 +1,4 @@
-"""Convert txt or YOLO labels into COCO JSON: `python tools/convert_labels.py --help`."""
+"""Convert labels from any format into another: `python tools/convert_labels.py --help`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from pathlib import Path
 from detfinetune.config.load import load_convert_config
 from detfinetune.console import run_tool
 from detfinetune.labels.convert import convert_dataset
+from detfinetune.labels.export import export_dataset
 
 
 def main(argv: list[str]) -> None:
     """Convert the data set that the command line names."""
     config = load_convert_config(argv)
-    convert_dataset(
-        config.data,
-        config.output or Path("datasets") / f"{config.data.name}_coco",
-        overwrite=config.overwrite,
-        num_workers=config.num_workers,
-        contact_sheet=config.contact_sheet,
-    )
+    name = config.output_format
+    output = config.output or Path("datasets") / f"{config.data.name}_{name}"
+    if name == "coco":
+        convert_dataset(
+            config.data, output, overwrite=config.overwrite, num_workers=config.num_workers,
+            contact_sheet=config.contact_sheet,
+        )  # fmt: skip
+    else:
+        export_dataset(
+            config.data, output, name, overwrite=config.overwrite, images=config.images,
+            num_workers=config.num_workers, contact_sheet=config.contact_sheet,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

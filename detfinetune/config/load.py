@@ -26,6 +26,7 @@ from detfinetune.config.hardware import detect_hardware
 from detfinetune.config.help import help_text
 from detfinetune.config.keys import config_keys, text_keys, unknown_key
 from detfinetune.config.schema import (
+    CheckConfig,
     ConvertConfig,
     EvaluateConfig,
     PredictConfig,
@@ -46,6 +47,11 @@ def load_train_config(argv: Sequence[str]) -> TrainConfig:
 def load_convert_config(argv: Sequence[str]) -> ConvertConfig:
     """Compose and check `configs/convert.yaml` with overrides."""
     return _load("convert", argv, ConvertConfig)
+
+
+def load_check_config(argv: Sequence[str]) -> CheckConfig:
+    """Compose and check `configs/check.yaml` with overrides; `--fix` stands for `fix=true`."""
+    return _load("check", ["fix=true" if word == "--fix" else word for word in argv], CheckConfig)
 
 
 def load_evaluate_config(argv: Sequence[str]) -> EvaluateConfig:

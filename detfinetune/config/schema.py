@@ -315,16 +315,66 @@ class ConvertConfig(Section):
     data: DataConfig = DataConfig()
 
     output: UserPath | None = None
-    """Folder that receives the COCO JSON files, the ledger and the contact sheet."""
+    """Folder that receives the labels, the ledger and the contact sheet. null:
+    datasets/<data.name>_<output_format>."""
+
+    output_format: Literal["coco", "yolo", "voc", "txt"] = "coco"
+    """What is written: COCO JSON, which holds everything; YOLO (outlines where there are any);
+    Pascal VOC or txt (boxes alone)."""
+
+    images: Literal["leave", "link", "copy"] = "leave"
+    """Whether images are left where they are, or linked or copied to the labels (not for coco,
+    whose dataset.json says where they are)."""
 
     overwrite: bool = False
     """Replace an output that is there already."""
 
     num_workers: NonNegativeInt | None = None
-    """Threads that read image headers. null: one a core, at least eight."""
+    """Processes and threads that read labels and image headers. null: by the number of cores."""
 
     contact_sheet: NonNegativeInt = 16
     """Labelled images a split shown on its contact sheet; 0 draws none."""
+
+
+class CheckConfig(Section):
+    """A check of a data set: `tools/check_dataset.py`."""
+
+    data: DataConfig = DataConfig()
+
+    output: UserPath | None = None
+    """Folder for the page, the findings and the ledger. null: checks/<data.name>."""
+
+    overwrite: bool = True
+    """Replace an output that an earlier check made; nothing else is ever replaced."""
+
+    fix: bool = False
+    """Write a corrected copy of the labels as well (also as `--fix`); the data stays as it is."""
+
+    fixed: UserPath | None = None
+    """Folder of the corrected copy. null: datasets/<data.name>_fixed."""
+
+    quick: bool = False
+    """Look at labels and image headers only; without it every image is decoded once."""
+
+    fail_on: Literal["error", "warning", "never"] = "error"
+    """From which severity on the exit code is 1."""
+
+    samples: NonNegativeInt = 24
+    """Labelled images shown on the page."""
+
+    num_workers: NonNegativeInt | None = None
+    """Processes that read. null: one a core."""
+
+    task: Task = "bbox"
+    """What is to be trained; segm also wants outlines."""
+
+    model: ModelConfig = ModelConfig()
+    """The model whose anchors the boxes are held against."""
+
+    augment: AugmentConfig = AugmentConfig()
+    """The image size that the boxes are judged at."""
+
+    hardware: HardwareConfig = HardwareConfig()
 
 
 class EvaluateConfig(Section):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ from detectron2.data.datasets import load_coco_json
 
 from detfinetune.errors import DataError, did_you_mean
 from detfinetune.labels.records import DatasetManifest, DatasetSplit
+from detfinetune.labels.statistics import DatasetStatistics
 
 
 def register_split(manifest: DatasetManifest, split: str) -> str:
@@ -80,23 +80,6 @@ def _load_split(entry: DatasetSplit, ids: dict[int, int]) -> list[dict[str, Any]
         for annotation in record["annotations"]:
             annotation["category_id"] = ids[annotation["category_id"]]
     return records
-
-
-@dataclass(frozen=True)
-class DatasetStatistics:
-    """What the recipe needs to know about the training images."""
-
-    num_images: int
-    num_annotations: int
-
-    median_side: float
-    """Median of the images' shorter sides, pixels."""
-
-    object_sizes: tuple[float, ...]
-    """Square roots of box areas as shares of the image's shorter side, ascending."""
-
-    fullest_image: int
-    """Most annotations on one image."""
 
 
 def dataset_statistics(dataset_name: str) -> DatasetStatistics:

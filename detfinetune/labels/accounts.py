@@ -111,7 +111,8 @@ class _Accounts:
                 kind, reason = "unreadable labels", f"its label file {label} cannot be read"
             else:
                 return
-            self.ledger.add(LedgerEntry(split, shown, 0, "rejected", kind, reason))
+            name = source.files.images[job].name
+            self.ledger.add(LedgerEntry(split, shown, 0, "rejected", kind, reason, "", name))
             self.ledger.split(split).rejected_images += 1
         elif label and not source.found.lines_read[job] and source.jobs[job].kind == "no image":
             reason = f"{source.jobs[job].reason}; it is empty"
@@ -121,15 +122,11 @@ class _Accounts:
         self, job: int, line: int, action: Action, kind: str, reason: str, text: str
     ) -> LedgerEntry:
         label = self.source.jobs[job].label
+        images = self.source.files.images
+        image = images[job].name if job < len(images) else ""
         # A label always stands on a line; 0 would mean the whole file.
         return LedgerEntry(
-            self.split_of[job],
-            label,
-            max(line, 1),
-            action,
-            kind,
-            reason,
-            text,
+            self.split_of[job], label, max(line, 1), action, kind, reason, text, image
         )
 
 

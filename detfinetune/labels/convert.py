@@ -90,9 +90,17 @@ def convert_gathered(
     dataset = read_gathered(data, gathered, num_workers=num_workers)
     say_what_was_taken(dataset)
     refuse_mostly_wrong(dataset)
+    result = write_converted(dataset, output, overwrite=overwrite, contact_sheet=contact_sheet)
+    console.say(summary_tables(dataset.ledger, dataset.classes))
+    return result
+
+
+def write_converted(
+    dataset: LabelledDataset, output: Path, *, overwrite: bool = False, contact_sheet: int = 0
+) -> ConversionResult:
+    """Write a data set that was read as COCO JSON, all its files at once, without a word."""
     with files.atomic_folder(output, overwrite) as folder:
         manifest = _write(dataset, folder, contact_sheet)
-    console.say(summary_tables(dataset.ledger, dataset.classes))
     moved = {
         name: replace(split, json_file=output / split.json_file.name)
         for name, split in manifest.splits.items()

@@ -121,6 +121,13 @@ def check_outlines(
             problems.append(problem)
     if not good and box is None:
         raise problems[0]
+    if not good and box is not None:
+        # The box is an object all the same. An outline without area is kept as it is: taken away,
+        # it would leave an object without a mask, and with it a data set.
+        checked = check_box(box, width, height)
+        return CheckedShape(
+            checked.bbox, tuple(_clamped(p, width, height) for p in polygons), checked.fixes
+        )
     fixes = list(dict.fromkeys(fix for shape in good for fix in shape.fixes))
     if problems:
         fixes.append(
@@ -137,6 +144,10 @@ def check_outlines(
     right, bottom = (max(shape.bbox[i] + shape.bbox[i + 2] for shape in good) for i in (0, 1))
     bbox = (left, top, round(right - left, _DIGITS), round(bottom - top, _DIGITS))
     return CheckedShape(bbox, outlines, tuple(fixes))
+
+
+def _clamped(polygon: Polygon, width: int, height: int) -> Polygon:
+    return tuple(min(max(v, 0.0), float((width, height)[i % 2])) for i, v in enumerate(polygon))
 
 
 def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:

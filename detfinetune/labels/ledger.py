@@ -32,6 +32,9 @@ class LedgerEntry:
     text: str = ""
     """The line as it stands in the file."""
 
+    image: str = ""
+    """Image that is meant, relative to the split's image root; empty where there is none."""
+
     @property
     def message(self) -> str:
         """`path:line: reason`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from detfinetune.config.load import load_train_config
-from detfinetune.data.register import DatasetStatistics
 from detfinetune.engine.recipe import Choice, resolve_recipe
 from detfinetune.errors import ModelError
+from detfinetune.labels.statistics import DatasetStatistics
 
 
 def statistics(**changes: object) -> DatasetStatistics:

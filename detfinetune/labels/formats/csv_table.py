@@ -21,6 +21,7 @@ from detfinetune.labels.formats.table_columns import (
     Columns,
     columns_of_heading,
     columns_of_values,
+    known_names,
     looks_like_heading,
 )
 from detfinetune.labels.formats.table_rows import TableReader
@@ -37,7 +38,7 @@ def recognise_csv(head: str) -> str:
         # The last line may be cut.
         head = head[:HEAD_CHARACTERS].rpartition("\n")[0]
     try:
-        source = open_text(head)
+        source = open_text(head, known_names)
         if is_via_heading(_first_row(source, source.first)):
             return "a heading with region_shape_attributes"
         return _find_columns(source, strict=True)[0].evidence
@@ -54,7 +55,7 @@ def parse_csv(text: str) -> Document:
     Raises:
         BadFile: the text is no such table; names the columns found and those that are missing.
     """
-    source = open_text(text)
+    source = open_text(text, known_names)
     if is_via_heading(_first_row(source, source.first)):
         return parse_via_rows(source)
     columns, first, notes = _find_columns(source)

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -25,6 +25,7 @@ HEAD_CHARACTERS = 4000
 """How much of a file a recogniser is given."""
 
 _SAMPLE = 200
+_FEWEST_NAMES = 2
 _SAMPLE_CHARACTERS = 100_000
 _SEP_LINE = re.compile(r"\s*sep=([,;\t|])\s*", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
@@ -131,10 +132,14 @@ _QUOTE = (
 )
 
 
-def open_text(text: str) -> DelimitedText:
+def open_text(text: str, known_names: Callable[[Sequence[str]], int]) -> DelimitedText:
     """Cut a text into lines and find its delimiter.
 
     A leading byte order mark, and Excel's `sep=;` in the first line, are taken as what they are.
+
+    Args:
+        text: of the whole file, or its beginning.
+        known_names: says how many of a row's cells are names that a heading would have.
 
     Raises:
         BadFile: the text is blank.
@@ -150,22 +155,28 @@ def open_text(text: str) -> DelimitedText:
     if told := _SEP_LINE.fullmatch(lines[first]):
         delimiter, first = told[1], first + 1
     else:
-        delimiter = _find_delimiter(lines, first)
+        delimiter = _find_delimiter(lines, first, known_names)
     decimal_comma = delimiter != "," or ('"' in text and bool(_SURELY_DECIMAL.search(text)))
     return DelimitedText(lines, delimiter, first, decimal_comma)
 
 
-def _find_delimiter(lines: Sequence[str], first: int) -> str:
-    """Return the delimiter that cuts most rows into the same, largest number of cells."""
+def _find_delimiter(
+    lines: Sequence[str], first: int, known_names: Callable[[Sequence[str]], int]
+) -> str:
+    """Return the delimiter of the heading, else the one that cuts most rows alike and often."""
+    # Comments may stand above a heading.
+    top = next((line for line in lines[first:] if not line.startswith("#")), "")
+    for line in (lines[first], top):
+        known = {mark: known_names(next(_sampled([line], mark, 0), [])) for mark in DELIMITERS}
+        best = max(known, key=lambda mark: known[mark])
+        if known[best] >= _FEWEST_NAMES:
+            return best
     scores = {}
-    for delimiter in DELIMITERS:
-        widths = Counter(len(c) for c in islice(_sampled(lines, delimiter, first), _SAMPLE))
+    for mark in DELIMITERS:
+        widths = Counter(len(cells) for cells in islice(_sampled(lines, mark, first), _SAMPLE))
         width, count = max(widths.items(), key=lambda pair: (pair[1], pair[0]), default=(1, 0))
-        share = count / max(1, widths.total())
-        head = next(_sampled(lines, delimiter, first), [])
-        # A heading has no decimal commas and the like: where it is cut as its rows are, it decides.
-        scores[delimiter] = (width > 1) * share * width * (2 if len(head) == width else 1)
-    return max(scores, key=lambda delimiter: scores[delimiter])
+        scores[mark] = (width > 1) * width * count / max(1, widths.total())
+    return max(scores, key=lambda mark: scores[mark])
 
 
 def _sampled(lines: Sequence[str], delimiter: str, first: int) -> Iterator[list[str]]:

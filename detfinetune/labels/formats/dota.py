@@ -14,6 +14,8 @@ from detfinetune.labels.formats.objects import BadLabel, RawLabel, hull
 
 _HEADER = re.compile(r"\s*(imagesource|gsd)\s*[:=].*", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[\s,;]+")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_AROUND = " \t,;"
 _NUMBERS = 8
 _DIFFICULT = frozenset({"0", "1", "2"})
 _MOSTLY = 0.5
@@ -34,7 +36,7 @@ def parse_dota_line(line: str) -> RawLabel:
     Raises:
         BadLabel: fewer than eight coordinates, one that is not a finite number, or no class.
     """
-    parts = _SEPARATOR.split(line.strip(" \t,;"), maxsplit=_NUMBERS)
+    parts = _parts(line)
     if len(parts) <= _NUMBERS:
         count = len([part for part in parts if part])
         raise BadLabel(
@@ -46,7 +48,10 @@ def parse_dota_line(line: str) -> RawLabel:
         to_number(part, f"{'xy'[index % 2]} of corner {index // 2 + 1}")
         for index, part in enumerate(parts[:_NUMBERS])
     )
-    return RawLabel(_class_of(parts[_NUMBERS]), hull((points,)), polygons=(points,), has_box=False)
+    name = _class_of(parts[_NUMBERS])
+    if not name:
+        raise BadLabel("no class", "the class behind the four corners is empty")
+    return RawLabel(name, hull((points,)), polygons=(points,), has_box=False)
 
 
 def recognise_dota(lines: Sequence[str]) -> str:
@@ -62,7 +67,7 @@ def recognise_dota(lines: Sequence[str]) -> str:
 
 
 def _is_object(line: str) -> bool:
-    parts = _SEPARATOR.split(line.strip(" \t,;"), maxsplit=_NUMBERS)
+    parts = _parts(line)
     return (
         len(parts) > _NUMBERS
         and all(map(is_number, parts[:_NUMBERS]))
@@ -70,9 +75,27 @@ def _is_object(line: str) -> bool:
     )
 
 
+def _parts(line: str) -> list[str]:
+    """Return the eight coordinates and what stands behind them, or fewer values.
+
+    Spaces part values, and a comma in a number is a decimal one; commas part values only where
+    spaces do not.
+    """
+    parts = line.strip(_AROUND).split(None, _NUMBERS)
+    first = parts[0].strip(_AROUND) if parts else ""
+    if len(parts) <= _NUMBERS or not (is_number(first) or _DECIMAL_COMMA.fullmatch(first)):
+        return _SEPARATOR.split(line.strip(_AROUND), maxsplit=_NUMBERS)
+    numbers = (part.strip(_AROUND) for part in parts[:_NUMBERS])
+    return [
+        *(n.replace(",", ".") if _DECIMAL_COMMA.fullmatch(n) else n for n in numbers),
+        parts[_NUMBERS],
+    ]
+
+
 def _class_of(rest: str) -> str:
     """Return the class name in what stands behind the corners."""
-    words = _SEPARATOR.split(rest.strip(" \t,;"))
+    rest = rest.strip(_AROUND)
+    words = _SEPARATOR.split(rest)
     if len(words) > 1 and words[-1] in _DIFFICULT:
-        return rest.strip(" \t,;")[: -len(words[-1])].strip(" \t,;\"'")
-    return rest.strip(" \t,;\"'")
+        rest = rest[: -len(words[-1])]
+    return rest.strip(_AROUND + "\"'")

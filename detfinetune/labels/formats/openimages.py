@@ -11,7 +11,12 @@ from dataclasses import replace
 
 from detfinetune.labels.formats.delimited import HEAD_CHARACTERS, DelimitedText, open_text
 from detfinetune.labels.formats.objects import BadFile, BadLabel, Document
-from detfinetune.labels.formats.table_columns import Columns, columns_of_heading, squeeze
+from detfinetune.labels.formats.table_columns import (
+    Columns,
+    columns_of_heading,
+    known_names,
+    squeeze,
+)
 from detfinetune.labels.formats.table_rows import TableReader
 
 _NEEDED = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
@@ -70,7 +75,7 @@ def read_class_descriptions(text: str) -> dict[str, str]:
     Raises:
         BadFile: a row has no id or no name, or an id is there twice with different names.
     """
-    source = open_text(text)
+    source = open_text(text, known_names)
     names: dict[str, str] = {}
     for line, cells, shown in source.rows(source.first, 2):
         identity, name = (cells[0].strip(), cells[1].strip()) if len(cells) > 1 else ("", "")
@@ -87,7 +92,7 @@ def read_class_descriptions(text: str) -> dict[str, str]:
 
 def _open(text: str) -> tuple[DelimitedText, Columns]:
     """Return the text and its columns; raises BadFile."""
-    source = open_text(text)
+    source = open_text(text, known_names)
     line = source.lines[source.first]
     try:
         heading = next(csv.reader([line], delimiter=source.delimiter), [])

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from detfinetune.labels.formats.coco import parse_coco, recognise_coco
 from detfinetune.labels.formats.csv_table import parse_csv, recognise_csv
 from detfinetune.labels.formats.cvat import parse_cvat, recognise_cvat
-
-#PENDING from detfinetune.labels.formats.label_studio import parse_label_studio, recognise_label_studio
+from detfinetune.labels.formats.label_studio import parse_label_studio, recognise_label_studio
 from detfinetune.labels.formats.labelme import parse_labelme, recognise_labelme
 from detfinetune.labels.formats.objects import Document
 from detfinetune.labels.formats.openimages import parse_openimages, recognise_openimages
-
-#PENDING from detfinetune.labels.formats.via import parse_via, recognise_via
+from detfinetune.labels.formats.via import parse_via, recognise_via
 from detfinetune.labels.formats.voc import parse_voc, recognise_voc
 
 LINE_FORMATS = ("txt", "yolo", "dota")
@@ -47,8 +45,8 @@ DOCUMENT_FORMATS = {
         DocumentFormat("cvat", ".xml", False, recognise_cvat, parse_cvat),
         DocumentFormat("coco", ".json", False, recognise_coco, parse_coco),
         DocumentFormat("labelme", ".json", True, recognise_labelme, parse_labelme),
-#PENDING         DocumentFormat("label_studio", ".json", False, recognise_label_studio, parse_label_studio),
-#PENDING         DocumentFormat("via", ".json", False, recognise_via, parse_via),
+        DocumentFormat("label_studio", ".json", False, recognise_label_studio, parse_label_studio),
+        DocumentFormat("via", ".json", False, recognise_via, parse_via),
         DocumentFormat("openimages", ".csv", False, recognise_openimages, parse_openimages),
         DocumentFormat("csv", ".csv", False, recognise_csv, parse_csv),
     )

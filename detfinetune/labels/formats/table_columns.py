@@ -55,6 +55,9 @@ _WHOLE: dict[str, Form] = {
 }
 _BOX_PREFIXES = ("bbox", "box", "bb", "roi", "")
 _SIZE_PREFIXES = ("image", "img", "im", "frame", "")
+_KNOWN = frozenset(
+    (*_IMAGE, *_LABEL, *_SPLIT, *_CROWD, *_WHOLE, *(n for names in _SIDES.values() for n in names))
+)
 _FEWEST = 2
 _MOSTLY = 0.5
 
@@ -97,12 +100,15 @@ def squeeze(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", name.lower())
 
 
+def known_names(cells: Sequence[str]) -> int:
+    """Return how many cells are names that a heading would have."""
+    return sum(squeeze(cell) in _KNOWN for cell in cells)
+
+
 def looks_like_heading(cells: Sequence[str]) -> bool:
     """Whether a first row holds names of columns: two known ones, or words and no value at all."""
-    known = {*_IMAGE, *_LABEL, *_SPLIT, *_WHOLE, *(n for side in _SIDES.values() for n in side)}
-    found = sum(squeeze(cell) in known for cell in cells)
     words = [cell.strip() for cell in cells if cell.strip()]
-    return found >= _FEWEST or (
+    return known_names(cells) >= _FEWEST or (
         len(words) == len(cells) >= _FEWEST
         and not any(is_number(word) or is_image(Path(word)) for word in words)
     )

@@ -21,12 +21,14 @@ from detfinetune.labels.formats.objects import (
     hull,
 )
 from detfinetune.labels.formats.outlines import turned_box
+from detfinetune.labels.formats.voc_plain import difficult_note, last_component, parse_plain
 from detfinetune.labels.formats.xml_text import (
     class_name,
     element_lines,
     has_tag,
     number,
     one_line,
+    one_line_end,
     parse_xml,
     root_tag,
     whole_pixels,
@@ -59,13 +61,23 @@ def parse_voc(text: str) -> Document:
     Raises:
         BadFile: not well-formed XML, or XML of another kind.
     """
+    text = one_line_end(text)
+    return parse_plain(text) or parse_tree(text)
+
+
+def parse_tree(text: str) -> Document:
+    """Read any file as `parse_voc` does, by way of its tree.
+
+    Raises:
+        BadFile: not well-formed XML, or XML of another kind.
+    """
     root = parse_xml(text)
     if root.tag != "annotation":
         line = element_lines(root, text, frozenset((root.tag,)))[root]
         raise BadFile(
             f"starts with <{one_line(root.tag)}>; Pascal VOC starts with <annotation>", line
         )
-    image = RawImage(_image_name(root), size=_image_size(root))
+    image = RawImage(last_component(root.findtext("filename")), size=_image_size(root))
     lines = element_lines(root, text, _OBJECT)
     for element, line in lines.items():
         try:
@@ -75,12 +87,6 @@ def parse_voc(text: str) -> Document:
             shown = one_line(" ".join(texts))
             image.problems.append(RawProblem(line, bad.kind, str(bad), shown))
     return Document([image], notes=_notes(list(lines)))
-
-
-def _image_name(root: Element) -> str:
-    """Return the last component of `<filename>`; some write the path on their own disk."""
-    name = (root.findtext("filename") or "").strip()
-    return name.replace("\\", "/").rpartition("/")[2]
 
 
 def _image_size(root: Element) -> tuple[int, int] | None:
@@ -97,9 +103,7 @@ def _notes(objects: list[Element]) -> list[str]:
     if parts:
         notes.append(f"{parts} <part> of objects passed over; only whole objects are read")
     difficult = sum((e.findtext("difficult") or "").strip() in ("1", "true") for e in objects)
-    if difficult:
-        notes.append(f"{difficult} marked difficult, read like any other")
-    return notes
+    return notes + difficult_note(difficult)
 
 
 def _read_object(element: Element, line: int) -> RawLabel:

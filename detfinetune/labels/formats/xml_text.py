@@ -36,7 +36,7 @@ def parse_xml(text: str) -> Element:
         BadFile: not well-formed, or declares entities; with the line, from 1.
     """
     # As XML has it, and so that lines can be counted by one character.
-    text = _one_line_end(text)
+    text = one_line_end(text)
     if not text.strip("\ufeff \t\n"):
         raise BadFile("the file is empty")
     if "<!ENTITY" in text:
@@ -60,7 +60,7 @@ def element_lines(root: Element, text: str, tags: frozenset[str]) -> dict[Elemen
     Args:
         root: what `parse_xml(text)` gave, with its tags as they were.
     """
-    text = _one_line_end(text)
+    text = one_line_end(text)
     if len(tags) == 1:
         elements = list(root.iter(*tags))
     else:
@@ -126,13 +126,14 @@ def class_name(text: str | None) -> str:
     return " ".join(text.split()) if "\n" in text or "\t" in text else text.strip()
 
 
+def one_line_end(text: str) -> str:
+    """Return `text` with line feeds alone as line ends, as XML itself reads it."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
 @lru_cache(maxsize=16)
 def _start_tags(tags: frozenset[str]) -> re.Pattern[str]:
     return re.compile(rf"<(?:{'|'.join(map(re.escape, sorted(tags)))})(?=[\s/>])")
-
-
-def _one_line_end(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _may_have_namespaces(text: str) -> bool:

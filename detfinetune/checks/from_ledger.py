@@ -1,0 +1,166 @@
+"""Findings of what reading had to mend or reject: its ledger, by kind, with what to do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from detfinetune.checks.findings import Finding, Place, Severity
+from detfinetune.labels.ledger import Ledger, LedgerEntry
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a kind of ledger entry means to a user."""
+
+    kind: str
+    severity: Severity
+    what: str
+    """Completes `12 labels ...`."""
+
+    advice: str
+
+
+_LOST = "The object is missing from training, so the detector learns that it is background."
+
+_RULES = {
+    "clipped": _Rule(
+        "box_partly_outside", "warning", "reach out of their image and were clipped to it",
+        "Look at a few: boxes a little outside are harmless; many of them, or far outside, mean "
+        "that the labels were made for another image size or are shifted.",
+    ),
+    "outside": _Rule(
+        "box_outside", "error", "lie wholly outside their image and were rejected",
+        f"{_LOST} Correct them, or look whether the image is the one that was labelled.",
+    ),
+    "zero size": _Rule(
+        "box_empty", "error", "have no width, height or area and were rejected",
+        f"{_LOST} Draw them anew, or remove the lines if they were slips of the mouse.",
+    ),
+    "negative size": _Rule(
+        "box_negative_size", "error", "have a negative width or height and were rejected",
+        f"{_LOST} If there are many, the columns are probably in another order (data.columns).",
+    ),
+    "swapped corners": _Rule(
+        "corners_swapped", "warning", "had their corners in the wrong order; they were swapped",
+        "Harmless once mended; if there are many, the columns are probably in another order "
+        "(data.columns), such as x,y,w,h read as corners.",
+    ),
+    "duplicate": _Rule(
+        "box_repeated", "warning", "repeat an earlier label of their image and were left out",
+        "Harmless once left out. Where they come in numbers, a file was merged with itself.",
+    ),
+    "class out of range": _Rule(
+        "class_out_of_range", "error", "have a class number that no class has, and were rejected",
+        "Give the right list of names (data.classes=FILE), or the number of the first class "
+        "(data.first_class=1) where classes are counted from 1.",
+    ),
+    "unknown class": _Rule(
+        "class_unknown", "error", "have a class name that is not in the list, and were rejected",
+        "Correct the spelling in the labels, or add the name to the list (data.classes).",
+    ),
+    "not finite": _Rule(
+        "not_finite", "error", "hold NaN or infinity and were rejected",
+        f"{_LOST} Correct the numbers; a program that writes NaN divided by a zero image size.",
+    ),
+    "not a number": _Rule(
+        "not_a_number", "error", "hold words where numbers belong, and were rejected",
+        "Correct them, or name the columns in their order (data.columns).",
+    ),
+    "too few columns": _Rule(
+        "too_few_values", "error", "hold too few values and were rejected",
+        "The line was cut short, or data.format or data.columns is another.",
+    ),
+    "too many columns": _Rule(
+        "too_many_values", "error", "hold too many values and were rejected",
+        "Name all columns in their order, `-` for those to pass over (data.columns).",
+    ),
+    "wrong number of columns": _Rule(
+        "wrong_number_of_values", "error", "hold a number of values that no line can have",
+        "A YOLO line has 5 values, or an odd number from 7 on. Lines with a score are detections, "
+        "not labels.",
+    ),
+    "no image": _Rule(
+        "label_without_image", "error", "stand in a label file that has no image",
+        "The image is missing or has another name. Bring it, or remove the label file.",
+    ),
+    "missing image": _Rule(
+        "image_missing", "error", "belong to a listed image that is not there",
+        "Bring the image, or take it out of the list.",
+    ),
+    "unreadable image": _Rule(
+        "image_unreadable", "error", "belong to an image that cannot be read",
+        "Copy the image again from where it came from; it was cut off or damaged.",
+    ),
+    "unreadable label file": _Rule(
+        "label_file_unreadable", "error", "stand in a label file that cannot be read",
+        "The file was cut short or is of another format. Its image is left out of training.",
+    ),
+    "same stem": _Rule(
+        "images_share_label", "warning", "share one label file with another image",
+        "Give one of them another name, with a label file of its own.",
+    ),
+    "listed twice": _Rule(
+        "image_listed_twice", "note", "are listed twice", "Remove one of the two lines.",
+    ),
+    "encoding": _Rule(
+        "not_utf8", "note", "are not in UTF-8", "Save them as UTF-8, so that names are right.",
+    ),
+    "mask of another size": _Rule(
+        "mask_other_size", "error", "have a mask that was made for another image size",
+        f"{_LOST} Export the masks again for the images as they are.",
+    ),
+}  # fmt: skip
+# Kinds of which the line's own reason says all that there is to say.
+_OTHER = {
+    "fixed": _Rule("label_mended", "warning", "were mended ({kind})", "Look at the reasons given."),
+    "rejected": _Rule(
+        "label_rejected", "error", "were rejected ({kind})",
+        f"{_LOST} The reason of each says what is wrong with it.",
+    ),
+    "note": _Rule("remark", "note", "({kind})", "Nothing, if it is what you expect."),
+}  # fmt: skip
+
+
+def ledger_findings(ledger: Ledger) -> list[Finding]:
+    """Return one finding for each kind of entry in a ledger."""
+    by_kind: dict[tuple[str, str], list[LedgerEntry]] = defaultdict(list)
+    for entry in ledger.entries:
+        for kind in entry.kind.split(" + "):
+            by_kind[entry.action, kind].append(entry)
+    return [_finding(action, kind, entries) for (action, kind), entries in by_kind.items()]
+
+
+def _finding(action: str, kind: str, entries: list[LedgerEntry]) -> Finding:
+    rule = _RULES.get(kind, _OTHER[action])
+    count = len(entries)
+    subject = "label" if all(entry.line for entry in entries) else "file"
+    what = rule.what.format(kind=kind)
+    return Finding(
+        kind=rule.kind,
+        severity="note" if action == "note" else rule.severity,
+        title=f"{count} {subject}{'s' * (count != 1)} {_agreed(what, count)}",
+        advice=rule.advice,
+        places=tuple(
+            Place(
+                split=entry.split,
+                image=entry.image,
+                label_file=entry.path,
+                line=entry.line,
+                detail=entry.reason + (f"   [{entry.text[:120]}]" if entry.text else ""),
+            )
+            for entry in entries
+        ),
+        figures={"labels": count},
+        fixed_by_conversion=action != "note",
+    )
+
+
+def _agreed(what: str, count: int) -> str:
+    """Put the first verb into the singular for one label."""
+    if count != 1:
+        return what
+    verb, _, rest = what.partition(" ")
+    singular = {"have": "has", "were": "was", "are": "is"}.get(verb)
+    text = f"{singular or verb + 's'} {rest}".replace("their image", "its image")
+    return text.replace("were ", "was ").replace("their ", "its ")

@@ -1,0 +1,220 @@
+"""Check a data set: read it, look for all that can be wrong, and show it on a page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from detfinetune import files
+from detfinetune.checks.anchors import AnchorSettings
+from detfinetune.checks.findings import SEVERITIES, Finding
+from detfinetune.checks.run import dataset_findings
+from detfinetune.config.schema import CheckConfig, TrainConfig
+from detfinetune.console import say, table
+from detfinetune.engine.recipe import resolve_recipe, settled
+from detfinetune.errors import ConfigError
+from detfinetune.labels.convert import say_what_was_taken, write_converted
+from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.export import export_read
+from detfinetune.labels.read import read_dataset
+from detfinetune.labels.root import require_root
+from detfinetune.labels.statistics import table_statistics
+from detfinetune.labels.summary import summary_tables
+from detfinetune.labels.table import LabelTable
+from detfinetune.labels.verdict import judge
+from detfinetune.report.columns import Resizing
+from detfinetune.report.page import write_dataset_page
+from detfinetune.report.plots import AnchorHint
+
+_FINDINGS_NAME = "findings.json"
+_VERSION = 1
+_EXAMPLES = 3
+_LEFT_AS_THEY_ARE = ("yolo", "voc", "txt")
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found."""
+
+    dataset: LabelledDataset
+    findings: list[Finding]
+    folder: Path
+    """Holds report.html, findings.json, findings.csv and ledger.csv."""
+
+    fixed: Path | None
+    """Folder of the corrected copy; None where none was asked for."""
+
+    def count(self, severity: str) -> int:
+        """Return the number of findings of a severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def exit_code(self, fail_on: Literal["error", "warning", "never"]) -> int:
+        """Return 1 when there are findings of the severity `fail_on` or worse, else 0."""
+        if fail_on == "never":
+            return 0
+        return int(bool(self.count("error") or (fail_on == "warning" and self.count("warning"))))
+
+
+def check_dataset(config: CheckConfig) -> CheckReport:
+    """Read a data set, look for everything that can be wrong with it, and write what was found.
+
+    Args:
+        config: from `config.load_check_config`, or built in Python.
+
+    Raises:
+        ConfigError, DataError: nothing usable is there.
+        OutputExistsError: the output is there, and not to be replaced.
+    """
+    root = require_root(config.data)
+    output = config.output or Path("checks") / config.data.name
+    _check_outputs(config, root, output)
+    # A check is to find everything, not to stop at the first.
+    data = config.data.model_copy(update={"on_problem": "fix"})
+    dataset = read_dataset(data, num_workers=config.num_workers)
+    say_what_was_taken(dataset)
+    say(summary_tables(dataset.ledger, dataset.classes))
+    anchors = anchor_settings(config, dataset.tables)
+    findings = dataset_findings(
+        dataset, anchors, decode=not config.quick, num_workers=config.num_workers
+    )
+    with files.atomic_folder(output, config.overwrite) as folder:
+        files.write_json(folder / _FINDINGS_NAME, _as_json(dataset, findings))
+        files.write_text(folder / "findings.csv", _as_csv(findings))
+        files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())
+        write_dataset_page(
+            folder / "report.html", dataset, findings, samples=config.samples,
+            anchors=_hint(anchors),
+        )  # fmt: skip
+    fixed = _fix(config, dataset) if config.fix else None
+    say(findings_text(findings))
+    say(f"\nThe page with pictures: {output / 'report.html'}")
+    say(f"All places, for programs: {output / _FINDINGS_NAME} and findings.csv")
+    if fixed is not None:
+        say(f"The corrected copy, with its ledger: {fixed}")
+    elif any(finding.fixed_by_conversion for finding in findings):
+        say("A corrected copy of the labels is written with --fix; the data stays as it is.")
+    return CheckReport(dataset, findings, output, fixed)
+
+
+def _fixed_folder(config: CheckConfig) -> Path:
+    return config.fixed or Path("datasets") / f"{config.data.name}_fixed"
+
+
+def _check_outputs(config: CheckConfig, root: Path, output: Path) -> None:
+    files.check_output(output, config.overwrite)
+    files.check_replaceable(output, _FINDINGS_NAME, keep=[root])
+    if config.fix:
+        # A corrected copy may have been edited since: it is never replaced.
+        files.check_output(_fixed_folder(config), overwrite=False)
+    elif config.fixed is not None:
+        raise ConfigError("fixed names a folder for the corrected copy, which --fix asks for.")
+
+
+def _fix(config: CheckConfig, dataset: LabelledDataset) -> Path | None:
+    """Write the labels as they were mended, in their own format where it can be written."""
+    if judge(dataset).problem:
+        say("No corrected copy is written: the labels were probably read wrongly (see below).")
+        return None
+    folder = _fixed_folder(config)
+    if dataset.format in _LEFT_AS_THEY_ARE:
+        export_read(dataset, folder, dataset.format)  # type: ignore[arg-type]
+    else:
+        write_converted(dataset, folder)
+    return folder
+
+
+def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> AnchorSettings | None:
+    """Return the anchors that training would take for these labels, and at which image size."""
+    whole = tables.get("train") or next(iter(tables.values()), None)
+    if whole is None or not whole.num_objects:
+        return None
+    # Names Detectron2, which takes seconds to import.
+    from detfinetune.models.d2_cfg import anchor_strides
+
+    train = TrainConfig(
+        task=config.task, data=config.data, model=config.model, augment=config.augment,
+        hardware=config.hardware,
+    )  # fmt: skip
+    resolved, _ = resolve_recipe(train, table_statistics(whole))
+    strides = anchor_strides(resolved.model.name)
+    sizes = resolved.model.anchor_sizes or [32.0, 64.0, 128.0, 256.0, 512.0]
+    return AnchorSettings(
+        settled(resolved.augment.image_size),
+        settled(resolved.augment.max_size),
+        tuple(sizes),
+        strides=strides,
+    )
+
+
+def _hint(anchors: AnchorSettings | None) -> AnchorHint | None:
+    if anchors is None:
+        return None
+    sizes = [size for size in anchors.anchor_sizes if isinstance(size, int | float)]
+    return AnchorHint(
+        sizes=tuple(float(size) for size in sizes),
+        ratios=anchors.aspect_ratios,
+        resizing=Resizing(anchors.image_size, anchors.max_size),
+        source="what training would take",
+    )
+
+
+def findings_text(findings: list[Finding]) -> str:
+    """Return findings for the screen: all in a table, then what to do about the worst."""
+    if not findings:
+        return "\nNothing was found to be wrong."
+    counts = Counter(finding.severity for finding in findings)
+    rows = [[finding.severity, finding.kind, finding.title] for finding in findings]
+    parts = ["", table(rows, ["severity", "kind", "what was found"]), ""]
+    for finding in findings:
+        if finding.severity == "note":
+            continue
+        parts.append(f"{finding.severity} {finding.kind}: {finding.advice}")
+        parts += [
+            f"    {place.where}{': ' if place.detail else ''}{place.detail}"
+            for place in finding.places[:_EXAMPLES]
+        ]
+        if (more := len(finding.places) - _EXAMPLES) > 0:
+            parts.append(f"    ... and {more} more")
+    listed = ", ".join(f"{counts[s]} {s}{'s' * (counts[s] != 1)}" for s in SEVERITIES)
+    return "\n".join([*parts, "", f"In all: {listed}."])
+
+
+def _as_json(dataset: LabelledDataset, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "dataset": {
+            "name": dataset.name,
+            "root": str(dataset.root),
+            "format": dataset.format,
+            "evidence": dataset.evidence,
+            "classes": list(dataset.classes),
+            "splits": {
+                split: {
+                    "images": labels.num_images,
+                    "objects": labels.num_objects,
+                    "image_root": str(labels.image_root),
+                }
+                for split, labels in dataset.tables.items()
+            },
+        },
+        "counts": {s: sum(f.severity == s for f in findings) for s in SEVERITIES},
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _as_csv(findings: list[Finding]) -> str:
+    """Return one line a place, `path:line` first, as editors and spreadsheets take it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["where", "severity", "kind", "detail", "split", "image", "title"])
+    for finding in findings:
+        for place in finding.places:
+            writer.writerow(
+                [place.where, finding.severity, finding.kind, place.detail, place.split,
+                 place.image, finding.title]
+            )  # fmt: skip
+    return text.getvalue()

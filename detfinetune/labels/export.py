@@ -1,0 +1,168 @@
+"""Labels in any format -> YOLO, VOC or txt, with what is lost on the way stated."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from detfinetune import console, files
+from detfinetune.config.schema import DataConfig
+from detfinetune.labels.convert import say_what_was_taken
+from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.gather import gather_dataset
+from detfinetune.labels.ledger import Ledger
+from detfinetune.labels.read import read_gathered
+from detfinetune.labels.root import require_root
+from detfinetune.labels.sheet import write_label_sheet
+from detfinetune.labels.split_file import write_split_file
+from detfinetune.labels.summary import summary_tables
+from detfinetune.labels.table import LabelTable
+from detfinetune.labels.verdict import refuse_mostly_wrong
+from detfinetune.labels.writers import WrittenLabels
+from detfinetune.labels.writers.txt import write_txt
+from detfinetune.labels.writers.voc import write_voc
+from detfinetune.labels.writers.yolo import write_yolo, write_yolo_names
+
+ExportFormat = Literal["yolo", "voc", "txt"]
+Images = Literal["leave", "link", "copy"]
+
+EXPORT_NAME = "export.json"
+"""File that marks a folder of written labels, so that only such a one is ever replaced."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export made."""
+
+    written: tuple[WrittenLabels, ...]
+    """By split, with what was lost."""
+
+    ledger: Ledger
+    folder: Path
+
+
+def export_dataset(
+    data: DataConfig,
+    output: Path,
+    output_format: ExportFormat,
+    *,
+    overwrite: bool = False,
+    num_workers: int | None = None,
+    contact_sheet: int = 16,
+    images: Images = "leave",
+) -> ExportResult:
+    """Convert labels into another format in the folder `output`, all at once or not at all.
+
+    Beside the labels it holds `classes.txt`, `ledger.csv`, `export.json`, contact sheets and, where
+    the data came in one piece, `split.csv`.
+
+    Args:
+        data: where the labels are and how to read them.
+        output: folder to write.
+        output_format: yolo (outlines where there are any), voc or txt.
+        overwrite: replace `output` when it is there.
+        num_workers: processes and threads that read; None: by the number of cores.
+        contact_sheet: images a split on its contact sheet; 0 draws none.
+        images: leave them where they are, or link or copy them into `images/<split>`
+            (`JPEGImages` for VOC), as other programs want them.
+
+    Raises:
+        ConfigError, DataError: nothing usable is there, or the labels are mostly wrong.
+        LabelError: a label is wrong and `data.on_problem` is `stop`.
+        OutputExistsError: `output` is there and `overwrite` is false, or no export made it.
+    """
+    files.check_output(output, overwrite)
+    root = require_root(data)
+    files.check_replaceable(output, EXPORT_NAME, keep=[root])
+    dataset = read_gathered(data, gather_dataset(data, root), num_workers=num_workers)
+    say_what_was_taken(dataset)
+    refuse_mostly_wrong(dataset)
+    result = export_read(
+        dataset, output, output_format, overwrite=overwrite, contact_sheet=contact_sheet,
+        images=images,
+    )  # fmt: skip
+    console.say(summary_tables(dataset.ledger, dataset.classes))
+    console.say(f"\nWritten to {output}:")
+    for written in result.written:
+        console.say(f"  {written.text()}")
+    if images == "leave":
+        console.say("The images stay where they are; images=link or images=copy brings them along.")
+    return result
+
+
+def export_read(
+    dataset: LabelledDataset,
+    output: Path,
+    output_format: ExportFormat,
+    *,
+    overwrite: bool = False,
+    contact_sheet: int = 0,
+    images: Images = "leave",
+) -> ExportResult:
+    """Do what `export_dataset` does for a data set that was read already, without a word."""
+    with files.atomic_folder(output, overwrite) as folder:
+        written = []
+        for split, table in dataset.tables.items():
+            written.append(_write_split(dataset, folder, output_format, split, table))
+            if images != "leave":
+                place = Path("JPEGImages") if output_format == "voc" else Path("images", split)
+                _bring_images(table, folder / place, images)
+            if contact_sheet and dataset.has_images:
+                path = folder / f"labels_{split}.jpg"
+                write_label_sheet(path, table, dataset.classes, contact_sheet, split)
+        if output_format == "yolo":
+            write_yolo_names(folder, dataset.classes, list(dataset.tables))
+        names = "".join(f"{name}\n" for name in dataset.classes)
+        files.write_text(folder / "classes.txt", names)
+        files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())
+        if dataset.split_rows:
+            write_split_file(folder / "split.csv", dataset.split_rows)
+        files.write_json(folder / EXPORT_NAME, _description(dataset, output_format, written))
+    return ExportResult(tuple(written), dataset.ledger, output)
+
+
+def _write_split(
+    dataset: LabelledDataset, folder: Path, output_format: ExportFormat, split: str,
+    table: LabelTable,
+) -> WrittenLabels:  # fmt: skip
+    if output_format == "yolo":
+        outlines = bool(table.polygons or table.masks)
+        return write_yolo(folder, split, table, dataset.classes, outlines=outlines)
+    if output_format == "voc":
+        return write_voc(folder, split, table, dataset.classes)
+    return write_txt(folder, split, table, dataset.classes)
+
+
+def _bring_images(table: LabelTable, folder: Path, images: Images) -> None:
+    for name in table.names:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = (table.image_root / name).resolve()
+        if images == "link":
+            os.symlink(source, target)
+        else:
+            shutil.copy2(source, target)
+
+
+def _description(
+    dataset: LabelledDataset, output_format: str, written: list[WrittenLabels]
+) -> dict[str, object]:
+    return {
+        "format": output_format,
+        "name": dataset.name,
+        "classes": list(dataset.classes),
+        "source": str(dataset.root.resolve()),
+        "splits": {
+            part.split: {
+                "image_root": str(dataset.tables[part.split].image_root.resolve()),
+                "files": part.files,
+                "objects": part.objects,
+                "left_out": dict(part.left_out),
+                "lossless": part.lossless,
+            }
+            for part in written
+        },
+    }
