@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_label_studio import pack
+from test_labelme import png
 
 from detfinetune.labels.formats.coco import parse_coco
 from detfinetune.labels.formats.label_studio import parse_label_studio
@@ -51,10 +53,6 @@ COCO = {
         {"id": 5, "image_id": "b", "category_id": 2, "keypoints": [1, 1, 2], "bbox": [0, 0, 1, 1]},
     ],
 }
-_MASK_PNG = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADklEQVR4nGNgYPj//z8ABQEC/jv4c0EAAAAASUVORK5C"
-    "YII="
-)
 LABELME = {
     "version": "5.5.0",
     "flags": {"night": True},
@@ -73,7 +71,12 @@ LABELME = {
             "group_id": 1,
         },
         {"label": "dog", "points": [[5, 5], [6, 6]], "shape_type": "circle"},
-        {"label": "dog", "points": [[5, 5], [6, 6]], "shape_type": "mask", "mask": _MASK_PNG},
+        {
+            "label": "dog",
+            "points": [[5, 5], [6, 6]],
+            "shape_type": "mask",
+            "mask": png(np.full((2, 2), 255, dtype=np.uint8)),
+        },
         {"label": "dog", "points": [[5, 5]], "shape_type": "point"},
     ],
     "imagePath": "a.jpg",
@@ -355,7 +358,7 @@ def break_text(text: str, dice: random.Random) -> str:
     if how == 3:
         return text[:at]
     if how == 4:
-        keys = re.findall(r'"[A-Za-z_]+"(?=:)', text)
+        keys = re.findall(r'"[A-Za-z_]+"(?=:)', text) or ['"id"']
         old, new = dice.choice(keys), dice.choice(keys)
         return text.replace(old, new, dice.choice((1, 1, 100)))
     digits = "9" * dice.choice((1, 30, 310, 5000))
@@ -370,12 +373,18 @@ def read_or_refuse(parse: Callable[[str], Document], text: str) -> Document | Ba
 
 
 @pytest.mark.parametrize(
-    ("parse", "bases", "count", "accounted_for"),
+    ("parse", "bases", "count", "accounted_for", "whole"),
     [
-        (parse_coco, [COCO], count_coco, accounted),
-        (parse_labelme, [LABELME], count_labelme, accounted_labelme),
-        (parse_via, [VIA, VIA["_via_img_metadata"]], count_via, accounted),
-        (parse_label_studio, [LABEL_STUDIO, JSON_MIN], count_label_studio, accounted),
+        (parse_coco, [COCO], count_coco, accounted, [(5, 0)]),
+        (parse_labelme, [LABELME], count_labelme, accounted_labelme, [(4, 1)]),
+        (parse_via, [VIA, VIA["_via_img_metadata"]], count_via, accounted, [(3, 1)] * 2),
+        (
+            parse_label_studio,
+            [LABEL_STUDIO, JSON_MIN],
+            count_label_studio,
+            accounted,
+            [(4, 0), (3, 0)],
+        ),
     ],
     ids=["coco", "labelme", "via", "label_studio"],
 )
@@ -384,6 +393,7 @@ def test_broken_files_raise_bad_file_or_lose_nothing(
     bases: list[Any],
     count: Callable[[Any], int],
     accounted_for: Callable[[Document], int],
+    whole: list[tuple[int, int]],
 ) -> None:
     read: list[Document] = []
     refused: list[BadFile] = []
@@ -402,7 +412,7 @@ def test_broken_files_raise_bad_file_or_lose_nothing(
 
     for base in bases:
         check(json.dumps(base, indent=1))
-    assert len(read) == len(bases)
+    assert [tuple(map(len, entries_of(document))) for document in read] == whole
 
     @settings(
         max_examples=EXAMPLES,
