@@ -83,12 +83,12 @@ def _parts(line: str) -> list[str]:
     """
     parts = line.strip(_AROUND).split(None, _NUMBERS)
     first = parts[0].strip(_AROUND) if parts else ""
-    if len(parts) <= _NUMBERS or not (is_number(first) or _DECIMAL_COMMA.fullmatch(first)):
+    if not (is_number(first) or _DECIMAL_COMMA.fullmatch(first)):
         return _SEPARATOR.split(line.strip(_AROUND), maxsplit=_NUMBERS)
     numbers = (part.strip(_AROUND) for part in parts[:_NUMBERS])
     return [
         *(n.replace(",", ".") if _DECIMAL_COMMA.fullmatch(n) else n for n in numbers),
-        parts[_NUMBERS],
+        *parts[_NUMBERS:],
     ]
 
 
