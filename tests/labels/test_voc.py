@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from detfinetune.labels.formats.objects import BadFile, RawImage, RawLabel
-from detfinetune.labels.formats.voc import parse_voc, recognise_voc
+from detfinetune.labels.formats.voc import parse_tree, parse_voc, recognise_voc
+from detfinetune.labels.formats.voc_plain import parse_plain
 
 LABELIMG = """<annotation verified="yes">
 \t<folder>images</folder>
@@ -212,6 +213,46 @@ def test_turned_box_too_far_away_for_a_float() -> None:
     assert problem.kind == "not finite"
 
 
+PLAIN_OBJECT = (
+    "<object><name>dog</name><pose>Left</pose><truncated>1</truncated><difficult>0</difficult>\n"
+    "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox></object>"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "plain"),
+    [
+        ("", "", True),
+        ("1</x", "-1.5</x", True),
+        ("dog", " \u72d7 \U0001f415 &gt;", False),
+        ("dog", " \u72d7 \U0001f415 ", True),
+        ("dog", "a]]b", False),
+        ("dog", "<b/>", False),
+        ("<difficult>0", "<difficult>1", True),
+        ("<difficult>0", "<difficult>yes", False),
+        ("</object>", "<difficult>1</difficult></object>", False),
+        ("</object>", "<polygon/></object>", False),
+        ("<xmax>3</xmax>", "", False),
+        ("<object>", "<!-- --><object>", False),
+        ("<xmin>1", "<xmin>1,5", False),
+        ("<xmin>1", "<xmin>x", False),
+    ],
+)
+def test_plain_files_take_a_short_cut(old: str, new: str, plain: bool) -> None:
+    text = f"<annotation><filename>a.jpg</filename>\n{PLAIN_OBJECT.replace(old, new)}</annotation>"
+    document = parse_voc(text)
+    assert document == parse_tree(text)
+    assert [x.line for x in (*document.images[0].labels, *document.images[0].problems)] == [2]
+    assert (parse_plain(text) is not None) == plain
+
+
+@pytest.mark.parametrize("bad", ["\x01", "\ud800", "\uffff", "]]>", "&", "\x00"])
+def test_plain_files_are_well_formed(bad: str) -> None:
+    text = f"<annotation>{PLAIN_OBJECT.replace('dog', 'd' + bad)}</annotation>"
+    with pytest.raises(BadFile):
+        parse_voc(text)
+
+
 def test_parts_are_counted_and_no_objects() -> None:
     part = f"<part><name>head</name>{box(5, 5, 6, 6)}</part>"
     text = f"<annotation><object><name>person</name>{box()}{part}{part}</object></annotation>"
@@ -358,6 +399,8 @@ def test_real_files_say_the_same_boxes_as_coco(shared_data: Path, folder: str) -
         text = path.read_text()
         assert recognise_voc(text[:4000])
         document = parse_voc(text)
+        # They are as plain as can be, so both ways of reading must take them, and agree.
+        assert parse_plain(text) == parse_tree(text) == document
         images += document.images
         lines = text.split("\n")
         for label in document.images[0].labels:
