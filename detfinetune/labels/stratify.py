@@ -23,9 +23,8 @@ from collections.abc import Iterable, Sequence
 Unit = Sequence[tuple[int, int]]
 """What a unit holds: pairs of kind and amount (above 0)."""
 
-# How much more than a missing kind an empty part counts, and a kind that train lacks.
+# How much more than a missing kind an empty part counts.
 _EMPTY_PART = 1000
-_TRAIN_FIRST = 2
 
 # Margins that keep rounding from moving a unit back and forth for ever.
 _LOWER = 1 - 1e-9
@@ -137,8 +136,6 @@ class _Division:
             for part in self.parts:
                 if not holders[part]:
                     needs[part] += _EMPTY_PART if kind == self.images else 1
-                    if part == self.train and left < gaps:
-                        needs[part] += _TRAIN_FIRST
         most = max(needs)
         candidates = [part for part in self.parts if needs[part] == most]
         return min(candidates, key=lambda part: self._price(index, part))

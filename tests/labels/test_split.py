@@ -122,6 +122,16 @@ def test_a_class_of_one_image_is_trained_on_and_one_of_three_is_everywhere() -> 
         }  # fmt: skip
 
 
+def test_a_class_of_one_image_is_trained_on_even_where_train_is_the_smallest_part() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(200):
+        counts = np.zeros((int(rng.integers(4, 30)), 2), dtype=np.int64)
+        counts[:, 0] = rng.integers(1, 50, len(counts))
+        counts[(only := int(rng.integers(len(counts)))), 1] = 5
+        found = assign_splits(counts, fractions={"val": 0.45, "test": 0.45}, groups=None, seed=seed)
+        assert only in found["train"]
+
+
 def lacking(counts: Counts, part_of: Sequence[int]) -> int:
     """In how many of three splits classes are missing that could be there, train first."""
     total = 0

@@ -165,6 +165,9 @@ def test_series_are_recognised(kind: str) -> None:
         [f"{phone}_20260703_1{i * 173:05d}.jpg" for phone in ("IMG", "PXL") for i in range(30)],
         [f"photo{i}_jpg.rf.{i:032x}.jpg" for i in range(30)],
         [f"P{i:04d}__1__0___0.png" for i in range(30)],
+        [f"site{n}_{i**3:06d}.jpg" for n in (1, 2, 3) for i in range(10, 40)],
+        [f"{n}_{x}_{y}.jpg" for n in "ab" for x in "12" for y in "12"]
+        + [f"photo{i}.jpg" for i in range(9)],
         [f"one_video_{i:04d}.jpg" for i in range(30)],
         [f"{split}2017/{i:012d}.jpg" for split in ("train", "val") for i in range(9, 90_000, 977)],
     ],
