@@ -1,0 +1,130 @@
+"""Findings on images themselves: files that do not decode, pictures that training sees
+differently from the people who labelled them, unusual sizes, and duplicates.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from detfinetune.checks.duplicate_findings import ImageEntry, duplicate_findings
+from detfinetune.checks.findings import Finding, Place
+from detfinetune.checks.image_content import ImageFacts
+from detfinetune.checks.image_rules import IMAGE_RULES, ImageRule
+from detfinetune.labels.table import LabelTable
+
+_SHORT_SIDE = 32
+_LONG_TO_SHORT = 8.0
+_AREA_RATIO = 16.0
+
+
+def image_findings(
+    tables: Mapping[str, LabelTable],
+    facts: Mapping[Path, ImageFacts],
+    root: Path | None = None,
+) -> list[Finding]:
+    """Return what is wrong with images, alone and in pairs.
+
+    Args:
+        tables: labels by split.
+        facts: by `image_root / name`, as `scan_images(image_paths(tables))` returns them. Images
+            of no table (such as those left out because they cannot be read) count as of no split.
+        root: data root, to which the paths of images of no table are made relative.
+    """
+    entries = image_entries(tables, facts)
+    known = {entry.path for entry in entries}
+    strays = [
+        ImageEntry("", _relative(path, root), path, fact)
+        for path, fact in facts.items()
+        if path not in known
+    ]
+    findings = []
+    for rule in IMAGE_RULES:
+        places = [
+            Place(entry.split, entry.name, detail=detail)
+            for entry in (*entries, *strays)
+            if (detail := rule.detail(entry.facts))
+        ]
+        if places:
+            findings.append(_finding(rule, places, len(entries) + len(strays)))
+    findings += _size_findings(entries)
+    return findings + duplicate_findings(entries)
+
+
+def image_paths(tables: Mapping[str, LabelTable]) -> list[Path]:
+    """Return the path of every image, each once."""
+    return list(
+        dict.fromkeys(table.image_root / name for table in tables.values() for name in table.names)
+    )
+
+
+def image_entries(
+    tables: Mapping[str, LabelTable], facts: Mapping[Path, ImageFacts]
+) -> list[ImageEntry]:
+    """Return every image of every split of which facts are known."""
+    entries = []
+    for split, table in tables.items():
+        for index, name in enumerate(table.names):
+            path = table.image_root / name
+            if path in facts:
+                entries.append(ImageEntry(split, name, path, facts[path], table, index))
+    return entries
+
+
+def _relative(path: Path, root: Path | None) -> str:
+    inside = root is not None and path.is_relative_to(root)
+    return (path.relative_to(root) if inside and root is not None else path).as_posix()
+
+
+def _finding(rule: ImageRule, places: Sequence[Place], total: int) -> Finding:
+    return Finding(
+        rule.kind,
+        rule.severity,
+        f"{count_images(len(places))}: {rule.title}.",
+        rule.advice,
+        tuple(places),
+        {
+            "images": len(places),
+            "of": total,
+            "by_split": dict(Counter(place.split for place in places)),
+        },
+    )
+
+
+def count_images(number: int) -> str:
+    """Return `1 image`, `2 images`."""
+    return f"{number:,} image{'' if number == 1 else 's'}"
+
+
+def _size_findings(entries: Sequence[ImageEntry]) -> list[Finding]:
+    """Return a note on images whose size or shape is far from the others'."""
+    sound = [entry for entry in entries if entry.facts.sound]
+    if not sound:
+        return []
+    median = statistics.median(entry.facts.width * entry.facts.height for entry in sound)
+    places = []
+    for entry in sound:
+        width, height = entry.facts.width, entry.facts.height
+        reasons = []
+        if min(width, height) < _SHORT_SIDE:
+            reasons.append(f"a side below {_SHORT_SIDE} px")
+        if max(width, height) > _LONG_TO_SHORT * min(width, height):
+            reasons.append(f"a side more than {_LONG_TO_SHORT:.0f} times the other")
+        if not median / _AREA_RATIO <= width * height <= median * _AREA_RATIO:
+            reasons.append(f"{width * height / median:.2g} times the area of the median image")
+        if reasons:
+            detail = f"{width}x{height}: {', '.join(reasons)}"
+            places.append(Place(entry.split, entry.name, detail=detail))
+    if not places:
+        return []
+    rule = ImageRule(
+        "image_size_extreme",
+        "note",
+        lambda facts: "",
+        "unusual in size or shape",
+        "Look at a few: thumbnails, icons or whole scans among photos are there by mistake, most "
+        "often. All images are resized to one scale, so objects on these come out tiny or huge.",
+    )
+    return [_finding(rule, places, len(entries))]
