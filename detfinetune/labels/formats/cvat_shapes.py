@@ -55,10 +55,10 @@ def _no_shape(element: Element, *_: object) -> NoReturn:
 
 
 def _attribute(element: Element, key: str) -> str:
-    value = element.get(key)
-    if value is None:
-        raise BadLabel("no box", f"the <{element.tag}> has no {key}")
-    return value
+    try:
+        return element.attrib[key]
+    except KeyError:
+        raise BadLabel("no box", f"the <{element.tag}> has no {key}") from None
 
 
 def _angle(element: Element) -> float:
