@@ -162,7 +162,7 @@ def _counts(one: ImageEntry, other: ImageEntry) -> str:
     first, second = len(one.objects), len(other.objects)
     if first == second:
         return f"{first} objects each, but not the same boxes and classes"
-    return f"{first} objects here, {second} there"
+    return f"labelled objects: {first} here, {second} there"
 
 
 def _same_labels(one: ImageEntry, other: ImageEntry) -> bool:
