@@ -124,8 +124,9 @@ class DataConfig(Section):
     """Number of parts for cross-validation: `fold` becomes val, the others train; test_fraction is
     held out before. null: one split by val_fraction and test_fraction."""
 
-    fold: NonNegativeInt = 0
-    """Which part is val, from 0, where `folds` or the split file has parts."""
+    fold: NonNegativeInt | None = None
+    """Which part is val, from 0, where `folds` or the split file has parts. null: the first of
+    `folds`; the split file's own splits."""
 
     split_file: UserPath | None = None
     """CSV file with file_name,split and perhaps fold that says what belongs where, such as the

@@ -71,18 +71,27 @@ def _images(table: LabelTable) -> Iterator[str]:
 def _annotations(table: LabelTable) -> Iterator[str]:
     """Yield annotations as JSON; plain boxes, of which there may be a million, by hand."""
     areas = np.round(table.boxes[:, 2] * table.boxes[:, 3], _DIGITS).tolist()
+    boxes = table.boxes.tolist()
     columns = zip(
-        (table.image_of + 1).tolist(), (table.categories + 1).tolist(), table.boxes.tolist(),
-        areas, table.crowd.tolist(), strict=True,
+        (table.image_of + 1).tolist(), (table.categories + 1).tolist(), boxes, areas,
+        table.crowd.astype(int).tolist(), strict=True,
     )  # fmt: skip
-    for index, (image, category, box, box_area, crowd) in enumerate(columns):
+    shaped = table.polygons.keys() | table.masks.keys() | table.areas.keys()
+    for index, (image, category, box, area, crowd) in enumerate(columns):
+        if index not in shaped:
+            yield (
+                f'{{"id": {index + 1}, "image_id": {image}, "category_id": {category}, "bbox": '
+                f'{box}, "area": {area}, "iscrowd": {crowd}, "segmentation": []}}'
+            )
+            continue
         polygons, mask = table.polygons.get(index, ()), table.masks.get(index)
-        area = table.areas.get(index)
-        if area is None:
-            area = mask_area(polygons, mask) if polygons or mask else box_area
+        if index in table.areas:
+            area = table.areas[index]
+        elif polygons or mask:
+            area = mask_area(polygons, mask)
         yield (
-            f'{{"id": {index + 1}, "image_id": {image}, "category_id": {category}, '
-            f'"bbox": {box}, "area": {area}, "iscrowd": {int(crowd)}, '
+            f'{{"id": {index + 1}, "image_id": {image}, "category_id": {category}, "bbox": {box}, '
+            f'"area": {area}, "iscrowd": {crowd}, '
             f'"segmentation": {json.dumps(_segmentation(polygons, mask))}}}'
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +65,8 @@ def cut_split(
             class_counts, folds=data.folds, groups=of, seed=data.split_seed,
             stratify=data.stratify, test_fraction=test_fraction,
         )  # fmt: skip
-        images = fold_splits(fold_of, data.fold)
-        how = f"images were divided into {data.folds} folds, of which {data.fold} is val"
+        images = fold_splits(fold_of, data.fold or 0)
+        how = f"images were divided into {data.folds} folds, of which {data.fold or 0} is val"
     else:
         fractions = {"val": data.val_fraction, "test": test_fraction}
         images = assign_splits(
@@ -79,6 +79,8 @@ def cut_split(
             else "no validation images were there; they were taken from the training images at "
             "random"
         )
+    if list(images) == ["train"]:
+        return Cut(images, ["all images are for training: no share is asked for val or test"])
     counts = ", ".join(f"{len(part)} {split}" for split, part in images.items())
     balanced = ", balanced by class" if data.stratify else ""
     notes.append(f"{how}{balanced} (seed {data.split_seed}: {counts})")
@@ -94,11 +96,15 @@ def cut_split(
 def _by_file(data: DataConfig, root: Path, names: Sequence[str]) -> Cut:
     path = _there(data.split_file or Path(), root, "data.split_file")
     rows = read_split_file(path)
-    fold = data.fold if any(row.fold is not None for row in rows) else None
-    listed = listed_splits(rows, names, fold)
+    listed = listed_splits(rows, names, data.fold)
     counts = ", ".join(f"{len(part)} {split}" for split, part in listed.splits.items())
     notes = [f"images were divided as {path} says ({counts})", *listed.notes(path)]
-    return Cut(listed.splits, notes, split_rows(names, listed.splits))
+    written = {row.file_name: row for row in rows}
+    kept = [
+        replace(written.get(row.file_name, row), split=row.split)
+        for row in split_rows(names, listed.splits)
+    ]
+    return Cut(listed.splits, notes, kept)
 
 
 def _groups(data: DataConfig, root: Path, names: Sequence[str]) -> ImageGroups | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +141,7 @@ def _bring_images(table: LabelTable, folder: Path, images: Images) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         source = (table.image_root / name).resolve()
         if images == "link":
-            os.symlink(source, target)
+            target.symlink_to(source)
         else:
             shutil.copy2(source, target)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from detfinetune.labels.classes import CLASS_FILES
-from detfinetune.labels.image_sizes import is_image
+from detfinetune.labels.image_sizes import is_image_name
 from detfinetune.labels.manifest import MANIFEST_NAME
 
 SPLIT_NAMES = {
@@ -33,30 +33,41 @@ def walk(folder: Path) -> Iterator[Path]:
 
     Hidden folders and what an earlier conversion wrote are left out; links are followed.
     """
+    return (folder / name for name in names_below(folder))
+
+
+def names_below(folder: Path) -> Iterator[str]:
+    """Yield what `walk` does as names relative to `folder`, with forward slashes.
+
+    There may be hundreds of thousands, and a Path takes ten times as long to make as a name.
+    """
+    top = len(str(folder)) + (not str(folder).endswith(os.sep))
     for place, folders, files in os.walk(folder, followlinks=True):
         if _CONVERTED.issubset(files):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        inside = place[top:].replace(os.sep, "/")
+        prefix = f"{inside}/" if inside else ""
         for name in sorted(files):
             if not name.startswith("."):
-                yield Path(place, name)
+                yield prefix + name
 
 
-def is_label_file(path: Path, suffix: str = ".txt") -> bool:
+def is_label_name(name: str, suffix: str = ".txt") -> bool:
     """Whether a file may hold labels: of that ending, and no class list, image list or read-me."""
-    name = path.name.lower()
+    name = name.rpartition("/")[2].lower()
     return name.endswith(suffix) and name not in _NAME_LISTS and not name.startswith(_NO_LABELS)
 
 
 def has_images(folder: Path) -> bool:
     """Whether any image lies below `folder`."""
-    return any(is_image(path) for path in walk(folder))
+    return any(map(is_image_name, names_below(folder)))
 
 
 def has_labels(folder: Path, suffix: str = ".txt") -> bool:
     """Whether any label file lies below `folder`."""
-    return any(is_label_file(path, suffix) for path in walk(folder))
+    return any(is_label_name(name, suffix) for name in names_below(folder))
 
 
 def labels_folder_for(images: Path, suffix: str = ".txt") -> Path | None:

@@ -29,11 +29,11 @@ def gather_dataset(data: DataConfig, root: Path) -> Gathered:
 
 def _note_shared_images(gathered: Gathered) -> None:
     """Say so when splits share images: AP would be measured on what was trained on."""
-    owners: dict[Path, str] = {}
+    owners: dict[tuple[Path, str], str] = {}
     shared: Counter[tuple[str, str]] = Counter()
     for split, files in gathered.splits.items():
         for image in files.images:
-            first = owners.setdefault(files.image_root / image.name, split)
+            first = owners.setdefault((files.image_root, image.name), split)
             if first != split:
                 shared[first, split] += 1
     for (first, second), count in shared.items():

@@ -18,13 +18,12 @@ from pathlib import Path, PurePosixPath
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
-from detfinetune.labels.folders import is_label_file
+from detfinetune.labels.folders import is_label_name, names_below
 from detfinetune.labels.gathered import (
     Gathered,
     ImageFile,
     SplitFiles,
     image_names,
-    names_below,
     shown_path,
 )
 from detfinetune.labels.image_sizes import read_size_table
@@ -98,7 +97,7 @@ class _SplitGatherer:
         for name in names_below(self.source.labels):
             if name.lower().endswith(suffix):
                 key = label_key(name)
-                if is_label_file(Path(name), suffix) or key in keys:
+                if is_label_name(name, suffix) or key in keys:
                     found[key] = prefix + name
         return found
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detfinetune.labels.folders import walk
+from detfinetune.labels.folders import names_below
 from detfinetune.labels.formats.objects import RawImage
-from detfinetune.labels.image_sizes import Size, is_image
+from detfinetune.labels.image_sizes import Size, is_image_name
 from detfinetune.labels.ledger import LedgerEntry
 from detfinetune.labels.recognise import FormatChoice
 
@@ -69,13 +69,7 @@ class Gathered:
 
 def image_names(folder: Path) -> list[str]:
     """Return the images below `folder`, relative to it, in sorted order of their folders."""
-    return [name for name in names_below(folder) if is_image(Path(name))]
-
-
-def names_below(folder: Path) -> list[str]:
-    """Return every file below `folder`, relative to it, with forward slashes."""
-    cut = len(folder.as_posix().rstrip("/")) + 1
-    return [path.as_posix()[cut:] for path in walk(folder)]
+    return [name for name in names_below(folder) if is_image_name(name)]
 
 
 def shown_path(path: Path, root: Path) -> str:

@@ -42,7 +42,13 @@ class UnreadableImage(Exception):
 
 def is_image(path: Path) -> bool:
     """Whether the file's name is that of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    return is_image_name(path.name)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a name or path is that of an image."""
+    stem, dot, ending = name.rpartition(".")
+    return bool(stem) and not stem.endswith("/") and dot + ending.lower() in IMAGE_SUFFIXES
 
 
 def read_image_size(path: Path) -> Size:

@@ -30,12 +30,12 @@ from detfinetune.labels.folders import (
     children,
     has_images,
     has_labels,
-    is_label_file,
+    is_label_name,
     labels_folder_for,
+    names_below,
     subfolders,
-    walk,
 )
-from detfinetune.labels.image_sizes import is_image
+from detfinetune.labels.image_sizes import is_image_name
 from detfinetune.labels.sources import (
     Layout,
     SplitSource,
@@ -284,9 +284,9 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def _nothing_found(root: Path, suffix: str) -> str:
-    files = list(walk(root))
-    images = sum(is_image(path) for path in files)
-    labels = sum(is_label_file(path, suffix) for path in files)
+    files = list(names_below(root))
+    images = sum(map(is_image_name, files))
+    labels = sum(is_label_name(name, suffix) for name in files)
     content = ", ".join(sorted(path.name for path in root.iterdir())[:12]) or "nothing"
     if images and not labels:
         problem = f"there are images but no label files ({suffix})"

@@ -40,8 +40,8 @@ def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
         else:
             label_of[name], owner[own] = own, name
     free = [name for name in names if name not in label_of and name not in twins]
-    name_of = _unique((PurePosixPath(label_key(name)).name, name) for name in free)
-    key_of = _unique((PurePosixPath(key).name, key) for key in sorted(keys - set(owner)))
+    name_of = _unique((label_key(name).rpartition("/")[2], name) for name in free)
+    key_of = _unique((key.rpartition("/")[2], key) for key in sorted(keys - set(owner)))
     for stem, key in key_of.items():
         if stem in name_of:
             label_of[name_of[stem]] = key
@@ -50,8 +50,11 @@ def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
 
 def label_key(name: str) -> str:
     """Return a relative path without its ending, in Unicode's composed form."""
-    path = PurePosixPath(unicodedata.normalize("NFC", name))
-    return path.with_suffix("").as_posix()
+    name = unicodedata.normalize("NFC", name)
+    stem, dot, _ = name.rpartition(".")
+    # A dot in a folder's name, or at the start of the file's, begins no ending.
+    is_ending = dot and stem and not stem.endswith("/") and "/" not in name[len(stem) :]
+    return stem if is_ending else name
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from detfinetune.labels.coco_layout import (
 )
 from detfinetune.labels.convert import convert_gathered
 from detfinetune.labels.cut import cut_split
-from detfinetune.labels.folders import is_label_file, walk
+from detfinetune.labels.folders import has_labels
 from detfinetune.labels.gather import gather_dataset
 from detfinetune.labels.gathered import Gathered
 from detfinetune.labels.manifest import MANIFEST_NAME, fingerprint_files, read_manifest
@@ -142,7 +142,7 @@ def _prepare_coco(data: DataConfig, root: Path, json_files: dict[str, Path]) -> 
     _check_given_classes(data, classes, ", ".join(map(str, json_files.values())))
     listed = ", ".join(f"{split}: {path}" for split, path in json_files.items())
     console.say(f"Data: COCO JSON, taken as it is ({listed})")
-    if data.format == "auto" and any(is_label_file(path) for path in walk(root)):
+    if data.format == "auto" and has_labels(root):
         console.say("Note: there are .txt files as well; data.format=txt or yolo takes those")
     splits = {
         split: DatasetSplit(

@@ -69,7 +69,7 @@ def read_gathered(
     reading = _settle_reading(data, gathered)
     sizes = _image_sizes(gathered, num_workers)
     sources = {
-        split: source_split(gathered, files, reading, sizes)
+        split: source_split(gathered, files, reading, sizes[split])
         for split, files in gathered.splits.items()
     }
     _parse(data, reading, sources, num_workers)
@@ -136,19 +136,22 @@ def _object_lines(path: Path) -> list[str]:
 
 def _image_sizes(
     gathered: Gathered, num_workers: int | None
-) -> Mapping[Path, Size | UnreadableImage]:
+) -> dict[str, list[Size | UnreadableImage]]:
+    """Return the size of each image, or why it cannot be read, by split and in order."""
     if gathered.sizes is not None:
+        given = gathered.sizes
         return {
-            files.image_root / name: size
-            for files in gathered.splits.values()
-            for name, size in gathered.sizes.items()
+            split: [given[image.name] for image in files.images]
+            for split, files in gathered.splits.items()
         }
+    # Splits may share images; each is read once.
     paths = {
-        files.image_root / image.name: None
-        for files in gathered.splits.values()
-        for image in files.images
+        split: [files.image_root / image.name for image in files.images]
+        for split, files in gathered.splits.items()
     }
-    return read_image_sizes(list(paths), num_workers)
+    once = list(dict.fromkeys(path for part in paths.values() for path in part))
+    sizes = read_image_sizes(once, num_workers)
+    return {split: [sizes[path] for path in part] for split, part in paths.items()}
 
 
 def _parse(

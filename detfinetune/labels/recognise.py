@@ -10,14 +10,14 @@ from pathlib import Path
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
 from detfinetune.labels.coco_layout import configured_annotations, find_coco_files
-from detfinetune.labels.folders import is_label_file, walk
+from detfinetune.labels.folders import is_label_name, names_below
 from detfinetune.labels.formats.registry import (
     DOCUMENT_FORMATS,
     LINE_FORMATS,
     DocumentFormat,
     recognise_text,
 )
-from detfinetune.labels.image_sizes import is_image
+from detfinetune.labels.image_sizes import is_image_name
 from detfinetune.labels.text import read_text_file
 
 _SAMPLED_FILES = 5
@@ -79,39 +79,45 @@ def _of_document(path: Path) -> FormatChoice:
 
 def _of_folder(folder: Path, root: Path) -> FormatChoice | None:
     """Judge the label files below `folder`; images are looked for in all of `root`."""
-    files: dict[str, list[Path]] = defaultdict(list)
+    files: dict[str, list[str]] = defaultdict(list)
     stems = set()
-    for path in walk(root):
-        suffix = path.suffix.lower()
-        if is_image(path):
-            stems.add(path.stem)
-        elif suffix in _SUFFIXES and path.is_relative_to(folder) and is_label_file(path, suffix):
-            files[suffix].append(path)
+    inside = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+    for name in names_below(root):
+        stem, _, ending = name.rpartition("/")[2].rpartition(".")
+        suffix = f".{ending.lower()}"
+        if is_image_name(name):
+            stems.add(stem)
+        elif suffix in _SUFFIXES and name.startswith(inside) and is_label_name(name, suffix):
+            files[suffix].append(name)
     # `a.jpg` may have the label file `a.jpg.txt`.
-    matching = Counter(
-        {
-            suffix: sum(path.stem in stems or Path(path.stem).stem in stems for path in paths)
-            for suffix, paths in files.items()
-        }
-    )
-    beside = [suffix for suffix in (".txt", ".xml", ".json") if matching[suffix]]
+    matching = {
+        suffix: sum(not stems.isdisjoint(_stems(name)) for name in names)
+        for suffix, names in files.items()
+    }
+    beside = [suffix for suffix in (".txt", ".xml", ".json") if matching.get(suffix)]
     if beside:
         best = max(beside, key=lambda suffix: matching[suffix])  # the first of those alike
-        choice = FormatChoice(None) if best == ".txt" else _of_sample(files[best])
+        choice = FormatChoice(None) if best == ".txt" else _of_sample(root, files[best])
         others = [suffix for suffix in beside if suffix != best and len(files[suffix]) > 1]
         if choice is not None:
-            return FormatChoice(choice.format, choice.evidence, _others_note(others, files))
+            return FormatChoice(choice.format, choice.evidence, _others_note(root, others, files))
     for suffix in _SUFFIXES[1:]:
-        choice = _of_sample(files[suffix])
+        choice = _of_sample(root, files[suffix])
         if choice is not None:
             return choice
     return None
 
 
-def _of_sample(paths: list[Path]) -> FormatChoice | None:
+def _stems(name: str) -> tuple[str, str]:
+    """Return a file's name without its last ending, and without the last two."""
+    stem = name.rpartition("/")[2].rpartition(".")[0]
+    return stem, stem.rpartition(".")[0] or stem
+
+
+def _of_sample(root: Path, names: list[str]) -> FormatChoice | None:
     """Return the format of most of some files, evenly spaced."""
-    step = max(1, len(paths) // _SAMPLED_FILES)
-    found = [known for path in paths[::step] if (known := _recognise_file(path)) is not None]
+    chosen = [root / name for name in names[:: max(1, len(names) // _SAMPLED_FILES)]]
+    found = [known for path in chosen if (known := _recognise_file(path)) is not None]
     if not found:
         return None
     name = Counter(known.name for known, _ in found).most_common(1)[0][0]
@@ -126,10 +132,10 @@ def _recognise_file(path: Path) -> tuple[DocumentFormat, str] | None:
     return recognise_text(text, path.suffix.lower())
 
 
-def _others_note(suffixes: Iterable[str], files: dict[str, list[Path]]) -> str:
+def _others_note(root: Path, suffixes: Iterable[str], files: dict[str, list[str]]) -> str:
     listed = []
     for suffix in suffixes:
-        choice = FormatChoice(None) if suffix == ".txt" else _of_sample(files[suffix])
+        choice = FormatChoice(None) if suffix == ".txt" else _of_sample(root, files[suffix])
         if choice is not None:
             name = choice.format.name if choice.format else "txt or yolo"
             listed.append(f"{len(files[suffix])} {suffix} files (data.format={name})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -170,14 +170,13 @@ def source_split(
     gathered: Gathered,
     files: SplitFiles,
     reading: Reading,
-    sizes: Mapping[Path, Size | UnreadableImage],
+    sizes: Sequence[Size | UnreadableImage],
 ) -> SourceSplit:
-    """Return a split whose labels are still to be parsed."""
+    """Return a split whose labels are still to be parsed; `sizes` are those of its images."""
     jobs, unreadable = [], {}
-    for number, image in enumerate(files.images):
-        path = files.image_root / image.name
-        size = sizes[path]
+    for number, (image, size) in enumerate(zip(files.images, sizes, strict=True)):
         if isinstance(size, UnreadableImage):
+            path = files.image_root / image.name
             unreadable[number] = str(size)
             reason = f"its image {shown_path(path, gathered.root)} cannot be read"
             jobs.append(_job(image, None, "unreadable image", reason))

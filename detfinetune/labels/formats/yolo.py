@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from detfinetune.labels.formats.lines import to_number, tokenize
 from detfinetune.labels.formats.objects import BadLabel, RawLabel, hull
 
+# What float() understands and a label should not hold, and what quotes or groups a value.
+_PLAIN = frozenset("_()[]{}<>,;|\"'")
 _BOX = ("the x of the centre", "the y of the centre", "the width", "the height")
 
 
@@ -16,6 +20,17 @@ def parse_yolo_line(line: str) -> RawLabel:
     Raises:
         BadLabel: another number of values, or one that is not a finite number.
     """
+    tokens = line.split()
+    if len(tokens) == 5 and line.isascii():
+        # By far the most lines; whatever is unusual in one is left to the rules below.
+        try:
+            cx, cy, w, h = map(float, tokens[1:])
+        except ValueError:
+            pass
+        else:
+            corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+            if _PLAIN.isdisjoint(line) and all(map(math.isfinite, corners)):
+                return RawLabel(tokens[0], corners, form="centre_and_size")
     tokens = tokenize(line)
     if len(tokens) == 5:
         cx, cy, w, h = (to_number(t, name) for t, name in zip(tokens[1:], _BOX, strict=True))
