@@ -27,6 +27,9 @@ class PlaceRow:
     """A place as a line of a table."""
 
     split: str
+    splits: str
+    """The splits that the place, or either one of a pair, is of, with spaces between."""
+
     where: str
     """`path:line`, as editors take it."""
 
@@ -100,6 +103,7 @@ def _row(dataset: LabelledDataset, place: Place) -> PlaceRow:
     other = place.other
     return PlaceRow(
         split=place.split,
+        splits=" ".join({place.split: None, (other or place).split: None}),
         where=where,
         image="" if named else place.image,
         other="" if other is None else _other_where(place, other),

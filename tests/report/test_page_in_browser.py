@@ -64,9 +64,9 @@ def test_a_page_that_does_ask_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("filters", "kinds", "samples", "crops", "places"),
     [
-        # What is of no place is kept whatever the split; a finding with places elsewhere goes.
+        # What has no place is kept whatever the split, and a pair is of both of its splits.
         # Places count even where their finding is hidden.
-        ({"split": "val"}, ["box_outside", "rare_class"], 3, 3, 1),
+        ({"split": "val"}, ["box_outside", "images_alike", "rare_class"], 3, 3, 2),
         ({"severity": "warning", "class": "1"}, [], 3, 3, 1),
         ({"q": "DAMAGED"}, ["unreadable"], 1, 1, 1),
         ({"q": "odd txt:44"}, ["too_many"], 0, 0, 1),

@@ -22,7 +22,7 @@
   // What belongs to no split belongs to all; what is of no class is not of the class asked for.
   function fits(item, wanted, words) {
     const { split, classes } = item.dataset;
-    if (wanted.split && split && split !== wanted.split) return false;
+    if (wanted.split && split && !split.split(" ").includes(wanted.split)) return false;
     if (wanted.class && !(classes || "").split(" ").includes(wanted.class)) return false;
     return words.every((word) => text(item).includes(word));
   }
@@ -80,9 +80,8 @@
       note.hidden = !all || counts[kind] > 0;
     }
     const active = names.some((name) => wanted[name]);
-    document.getElementById("shown").textContent = active
-      ? `${counts.finding} findings, ${counts.sample} samples, ${counts.crop} objects`
-      : "";
+    const listed = Object.entries(counts).map(([kind, n]) => `${n} ${kind}${n === 1 ? "" : "s"}`);
+    document.getElementById("shown").textContent = active ? listed.join(", ") : "";
     root.dataset.shown = JSON.stringify(counts);
     return wanted;
   }
