@@ -69,7 +69,7 @@ def is_blank(row: Sequence[str]) -> bool:
 
 @thorough
 @given(
-    st.lists(st.lists(CELLS, min_size=9, max_size=9), max_size=6),
+    st.lists(st.lists(CELLS, min_size=9, max_size=9), max_size=3),
     st.sampled_from(",;\t|"),
     st.permutations(COLUMNS),
 )
@@ -100,7 +100,7 @@ def test_csv_rows_under_a_heading(
 
 
 @thorough
-@given(st.lists(st.lists(CELLS, max_size=8), max_size=6), st.sampled_from(",;\t|"))
+@given(st.lists(st.lists(CELLS, max_size=8), max_size=4), st.sampled_from(",;\t|"))
 def test_csv_rows_of_any_length(rows: list[list[str]], delimiter: str) -> None:
     text = written([["path", "x1", "y1", "x2", "y2", "label"], *rows], delimiter)
     document = parse_csv(text)
@@ -157,7 +157,7 @@ def test_quotes_swallow_no_row(pieces: list[str]) -> None:
 
 @thorough
 @given(
-    st.lists(st.lists(st.one_of(NUMBERS, WORDS), min_size=8, max_size=8), max_size=6),
+    st.lists(st.lists(st.one_of(NUMBERS, WORDS), min_size=8, max_size=8), max_size=3),
     st.permutations(
         ["ImageID", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax", "IsGroupOf"]
     ),

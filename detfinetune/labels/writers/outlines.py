@@ -11,7 +11,8 @@ rasterises to the same mask, area and all.
 back by the same way, a cut without width (how holes are brought into a polygon before ear
 clipping; D. Eberly, "Triangulation by Ear Clipping", Geometric Tools, 2002). Ultralytics' tools
 join the polygons of COCO objects alike. Outer rings turn one way and holes the other, so that the
-even-odd and the non-zero rule both fill what they should.
+even-odd and the non-zero rule both fill what they should. pycocotools' masks show no bridge;
+OpenCV's `fillPoly`, which draws the border of what it fills, shows one as a line of a pixel.
 """
 
 from __future__ import annotations
