@@ -1,0 +1,125 @@
+"""Ways to read four numbers as a box, and the share of boxes that make sense under each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detfinetune.labels.formats.objects import Form
+
+FORM_COLUMNS: dict[Form, str] = {
+    "corners": "x1,y1,x2,y2",
+    "top_left_and_size": "x,y,w,h",
+    "centre_and_size": "cx,cy,w,h",
+}
+_ORDERS = {
+    "x1,y1,x2,y2": ("corners", (0, 1, 2, 3)),
+    "x,y,w,h": ("top_left_and_size", (0, 1, 2, 3)),
+    "cx,cy,w,h": ("centre_and_size", (0, 1, 2, 3)),
+    "y1,x1,y2,x2": ("corners", (1, 0, 3, 2)),
+    "y,x,h,w": ("top_left_and_size", (1, 0, 3, 2)),
+    "cy,cx,h,w": ("centre_and_size", (1, 0, 3, 2)),
+    "x1,x2,y1,y2": ("corners", (0, 2, 1, 3)),
+}
+"""By the columns as `data.columns` takes them: the form, and where x, y, x or w, y or h stand."""
+
+_ROUNDING_PIXELS = 1.5
+"""How far outside a box may reach: pixels counted from 1, and rounding."""
+
+SMALLEST_PIXELS = 1.0
+"""A box less wide or high than this makes no sense."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One way to read the four numbers of a box."""
+
+    columns: str
+    """As `data.columns` takes them, the class apart."""
+
+    fractions: bool
+    """Whether they are shares of the image's width and height."""
+
+    @property
+    def form(self) -> str:
+        """corners, top_left_and_size or centre_and_size."""
+        return _ORDERS[self.columns][0]
+
+    @property
+    def transposed(self) -> bool:
+        """Whether y stands before x."""
+        return self.columns.startswith(("y", "cy"))
+
+    def corners(
+        self, numbers: NDArray[np.float64], sizes: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return x1, y1, x2, y2 in pixels; (n, 4).
+
+        Args:
+            numbers: as written; (n, 4).
+            sizes: width and height of the images in pixels; (n, 2).
+        """
+        form, order = _ORDERS[self.columns]
+        first, second = numbers[:, order[:2]], numbers[:, order[2:]]
+        if form == "top_left_and_size":
+            second = first + second
+        elif form == "centre_and_size":
+            first, second = first - second / 2, first + second / 2
+        scale = sizes if self.fractions else 1.0
+        return np.concatenate([first * scale, second * scale], axis=1)
+
+
+def numbers_written(
+    corners: NDArray[np.float64], sizes: NDArray[np.float64], form: Form, fractions: bool
+) -> NDArray[np.float64]:
+    """Return the four numbers that a file must hold for corners in pixels to come of them.
+
+    Args:
+        corners: x1, y1, x2, y2 in pixels, not necessarily in order; (n, 4).
+        sizes: width and height of the images; (n, 2).
+        form: how the file gave the boxes.
+        fractions: whether in shares of width and height.
+    """
+    if fractions:
+        corners = corners / np.tile(sizes, 2)
+    first, second = corners[:, :2], corners[:, 2:]
+    if form == "top_left_and_size":
+        return np.concatenate([first, second - first], axis=1)
+    if form == "centre_and_size":
+        return np.concatenate([(first + second) / 2, second - first], axis=1)
+    return corners
+
+
+def candidates(current: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield other ways to read, those with the fewest changes first."""
+    rest = [Hypothesis(columns, fractions) for fractions in (False, True) for columns in _ORDERS]
+    rest.remove(current)
+    yield from sorted(
+        rest,
+        key=lambda other: (
+            (other.fractions != current.fractions)
+            + (other.form != current.form)
+            + 2 * (other.transposed != current.transposed)
+            + 2 * (other.columns == "x1,x2,y1,y2")
+        ),
+    )
+
+
+def fitting(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which boxes are in order, at least a pixel wide and high, and inside their image; (n,).
+
+    Args:
+        corners: x1, y1, x2, y2 in pixels; (n, 4).
+        sizes: width and height of the images in pixels; (n, 2).
+    """
+    first, second = corners[:, :2], corners[:, 2:]
+    inside = (
+        (second - first >= SMALLEST_PIXELS)
+        & (first >= -_ROUNDING_PIXELS)
+        & (second <= sizes + _ROUNDING_PIXELS)
+    )
+    fits: NDArray[np.bool_] = np.logical_and.reduce(inside, axis=1)
+    return fits

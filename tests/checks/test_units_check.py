@@ -1,0 +1,313 @@
+"""Labels that were read wrongly: told by evidence, at the lines, with the reading that fits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from table_cases import CLASSES, Records, by_kind, clean_records, tables_of, wheres
+
+from detfinetune.checks.findings import Finding
+from detfinetune.checks.hypotheses import Hypothesis, candidates, fitting, numbers_written
+from detfinetune.checks.label_frames import check_label_sizes
+from detfinetune.checks.units import check_units, form_of, option_for
+from detfinetune.config.schema import DataConfig
+from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.read import read_dataset
+from detfinetune.labels.reading import Reading
+from detfinetune.labels.records import Box
+
+Writer = Callable[[Box, int, int], Sequence[float]]
+
+# The four numbers of a box as some tool writes them.
+WRITERS: dict[str, Writer] = {
+    "x1,y1,x2,y2": lambda b, w, h: (b[0], b[1], b[0] + b[2], b[1] + b[3]),
+    "x,y,w,h": lambda b, w, h: b,
+    "cx,cy,w,h": lambda b, w, h: (b[0] + b[2] / 2, b[1] + b[3] / 2, b[2], b[3]),
+    "y1,x1,y2,x2": lambda b, w, h: (b[1], b[0], b[1] + b[3], b[0] + b[2]),
+    "x1,x2,y1,y2": lambda b, w, h: (b[0], b[0] + b[2], b[1], b[1] + b[3]),
+    "yolo": lambda b, w, h: (
+        (b[0] + b[2] / 2) / w, (b[1] + b[3] / 2) / h, b[2] / w, b[3] / h,
+    ),
+    "fractions": lambda b, w, h: (b[0] / w, b[1] / h, (b[0] + b[2]) / w, (b[1] + b[3]) / h),
+}  # fmt: skip
+
+
+def read(tmp_path: Path, records: Records, writer: Writer, **options: Any) -> LabelledDataset:
+    """Write records as text files and read them as the options say."""
+    rows = ["file_name,width,height"]
+    for record in records["train"]:
+        label = tmp_path / record.label_file
+        label.parent.mkdir(exist_ok=True)
+        lines = [
+            f"{CLASSES[a.category]} "
+            + " ".join(f"{value:.6g}" for value in writer(a.bbox, record.width, record.height))
+            for a in record.annotations
+        ]
+        label.write_text("".join(f"{line}\n" for line in lines))
+        rows.append(f"{record.file_name},{record.width},{record.height}")
+    (tmp_path / "sizes.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    data = DataConfig(
+        root=tmp_path, labels="labels", image_sizes=Path("sizes.csv"), val_fraction=0,
+        test_fraction=0, **options,
+    )  # fmt: skip
+    return read_dataset(data)
+
+
+def findings_of(dataset: LabelledDataset, **options: Any) -> dict[str, Finding]:
+    assert dataset.reading is not None
+    return by_kind(
+        check_units(
+            dataset.tables, written=dataset.written, reading=dataset.reading,
+            ledger=dataset.ledger, **options,
+        )
+    )  # fmt: skip
+
+
+def edgy_records(count: int = 60) -> Records:
+    """Return records whose objects lie anywhere, up to the images' edges."""
+    records = clean_records({"train": count})
+    generator = np.random.default_rng(4)
+    changed = []
+    for record in records["train"]:
+        annotations = []
+        for a in record.annotations:
+            w, h = a.bbox[2:]
+            x, y = generator.uniform(0, (640 - w, 480 - h)).round(1)
+            annotations.append(type(a)(a.category, (float(x), float(y), w, h), line=a.line))
+        changed.append(type(record)(record.file_name, 640, 480, tuple(annotations),
+                                    record.label_file))  # fmt: skip
+    return {"train": changed}
+
+
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        ("x1,y1,x2,y2", {"columns": "class,x1,y1,x2,y2"}),
+        ("x,y,w,h", {"columns": "class,x,y,w,h"}),
+        ("cx,cy,w,h", {"columns": "class,cx,cy,w,h"}),
+        ("y1,x1,y2,x2", {"columns": "class,y1,x1,y2,x2"}),
+        ("yolo", {}),
+        ("fractions", {"columns": "class,x1,y1,x2,y2", "coordinates": "fractions"}),
+    ],
+)
+def test_what_is_read_as_written_raises_nothing(
+    tmp_path: Path, written: str, options: dict[str, str]
+) -> None:
+    assert findings_of(read(tmp_path, edgy_records(), WRITERS[written], **options)) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "options", "advice"),
+    [
+        ("xywh_as_xyxy", "x,y,w,h", {"columns": "class,x1,y1,x2,y2"}, "columns=class,x1,y1,w,h"),
+        ("xyxy_as_xywh", "x1,y1,x2,y2", {"columns": "class,x,y,w,h"}, "columns=class,x1,y1,x2,y2"),
+        ("centre_as_xyxy", "cx,cy,w,h", {"columns": "class,x1,y1,x2,y2"}, "columns=class,cx,cy"),
+        ("centre_as_corner", "cx,cy,w,h", {"columns": "class,x,y,w,h"}, "columns=class,cx,cy"),
+        ("corner_as_centre", "x,y,w,h", {"columns": "class,cx,cy,w,h"}, "columns=class,x1,y1,w,h"),
+        ("xyxy_as_centre", "x1,y1,x2,y2", {"columns": "class,cx,cy,w,h"}, "class,x1,y1,x2,y2"),
+        ("xy_swapped", "y1,x1,y2,x2", {"columns": "class,x1,y1,x2,y2"}, "class,y1,x1,y2,x2"),
+        ("columns_in_another_order", "x1,x2,y1,y2", {"columns": "class,x1,y1,x2,y2"},
+         "class,x1,x2,y1,y2"),
+        ("pixels_as_fractions", "cx,cy,w,h", {"format": "yolo"}, "class,cx,cy,w,h"),
+        ("pixels_as_fractions", "x1,y1,x2,y2",
+         {"columns": "class,x1,y1,x2,y2", "coordinates": "fractions"}, "coordinates=pixels"),
+        ("fractions_as_pixels", "fractions",
+         {"columns": "class,x1,y1,x2,y2", "coordinates": "pixels"}, "coordinates=fractions"),
+        ("fractions_as_pixels", "yolo",
+         {"columns": "class,cx,cy,w,h", "coordinates": "pixels"}, "data.format=yolo"),
+        ("centre_as_corner", "yolo",
+         {"columns": "class,x,y,w,h", "coordinates": "fractions"}, "data.format=yolo"),
+    ],
+)  # fmt: skip
+def test_another_reading_that_fits_is_named_and_does_away_with_the_finding(
+    tmp_path: Path, kind: str, written: str, options: dict[str, str], advice: str
+) -> None:
+    records = edgy_records()
+    dataset = read(tmp_path, records, WRITERS[written], **{"format": "txt", **options})
+    found = findings_of(dataset)
+    assert set(found) == {kind}
+    finding = found[kind]
+    assert finding.severity == "error"
+    assert advice in finding.advice
+    # Every place is a line that makes no sense as read: mended, rejected, or less than a pixel.
+    bad = {f"{e.path}:{e.line}" for e in dataset.ledger.entries if e.line}
+    table = dataset.tables["train"]
+    for row in np.flatnonzero(table.boxes[:, 2:].min(axis=1) < 1).tolist():
+        bad.add(f"{table.label_files[table.image_of[row]]}:{table.lines[row]}")
+    assert bad
+    assert set(wheres(finding)) == bad
+    given = dict(re.findall(r"data\.(\w+)=([^\s]+?)\.?(?=\s|$)", finding.advice))
+    assert findings_of(read(tmp_path, records, WRITERS[written], **given)) == {}
+
+
+def test_the_class_column_keeps_its_place(tmp_path: Path) -> None:
+    last = Reading("txt", ("x1", "y1", "x2", "y2", "class"), False, 0)
+    none = Reading("txt", ("x1", "y1", "x2", "y2"), False, 0)
+    better = Hypothesis("cx,cy,w,h", False)
+    assert "data.columns=cx,cy,w,h,class " in option_for(last, better)
+    assert "data.columns=cx,cy,w,h " in option_for(none, better)
+    assert option_for(none, Hypothesis("cx,cy,w,h", True)) == "Give data.format=yolo."
+    assert "No key" in option_for(Reading("coco", (), False, 0), better)
+
+
+@pytest.mark.parametrize("overhang", [12, 30])
+def test_boxes_that_hang_over_the_edges_alone_are_no_wrong_reading(
+    tmp_path: Path, overhang: int
+) -> None:
+    records = edgy_records()
+    generator = np.random.default_rng(0)
+
+    def careless(b: Box, w: int, h: int) -> Sequence[float]:
+        a, c, d, e = generator.uniform(0, overhang, 4)
+        return (b[0] - a, b[1] - c, b[0] + b[2] + d, b[1] + b[3] + e)
+
+    dataset = read(tmp_path, records, careless, format="txt", columns="class,x1,y1,x2,y2")
+    assert dataset.ledger.counts["train"].fixed > 10
+    assert findings_of(dataset) == {}
+
+
+def turned_dataset(tmp_path: Path, wrong: bool) -> tuple[LabelledDataset, list[str]]:
+    """Return labels of 60 pictures, six of them 480x640 after a turn that labels may not know."""
+    records = edgy_records()
+    images = list(records["train"])
+    names = []
+    for number in range(0, 60, 10):
+        record = images[number]
+        boxes = record.annotations if wrong else [
+            type(a)(a.category, (a.bbox[1], a.bbox[0], a.bbox[3], a.bbox[2]), line=a.line)
+            for a in record.annotations
+        ]  # fmt: skip
+        images[number] = type(record)(record.file_name, 480, 640, tuple(boxes), record.label_file)
+        names.append(record.file_name)
+    records = {"train": images}
+    dataset = read(
+        tmp_path, records, WRITERS["x1,y1,x2,y2"], format="txt", columns="class,x1,y1,x2,y2"
+    )
+    return dataset, names
+
+
+def test_boxes_of_the_unturned_picture(tmp_path: Path) -> None:
+    dataset, names = turned_dataset(tmp_path, wrong=True)
+    found = findings_of(dataset, turned={"train": names})
+    assert set(found) == {"boxes_of_unturned_image"}
+    finding = found["boxes_of_unturned_image"]
+    assert finding.severity == "error"
+    assert finding.figures["turned_images"] == 6
+    lines = [place for place in finding.places if place.line]
+    assert {place.where for place in lines} == {
+        f"{e.path}:{e.line}" for e in dataset.ledger.entries
+    }
+    assert {place.label_file for place in lines} <= {
+        f"labels/{name.removesuffix('.jpg')}.txt" for name in names
+    }
+
+
+def test_turned_pictures_labelled_as_seen_raise_nothing(tmp_path: Path) -> None:
+    dataset, names = turned_dataset(tmp_path, wrong=False)
+    assert findings_of(dataset, turned={"train": names}) == {}
+
+
+@pytest.mark.parametrize(("factor", "severity"), [(2.0, "error"), (0.5, "warning")])
+def test_labels_of_another_image_size(tmp_path: Path, factor: float, severity: str) -> None:
+    def scaled(b: Box, w: int, h: int) -> Sequence[float]:
+        return tuple(value * factor for value in WRITERS["x1,y1,x2,y2"](b, w, h))
+
+    dataset = read(tmp_path, edgy_records(), scaled, format="txt", columns="class,x1,y1,x2,y2")
+    found = findings_of(dataset)
+    assert set(found) == {"boxes_of_other_size"}
+    finding = found["boxes_of_other_size"]
+    assert finding.severity == severity
+    assert finding.figures["factor"] == pytest.approx(factor, rel=0.02)
+    if factor > 1:
+        assert set(wheres(finding)) == {f"{e.path}:{e.line}" for e in dataset.ledger.entries}
+    else:
+        assert len(finding.places) == 60
+
+
+def test_objects_in_the_middle_are_not_of_another_size(tmp_path: Path) -> None:
+    def middle(b: Box, w: int, h: int) -> Sequence[float]:
+        x1, y1, x2, y2 = WRITERS["x1,y1,x2,y2"](b, w, h)
+        return (x1 / 2 + 160, y1 / 2 + 120, x2 / 2 + 160, y2 / 2 + 120)
+
+    dataset = read(tmp_path, edgy_records(), middle, format="txt", columns="class,x1,y1,x2,y2")
+    assert findings_of(dataset) == {}
+
+
+def test_label_files_that_say_another_size() -> None:
+    tables = tables_of(clean_records({"train": 5}))
+    names = tables["train"].names
+    same = {name: (640, 480) for name in names}
+    assert check_label_sizes(tables, {"train": same}) == []
+    assert check_label_sizes(tables, {"train": {names[0]: (0, 0)}}) == []
+    other = {**same, names[2]: (1280, 960), names[3]: (1280, 960)}
+    (finding,) = check_label_sizes(tables, {"train": other})
+    assert finding.severity == "error"
+    assert wheres(finding) == ["labels/train_002.txt", "labels/train_003.txt"]
+    assert finding.figures == {"images": 2, "factor": 2.0}
+    (finding,) = check_label_sizes(tables, {"train": {names[1]: (480, 640)}})
+    assert "EXIF" in finding.title
+
+
+def test_pixels_counted_from_one_are_noted(tmp_path: Path) -> None:
+    def from_one(b: Box, w: int, h: int) -> Sequence[float]:
+        x1, y1, x2, y2 = (round(value) for value in WRITERS["x1,y1,x2,y2"](b, w, h))
+        # A tenth of the objects begin at the left edge, a tenth end at the right one.
+        return (1 if x1 < 60 else x1 + 1, y1 + 1, w if x2 > 580 else x2, y2)
+
+    options = {"format": "txt", "columns": "class,x1,y1,x2,y2"}
+    found = findings_of(read(tmp_path, edgy_records(), from_one, **options))
+    assert [(kind, f.severity) for kind, f in found.items()] == [("pixels_count_from_one", "note")]
+    assert "data.first_pixel=1" in found["pixels_count_from_one"].advice
+    again = read(tmp_path, edgy_records(), from_one, **options, first_pixel=1)
+    assert findings_of(again) == {}
+
+
+def test_numbers_and_corners_are_inverse() -> None:
+    corners = np.array([[10.0, 20.0, 50.0, 40.0], [1.0, 2.0, 3.0, 4.0]])
+    sizes = np.array([[100.0, 50.0], [10.0, 8.0]])
+    for hypothesis in (
+        Hypothesis("x1,y1,x2,y2", True), Hypothesis("x,y,w,h", False),
+        Hypothesis("cx,cy,w,h", True),
+    ):  # fmt: skip
+        form: Any = hypothesis.form
+        numbers = numbers_written(corners, sizes, form, hypothesis.fractions)
+        assert hypothesis.corners(numbers, sizes) == pytest.approx(corners)
+    current = Hypothesis("x1,y1,x2,y2", False)
+    assert current not in list(candidates(current))
+    assert len(list(candidates(current))) == 13
+    assert fitting(corners, sizes).tolist() == [True, True]
+    assert fitting(corners[:, [2, 1, 0, 3]], sizes).tolist() == [False, False]
+
+
+def test_forms_of_formats() -> None:
+    assert form_of(Reading("yolo", (), True, 0)) == "centre_and_size"
+    assert form_of(Reading("coco", (), False, 0)) == "top_left_and_size"
+    assert form_of(Reading("voc", (), False, 0)) == "corners"
+    assert form_of(Reading("txt", ("x1", "y1", "w", "h"), False, 0)) == "top_left_and_size"
+
+
+@pytest.mark.benchmark_data
+@pytest.mark.parametrize(
+    ("name", "options", "kinds"),
+    [
+        ("airport", {}, []),
+        ("bccd", {}, []),
+        ("deeppcb", {"columns": "x1,y1,x2,y2,class"}, []),
+        ("chess", {}, []),
+        ("nuclei", {}, []),
+        ("coco_tiny", {}, []),
+        ("bccd", {"format": "voc"}, ["pixels_count_from_one"]),
+        ("airport", {"format": "txt", "columns": "class,x,y,w,h"}, ["xyxy_as_xywh"]),
+        ("airport", {"format": "yolo"}, ["pixels_as_fractions"]),
+        ("chess", {"format": "txt", "columns": "class,x,y,w,h"}, ["centre_as_corner"]),
+    ],
+)
+def test_real_sets(shared_data: Path, name: str, options: dict[str, Any], kinds: list[str]) -> None:
+    dataset = read_dataset(DataConfig(root=shared_data / name, **options))
+    assert list(findings_of(dataset)) == kinds
