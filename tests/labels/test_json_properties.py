@@ -24,7 +24,7 @@ from detfinetune.labels.formats.objects import BadFile, Document, RawLabel, RawP
 from detfinetune.labels.formats.via import parse_via
 
 EXAMPLES = 1_000
-"""For each parser; each example is broken in two ways, as a value and as a text."""
+"""For each parser; each breaks a file in three ways, and gives JSON that is no such file."""
 
 COCO = {
     "info": {"description": "d"},
@@ -344,8 +344,20 @@ def change(place: Any, key: Any, junk: Any, dice: random.Random) -> None:
         place[key] = copy.deepcopy(junk)
 
 
+def dump_doubling(value: Any, dice: random.Random) -> str:
+    """Write a value as JSON in which some members of objects are there twice."""
+    if isinstance(value, list):
+        return f"[{', '.join(dump_doubling(item, dice) for item in value)}]"
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    members = [f"{json.dumps(key)}: {dump_doubling(item, dice)}" for key, item in value.items()]
+    if members and dice.random() < 0.2:
+        members.insert(dice.randrange(len(members) + 1), dice.choice(members))
+    return f"{{{', '.join(members)}}}"
+
+
 def break_text(text: str, dice: random.Random) -> str:
-    """Delete, double or exchange characters; cut; give a key twice."""
+    """Delete, double or exchange characters; cut; exchange keys; make numbers huge."""
     how = dice.randrange(6)
     at, end = sorted((dice.randrange(len(text)), dice.randrange(len(text))))
     end = min(end, at + dice.choice((1, 2, 8, 60)))
@@ -428,6 +440,7 @@ def test_broken_files_raise_bad_file_or_lose_nothing(
         broken = break_value(base, junk, dice)
         check(json.dumps(broken, indent=dice.choice((None, 1))))
         check(break_text(json.dumps(base, indent=dice.choice((None, 1))), dice))
+        check(dump_doubling(base, dice))
         check(json.dumps(junk))
 
     run()

@@ -191,6 +191,13 @@ def test_old_files_without_types_hold_polygons_and_flags_are_noted() -> None:
     assert document.notes == ["flags of the whole picture were passed over: blurred"]
 
 
+def test_shapes_that_are_given_twice_all_count() -> None:
+    once = json.dumps([shape()])
+    text = f'{{"shapes": {once}, "imagePath": "a.jpg",\n"shapes": {once}}}'
+    (image,) = parse_labelme(text).images
+    assert [label.line for label in image.labels] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
