@@ -19,6 +19,9 @@ from detfinetune.labels.dataset import LabelledDataset
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.verdict import judge
 
+_QUARTER_TURNS = 5
+"""EXIF orientation from which on width and height change places."""
+
 
 def dataset_findings(
     dataset: LabelledDataset,
@@ -35,18 +38,29 @@ def dataset_findings(
         decode: decode every image once, for damage, duplicates and strange pixels.
         num_workers: processes that decode; None: one a core.
     """
-    found = [
-        *_misread(dataset),
-        *ledger_findings(dataset.ledger),
-        *check_units(dataset),
-        *table_findings(dataset.tables, dataset.classes, anchors, dataset=dataset),
-    ]
+    found = [*_misread(dataset), *ledger_findings(dataset.ledger)]
+    turned: dict[str, set[str]] | None = None
     if decode and dataset.has_images:
-        paths = [
-            table.image_root / name for table in dataset.tables.values() for name in table.names
-        ]
-        facts = scan_images(list(dict.fromkeys(paths)), num_workers)
+        paths = {
+            split: [table.image_root / name for name in table.names]
+            for split, table in dataset.tables.items()
+        }
+        once = list(dict.fromkeys(path for part in paths.values() for path in part))
+        facts = scan_images(once, num_workers)
         found += image_findings(dataset.tables, facts)
+        turned = {
+            split: {
+                name for name, path in zip(dataset.tables[split].names, part, strict=True)
+                if facts[path].orientation >= _QUARTER_TURNS
+            }
+            for split, part in paths.items()
+        }  # fmt: skip
+    if dataset.reading is not None:
+        found += check_units(
+            dataset.tables, written=dataset.written, reading=dataset.reading,
+            ledger=dataset.ledger, turned=turned,
+        )  # fmt: skip
+    found += table_findings(dataset.tables, dataset.classes, anchors, dataset=dataset)
     return sorted_findings(found)
 
 

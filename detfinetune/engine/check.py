@@ -12,20 +12,23 @@ from typing import Any, Literal
 from detfinetune import files
 from detfinetune.checks.anchors import AnchorSettings
 from detfinetune.checks.findings import SEVERITIES, Finding
-from detfinetune.checks.run import dataset_findings
+from detfinetune.checks.run import dataset_findings, table_findings
 from detfinetune.config.schema import CheckConfig, TrainConfig
 from detfinetune.console import say, table
 from detfinetune.engine.recipe import resolve_recipe, settled
 from detfinetune.errors import ConfigError
+from detfinetune.labels.coco_table import read_coco_table
 from detfinetune.labels.convert import say_what_was_taken, write_converted
 from detfinetune.labels.dataset import LabelledDataset
 from detfinetune.labels.export import export_read
 from detfinetune.labels.read import read_dataset
+from detfinetune.labels.records import DatasetManifest
 from detfinetune.labels.root import require_root
 from detfinetune.labels.statistics import table_statistics
 from detfinetune.labels.summary import summary_tables
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.verdict import judge
+from detfinetune.models.d2_cfg import anchor_strides
 from detfinetune.report.columns import Resizing
 from detfinetune.report.page import write_dataset_page
 from detfinetune.report.plots import AnchorHint
@@ -33,6 +36,8 @@ from detfinetune.report.plots import AnchorHint
 _FINDINGS_NAME = "findings.json"
 _VERSION = 1
 _EXAMPLES = 3
+_USUAL_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
+"""Anchor sides of Detectron2's FPN models, pixels."""
 _LEFT_AS_THEY_ARE = ("yolo", "voc", "txt")
 
 
@@ -132,22 +137,36 @@ def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> Ancho
     whole = tables.get("train") or next(iter(tables.values()), None)
     if whole is None or not whole.num_objects:
         return None
-    # Names Detectron2, which takes seconds to import.
-    from detfinetune.models.d2_cfg import anchor_strides
-
     train = TrainConfig(
         task=config.task, data=config.data, model=config.model, augment=config.augment,
         hardware=config.hardware,
     )  # fmt: skip
     resolved, _ = resolve_recipe(train, table_statistics(whole))
-    strides = anchor_strides(resolved.model.name)
-    sizes = resolved.model.anchor_sizes or [32.0, 64.0, 128.0, 256.0, 512.0]
+    return resolved_anchors(resolved)
+
+
+def resolved_anchors(config: TrainConfig) -> AnchorSettings:
+    """Return the anchors of a resolved configuration."""
+    sizes = config.model.anchor_sizes or _USUAL_SIZES
     return AnchorSettings(
-        settled(resolved.augment.image_size),
-        settled(resolved.augment.max_size),
+        settled(config.augment.image_size),
+        settled(config.augment.max_size),
         tuple(sizes),
-        strides=strides,
+        strides=anchor_strides(config.model.name),
     )
+
+
+def quick_findings(manifest: DatasetManifest, config: TrainConfig) -> list[Finding]:
+    """Return what the labels alone tell, just before they are trained on; no image is opened.
+
+    Args:
+        manifest: as `labels.prepare` returns it.
+        config: resolved, for the model's anchors.
+    """
+    tables = {
+        name: read_coco_table(split, manifest.classes) for name, split in manifest.splits.items()
+    }
+    return table_findings(tables, manifest.classes, resolved_anchors(config))
 
 
 def _hint(anchors: AnchorSettings | None) -> AnchorHint | None:
@@ -202,8 +221,13 @@ def _as_json(dataset: LabelledDataset, findings: list[Finding]) -> dict[str, Any
             },
         },
         "counts": {s: sum(f.severity == s for f in findings) for s in SEVERITIES},
-        "findings": [asdict(finding) for finding in findings],
+        "findings": findings_json(findings),
     }
+
+
+def findings_json(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON values."""
+    return [asdict(finding) for finding in findings]
 
 
 def _as_csv(findings: list[Finding]) -> str:

@@ -13,10 +13,12 @@ from detfinetune.console import say, table, warn
 from detfinetune.data.loaders import batch_share
 from detfinetune.data.register import dataset_statistics, register_split
 from detfinetune.data.sample_scenes import sample_scenes_folder, write_sample_scenes
+from detfinetune.engine.check import findings_json, quick_findings
 from detfinetune.engine.distributed import from_main
 from detfinetune.engine.recipe import Choice, resolve_recipe, settled
 from detfinetune.engine.run_folder import RunFolder, clear_leftovers, new_run_folder, write_start
 from detfinetune.errors import CheckpointError, ConfigError, DataError
+from detfinetune.files import write_json
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.labels.records import DatasetManifest
 from detfinetune.models.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
@@ -72,6 +74,7 @@ def fresh_plan(config: TrainConfig) -> TrainingPlan:
     if comm.is_main_process():
         write_start(run, resolved, manifest)
         _say_plan(resolved, manifest, choices, run)
+        _check_labels(resolved, manifest, run)
     return TrainingPlan(resolved, manifest, run, base_weights=weights)
 
 
@@ -169,6 +172,21 @@ def _say_plan(
     say(f"task: {config.task}; device: {config.hardware.device}; run: {run.path}\n")
     rows = [[choice.key, _short(choice.value), choice.reason] for choice in choices]
     say(table(rows, headers=("chosen for you", "", "because")) + "\n")
+
+
+def _check_labels(config: TrainConfig, manifest: DatasetManifest, run: RunFolder) -> None:
+    """Say what looks wrong with the labels before time is spent on them."""
+    findings = quick_findings(manifest, config)
+    write_json(run.path / "findings.json", findings_json(findings))
+    rows = [[f.severity, f.title] for f in findings if f.severity != "note"]
+    if not rows:
+        say("labels: a quick check finds nothing wrong\n")
+        return
+    say(table(rows, headers=("labels", "a quick check finds")))
+    say(
+        "What to do about it, with pictures: python tools/check_dataset.py "
+        f"data.root={config.data.root}\n"
+    )
 
 
 def _short(value: object) -> str:

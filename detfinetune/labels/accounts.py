@@ -105,6 +105,8 @@ class _Accounts:
         if job < len(source.files.images):
             path = source.files.image_root / source.files.images[job].name
             shown = shown_path(path, source.root)
+            if job in source.found.other_sizes:
+                self._note_size(job, split)
             if job in source.unreadable:
                 kind, reason = "unreadable image", source.unreadable[job]
             elif job in source.found.bad_files:
@@ -117,6 +119,16 @@ class _Accounts:
         elif label and not source.found.lines_read[job] and source.jobs[job].kind == "no image":
             reason = f"{source.jobs[job].reason}; it is empty"
             self.ledger.add(LedgerEntry(split, label, 0, "note", "no image", reason))
+
+    def _note_size(self, job: int, split: str) -> None:
+        """Note that a label file was made for an image of another size."""
+        said, size = self.source.found.other_sizes[job], self.source.jobs[job].size
+        if size is None:
+            return
+        turned = "; turned by its EXIF flag" if said == size[::-1] else ""
+        reason = f"says {said[0]}x{said[1]} px, the image has {size[0]}x{size[1]}{turned}"
+        label, name = self.source.jobs[job].label, self.source.files.images[job].name
+        self.ledger.add(LedgerEntry(split, label, 0, "note", "another size", reason, "", name))
 
     def _entry(
         self, job: int, line: int, action: Action, kind: str, reason: str, text: str

@@ -70,6 +70,9 @@ class ParsedImages:
     bad_files: dict[int, str]
     """Why the label file of an image cannot be read at all, by image."""
 
+    other_sizes: dict[int, Size]
+    """Width and height that a label file says where the image has others, by image."""
+
     tokens: list[str]
     """What stands in the class column, each once."""
 
@@ -110,6 +113,11 @@ class _Run:
     ordinals: list[int] = field(default_factory=list)
     """Place of each label in its file."""
 
+    lines_read: list[int] = field(default_factory=list)
+    blank: list[int] = field(default_factory=list)
+    bad_files: dict[int, str] = field(default_factory=dict)
+    other_sizes: dict[int, Size] = field(default_factory=dict)
+
     events: list[LabelEvent] = field(default_factory=list)
 
 
@@ -125,20 +133,21 @@ def parse_images(
         jobs: the images.
     """
     run = _Run()
-    lines_read, blank, bad_files = [], [], {}
     for image, job in enumerate(jobs):
         try:
             found = job.objects or _read(root, reading, job)
         except BadFile as problem:
-            bad_files[image] = str(problem)
+            run.bad_files[image] = str(problem)
             run.events.append(
                 LabelEvent(image, problem.line, "unreadable label file", str(problem), "")
             )
-            lines_read.append(1)
-            blank.append(0)
+            run.lines_read.append(1)
+            run.blank.append(0)
             continue
-        lines_read.append(len(found.labels) + len(found.problems))
-        blank.append(found.blank)
+        run.lines_read.append(len(found.labels) + len(found.problems))
+        run.blank.append(found.blank)
+        if found.size and job.size and found.size != job.size:
+            run.other_sizes[image] = found.size
         run.events += [
             LabelEvent(image, bad.line, bad.kind, bad.reason, bad.text) for bad in found.problems
         ]
@@ -151,7 +160,7 @@ def parse_images(
             run.labels += found.labels
             run.images += [image] * len(found.labels)
             run.ordinals += range(len(found.labels))
-    return _judged(reading, reject_mended, jobs, run, lines_read, blank, bad_files)
+    return _judged(reading, reject_mended, jobs, run)
 
 
 def _read(root: Path, reading: Reading, job: ImageJob) -> FileObjects:
@@ -165,9 +174,8 @@ def _read(root: Path, reading: Reading, job: ImageJob) -> FileObjects:
 
 
 def _judged(
-    reading: Reading, reject_mended: bool, jobs: Sequence[ImageJob], run: _Run,
-    lines_read: list[int], blank: list[int], bad_files: dict[int, str],
-) -> ParsedImages:  # fmt: skip
+    reading: Reading, reject_mended: bool, jobs: Sequence[ImageJob], run: _Run
+) -> ParsedImages:
     labels = run.labels
     images = np.array(run.images, dtype=np.int64)
     all_sizes = np.array([job.size or (0, 0) for job in jobs], dtype=np.float64).reshape(-1, 2)
@@ -205,9 +213,10 @@ def _judged(
     run.events.sort(key=lambda event: (event.image, event.line))
     return ParsedImages(
         counts=np.bincount(images[kept], minlength=len(jobs)).astype(np.int64),
-        lines_read=np.array(lines_read, dtype=np.int64),
-        blank=np.array(blank, dtype=np.int64),
-        bad_files=bad_files,
+        lines_read=np.array(run.lines_read, dtype=np.int64),
+        blank=np.array(run.blank, dtype=np.int64),
+        bad_files=run.bad_files,
+        other_sizes=run.other_sizes,
         tokens=list(vocabulary),
         token_ids=np.array(token_ids, dtype=np.int32),
         boxes=boxes[kept],
@@ -244,6 +253,7 @@ def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
     vocabulary: dict[str, int] = {}
     token_ids, events = [], []
     bad_files: dict[int, str] = {}
+    other_sizes: dict[int, Size] = {}
     polygons: dict[int, tuple[Polygon, ...]] = {}
     masks: dict[int, RunLengths] = {}
     areas: dict[int, float] = {}
@@ -256,6 +266,7 @@ def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
             LabelEvent(e.image + images, e.line, e.kind, e.reason, e.text) for e in part.events
         ]
         bad_files |= {image + images: reason for image, reason in part.bad_files.items()}
+        other_sizes |= {image + images: size for image, size in part.other_sizes.items()}
         polygons |= {index + objects: value for index, value in part.polygons.items()}
         masks |= {index + objects: value for index, value in part.masks.items()}
         areas |= {index + objects: value for index, value in part.areas.items()}
@@ -271,6 +282,7 @@ def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
         lines_read=joined("lines_read"),
         blank=joined("blank"),
         bad_files=bad_files,
+        other_sizes=other_sizes,
         tokens=list(vocabulary),
         token_ids=np.concatenate(token_ids),
         boxes=joined("boxes"),

@@ -47,6 +47,9 @@ class FileObjects:
     blank: int = 0
     """Lines that say nothing of objects."""
 
+    size: tuple[int, int] | None = None
+    """Width and height of the image as the file says them."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -87,6 +90,7 @@ class Reading:
         return FileObjects(
             [label for image in images for label in image.labels],
             [problem for image in images for problem in image.problems],
+            size=images[0].size if len(images) == 1 else None,
         )
 
     def _read_lines(self, lines: Sequence[str]) -> FileObjects:

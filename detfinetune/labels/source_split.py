@@ -192,5 +192,5 @@ def source_split(
 
 def _job(image: ImageFile, size: Size | None, kind: str = "", reason: str = "") -> ImageJob:
     raw = image.raw
-    objects = FileObjects(raw.labels, raw.problems) if raw is not None else None
+    objects = FileObjects(raw.labels, raw.problems, size=raw.size) if raw is not None else None
     return ImageJob(image.label, size, objects, kind, reason)
