@@ -71,9 +71,9 @@ def test_the_image_size_and_the_split_are_taken_from_their_columns() -> None:
     ]  # fmt: skip
     assert [label.crowd for label in labels(document)] == [False, True, False, False]
     assert document.notes == [
-        "1 images have a size that is not one in pixels; it was passed over",
-        "1 rows give their image another size than its first row",
-        "1 rows put their image into another split than its first row",
+        "images whose size is not one in pixels: 1",
+        "rows that give their image another size than its first row: 1",
+        "rows that put their image into another split than its first row: 1",
         "columns passed over: source",
     ]
 
@@ -142,6 +142,8 @@ def test_columns_are_found_by_their_values(text: str, evidence: str) -> None:
         "a.jpg;0,5;1,25;3,0;4,0;cat\n",
         "\ufeffimage,x1,y1,x2,y2,class\r\na.jpg,0.5,1.25,3,4,cat\r\n",
         "image,x1,y1,x2,y2,class\ra.jpg,0.5,1.25,3,4,cat\r",
+        "sep=;\n\nimage;x1;y1;x2;y2;class\na.jpg;0,5;1,25;3;4;cat\n",
+        "# made by hand\n\n#\nimage,x1,y1,x2,y2,class\na.jpg,0.5,1.25,3,4,cat\n",
         "# made by hand\n# twice\nimage,x1,y1,x2,y2,class\na.jpg,0.5,1.25,3,4,cat",
     ],
 )
@@ -229,7 +231,7 @@ def test_a_repeated_heading_is_passed_over_and_counted() -> None:
     document = parse_csv(f"{heading}\na.jpg,1,2,3,4,cat\n{heading}\nb.jpg,1,2,3,4,cat\n")
     assert [label.line for label in labels(document)] == [2, 4]
     assert problems(document) == []
-    assert document.notes == ["1 rows repeat the heading; they were passed over"]
+    assert document.notes == ["rows that repeat the heading, passed over: 1"]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,20 @@ def test_missing_columns_are_named_with_the_nearest_names() -> None:
         parse_csv("picture,xmin,ymin,xmax,ymax\na,1,2,3,4\n")
 
 
-@pytest.mark.parametrize("text", ["", " \n\n", "\0\0", "a b c\n", "1,2,3,4,5\n", "a,b,c\n1,2,3\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n\n",
+        "sep=;",
+        "sep=;\n\n",
+        "#\n#\n",
+        "\0\0",
+        "a b c\n",
+        "1,2,3,4,5\n",
+        "a,b,c\n1,2,3\n",
+    ],
+)
 def test_what_is_no_table(text: str) -> None:
     assert recognise_csv(text) == ""
     with pytest.raises(BadFile):

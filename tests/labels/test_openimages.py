@@ -57,7 +57,7 @@ def test_rows_of_what_is_verified_to_be_absent_are_counted() -> None:
     document = parse_openimages(text)
     assert [label.class_token for label in document.images[0].labels] == ["dog"]
     assert document.notes == [
-        "1 rows have confidence 0 (verified absent); they are no objects",
+        "rows of confidence 0 (verified absent), which are no objects: 1",
     ]
 
 

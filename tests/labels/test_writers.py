@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def test_what_boxes_cannot_say_is_counted(tmp_path: Path, name: str) -> None:
     written = write(name, tmp_path, table)
     assert (written.objects, written.outlines_lost, written.lossless) == (3, 2, False)
     assert written.left_out == {CROWD: 1}
-    assert "left out: 1 crowd regions" in written.text()
+    assert f"left out: {CROWD}: 1" in written.text()
     assert "lost: the outlines of 2 objects; only their boxes are written" in written.text()
 
 
@@ -330,7 +331,7 @@ def test_a_pixel_is_a_square_of_one_by_one() -> None:
     assert sorted(zip(ring[0::2], ring[1::2], strict=True)) == [(3, 2), (3, 3), (4, 2), (4, 3)]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_any_mask_keeps_every_pixel(mask: NDArray[np.bool_]) -> None:
     height, width = mask.shape
@@ -354,6 +355,16 @@ def test_bridges_join_the_nearest_points() -> None:
     steps = np.abs(np.diff(joined, axis=0)).max(axis=1)
     assert sorted(steps)[-4:] == [10, 10, 70, 70]
     assert polygon_area(joined.ravel().tolist()) == 300
+
+
+def test_a_mask_of_specks_takes_no_hours() -> None:
+    mask = np.zeros((120, 120), bool)
+    mask[::2, ::2] = True
+    start = time.process_time()
+    ring = one_outline((), run_lengths(mask), 120, 120)
+    assert time.process_time() - start < 5
+    assert polygon_area(ring) == mask.sum() == 3600
+    assert np.array_equal(filled([ring], 120, 120), mask)
 
 
 # --- real data ------------------------------------------------------------------------------

@@ -67,10 +67,11 @@ def parse_csv(text: str) -> Document:
 def _find_columns(source: DelimitedText, *, strict: bool = False) -> tuple[Columns, int, list[str]]:
     """Return the columns, the index of the first line of data, and notes."""
     first = source.first
-    while source.lines[first].startswith("#") and first + 1 < len(source.lines):
-        if looks_like_heading(_first_row(source, first)):
+    for index in range(first, len(source.lines)):
+        line = source.lines[index]
+        if line.strip() and (not line.startswith("#") or known_names(_first_row(source, index))):
+            first = index
             break
-        first += 1
     notes = [f"lines 1 to {first}: comments, passed over"] if first > source.first else []
     heading = _first_row(source, first)
     if looks_like_heading(heading):

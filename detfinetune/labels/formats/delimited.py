@@ -149,15 +149,21 @@ def open_text(text: str, known_names: Callable[[Sequence[str]], int]) -> Delimit
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     # Only real line ends count: str.splitlines would also cut at form feeds and the like.
     lines = io.StringIO(text, newline="\n").readlines()
-    first = next((i for i, line in enumerate(lines) if line.strip(" \t\n\0,;|")), len(lines))
-    if first == len(lines):
-        raise BadFile("the file is empty", 1)
+    first = _not_blank(lines, 0)
     if told := _SEP_LINE.fullmatch(lines[first]):
-        delimiter, first = told[1], first + 1
+        delimiter, first = told[1], _not_blank(lines, first + 1)
     else:
         delimiter = _find_delimiter(lines, first, known_names)
     decimal_comma = delimiter != "," or ('"' in text and bool(_SURELY_DECIMAL.search(text)))
     return DelimitedText(lines, delimiter, first, decimal_comma)
+
+
+def _not_blank(lines: Sequence[str], first: int) -> int:
+    """Return the index of the next line that is not blank; raises BadFile."""
+    for index in range(first, len(lines)):
+        if lines[index].strip(" \t\n\0,;|"):
+            return index
+    raise BadFile("the file is empty", 1)
 
 
 def _find_delimiter(

@@ -78,7 +78,7 @@ class TableReader:
                 if len(cells) != self.columns.width:
                     cells = self._as_wide(cells)
                 elif cells == self.heading:
-                    self.counts["rows repeat the heading; they were passed over"] += 1
+                    self.counts["rows that repeat the heading, passed over"] += 1
                     continue
                 cell = cells[self.columns.image]
                 image = self.images.as_written.get(cell) or self.images.find(cell, line)
@@ -168,13 +168,13 @@ class TableReader:
                 self.size_of[image.name] = size
                 image.size = self._size(size)
             elif self.size_of[image.name] != size:
-                self.counts["rows give their image another size than its first row"] += 1
+                self.counts["rows that give their image another size than its first row"] += 1
         if columns.split is not None and (split := cells[columns.split].strip()):
             if image.split and image.split != split:
-                self.counts["rows put their image into another split than its first row"] += 1
+                self.counts["rows that put their image into another split than its first row"] += 1
             image.split = image.split or split
         if columns.confidence is not None and _is_zero(cells[columns.confidence]):
-            self.counts["rows have confidence 0 (verified absent); they are no objects"] += 1
+            self.counts["rows of confidence 0 (verified absent), which are no objects"] += 1
             return False
         return True
 
@@ -185,12 +185,12 @@ class TableReader:
             width = height = 0.0
         size = size_of(width, height)
         if size is None:
-            self.counts["images have a size that is not one in pixels; it was passed over"] += 1
+            self.counts["images whose size is not one in pixels"] += 1
         return size
 
     def _notes(self) -> list[str]:
         columns = self.columns
-        notes = [f"{count} {what}" for what, count in self.counts.items()]
+        notes = [f"{what}: {count}" for what, count in self.counts.items()]
         if columns.passed_over:
             notes.append(f"columns passed over: {', '.join(columns.passed_over)}")
         if columns.label is None:

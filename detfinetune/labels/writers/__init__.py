@@ -16,7 +16,6 @@ BOX_MOVED_PIXELS = 0.5
 """A side of a box that moves by more than this is counted."""
 
 CROWD = "crowd regions, which the format has no mark for"
-SMALL = "outlines without area"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class WrittenLabels:
             f"{self.split or 'labels'}: {_count(self.objects, 'object')} in "
             f"{_count(self.files, 'file')} ({self.format})"
         ]
-        lines += [f"left out: {count} {reason}" for reason, count in self.left_out.items()]
+        lines += [f"left out: {reason}: {count}" for reason, count in self.left_out.items()]
         if self.outlines_lost:
             lines.append(
                 f"lost: the outlines of {_count(self.outlines_lost, 'object')}; only their boxes "
