@@ -7,18 +7,17 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from dataclasses import astuple
 from pathlib import Path
 
 from PIL import __version__
-from tqdm import tqdm
 
 from detfinetune import console
 from detfinetune.checks.image_content import ImageFacts, scan_image
-from detfinetune.labels.image_cache import file_stamps, read_cached, write_cached
+from detfinetune.labels.image_cache import Stamp, file_stamps, read_cached, write_cached
 
 __all__ = ["ImageFacts", "scan_image", "scan_images"]
 
@@ -26,6 +25,9 @@ __all__ = ["ImageFacts", "scan_image", "scan_images"]
 _KIND = f"facts-1 Pillow {__version__}"
 _FEW = 200
 _IMAGES_A_TASK = 16
+_KEPT_AT_ONCE = 2000
+
+_Found = tuple[Path, ImageFacts]
 
 
 def scan_images(paths: Sequence[Path], num_workers: int | None = None) -> dict[Path, ImageFacts]:
@@ -39,26 +41,36 @@ def scan_images(paths: Sequence[Path], num_workers: int | None = None) -> dict[P
     facts = _parse_all(read_cached(_KIND, stamps)) if paths else {}
     unknown = [path for path in dict.fromkeys(paths) if path not in facts]
     if unknown:
-        bar: tqdm[Path] = console.progress(
-            description="looking at images", total=len(unknown), unit="image"
+        workers = (os.cpu_count() or 1) if num_workers is None else num_workers
+        few = workers < 2 or len(unknown) < _FEW
+        found = _scan_here(unknown) if few else _scan_in_workers(unknown, workers)
+        bar = console.progress(
+            found, description="looking at images", total=len(unknown), unit="image"
         )
-        with bar:
-            workers = (os.cpu_count() or 1) if num_workers is None else num_workers
-            if workers < 2 or len(unknown) < _FEW:
-                found = _scan_here(unknown, bar)
-            else:
-                found = _scan_in_workers(unknown, workers, bar)
-        write_cached(_KIND, stamps, {p: _to_json(f) for p, f in found.items() if f.sound})
-        facts.update(found)
+        facts.update(_keep(bar, stamps))
     return {path: facts[path] for path in paths}
 
 
-def _scan_here(paths: Iterable[Path], bar: tqdm[Path]) -> dict[Path, ImageFacts]:
-    found = {}
-    for path in paths:
-        found[path] = scan_image(path)
-        bar.update()
-    return found
+def _keep(found: Iterable[_Found], stamps: Mapping[Path, Stamp]) -> dict[Path, ImageFacts]:
+    """Collect facts; what was found until then is kept when the user stops the check."""
+    facts: dict[Path, ImageFacts] = {}
+    fresh: dict[Path, str] = {}
+    try:
+        for path, fact in found:
+            facts[path] = fact
+            if fact.sound:
+                fresh[path] = _to_json(fact)
+            if len(fresh) >= _KEPT_AT_ONCE:
+                write_cached(_KIND, stamps, fresh)
+                fresh = {}
+    finally:
+        if fresh:
+            write_cached(_KIND, stamps, fresh)
+    return facts
+
+
+def _scan_here(paths: Sequence[Path]) -> Iterator[_Found]:
+    return ((path, scan_image(path)) for path in paths)
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
@@ -72,51 +84,47 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _scan_in_workers(
-    paths: Sequence[Path], workers: int, bar: tqdm[Path]
-) -> dict[Path, ImageFacts]:
-    found: dict[Path, ImageFacts] = {}
+def _scan_in_workers(paths: Sequence[Path], workers: int) -> Iterator[_Found]:
+    done = 0
+    pool = _new_pool(workers)
     try:
-        with _new_pool(workers) as pool:
-            results = pool.map(scan_image, paths, chunksize=_IMAGES_A_TASK)
-            for path, facts in zip(paths, results, strict=True):
-                found[path] = facts
-                bar.update()
+        for facts in pool.map(scan_image, paths, chunksize=_IMAGES_A_TASK):
+            done += 1
+            yield paths[done - 1], facts
     except BrokenProcessPool:
         console.warn("a process that was looking at images has ended; going on one by one.")
-        found.update(_scan_one_by_one([path for path in paths if path not in found], bar))
-    return found
+        yield from _scan_one_by_one(paths[done:])
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _scan_one_by_one(paths: Sequence[Path], bar: tqdm[Path]) -> dict[Path, ImageFacts]:
+def _scan_one_by_one(paths: Sequence[Path]) -> Iterator[_Found]:
     """Look at images in a process of their own, so that one that ends it is told from the rest."""
-    found: dict[Path, ImageFacts] = {}
     pool = _new_pool(1)
     try:
         try:
             pool.submit(int).result()
         except BrokenProcessPool:
             # Not an image's fault: no process can be started here.
-            return _scan_here(paths, bar)
+            yield from _scan_here(paths)
+            return
         for path in paths:
             try:
-                found[path] = pool.submit(scan_image, path).result()
+                facts = pool.submit(scan_image, path).result()
             except BrokenProcessPool:
-                found[path] = ImageFacts(
+                facts = ImageFacts(
                     problem_kind="image_corrupt",
                     problem="reading it ends the process: out of memory, or a crash in the decoder",
                 )
                 pool = _new_pool(1)
-            bar.update()
+            yield path, facts
     finally:
         pool.shutdown(cancel_futures=True)
-    return found
 
 
 def _to_json(facts: ImageFacts) -> str:
-    values = asdict(facts)
-    values["thumbnail"] = base64.b85encode(facts.thumbnail).decode()
-    return json.dumps(values, separators=(",", ":"))
+    *values, thumbnail = astuple(facts)
+    return json.dumps([*values, base64.b85encode(thumbnail).decode()], separators=(",", ":"))
 
 
 def _parse_all(texts: Mapping[Path, str]) -> dict[Path, ImageFacts]:
@@ -125,8 +133,8 @@ def _parse_all(texts: Mapping[Path, str]) -> dict[Path, ImageFacts]:
     for path, text in texts.items():
         try:
             values = json.loads(text)
-            values["thumbnail"] = base64.b85decode(values["thumbnail"])
-            facts[path] = ImageFacts(**values)
-        except (ValueError, TypeError, KeyError):
+            values[-1] = base64.b85decode(values[-1])
+            facts[path] = ImageFacts(*values)
+        except (ValueError, TypeError, LookupError):
             continue
     return facts

@@ -20,7 +20,7 @@ from detfinetune import console, files
 Stamp = tuple[int, int]
 """A file's size in bytes and its time of last change in nanoseconds."""
 
-MAX_BYTES = 256 << 20
+MAX_BYTES = 512 << 20
 """What the store may take; above it the folders unused for longest are forgotten."""
 
 _VERSION = 1

@@ -19,6 +19,7 @@ from detfinetune.checks.image_content import ImageFacts, scan_image
 from detfinetune.checks.image_facts import scan_images
 from detfinetune.checks.image_rules import IMAGE_RULES
 from detfinetune.checks.images import image_findings, image_paths
+from detfinetune.labels.image_cache import file_stamps, read_cached
 from detfinetune.labels.image_sizes import read_image_size
 from detfinetune.labels.records import ImageRecord
 from detfinetune.labels.table import LabelTable, table_of
@@ -277,3 +278,24 @@ def test_real_photos_give_no_error_or_warning(shared_data: Path, name: str) -> N
     found = image_findings({"train": table}, facts)
     assert [f for f in found if f.severity != "note"] == []
     assert {(f.width, f.height) for f in facts.values()} == set(map(read_image_size, paths))
+
+
+def test_what_was_found_before_an_interruption_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{n}.png" for n in range(5)]
+    for n, path in enumerate(paths):
+        path.write_bytes(encoded(picture(n), "PNG"))
+        os.utime(path, (LONG_AGO, LONG_AGO))
+
+    def stop_at_the_fourth(path: Path) -> ImageFacts:
+        if path == paths[3]:
+            raise KeyboardInterrupt
+        return scan_image(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_facts, "scan_image", stop_at_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
+            scan_images(paths)
+    stamps = file_stamps(paths)
+    assert list(read_cached(image_facts._KIND, stamps)) == paths[:3]
