@@ -22,7 +22,7 @@ from detfinetune.labels.image_cache import Stamp, file_stamps, read_cached, writ
 __all__ = ["ImageFacts", "scan_image", "scan_images"]
 
 # The facts of another version of Pillow, or of `image_content`, are not taken from the cache.
-_KIND = f"facts-1 Pillow {__version__}"
+_KIND = f"facts-2 Pillow {__version__}"
 _FEW = 200
 _IMAGES_A_TASK = 16
 _KEPT_AT_ONCE = 2000
@@ -124,7 +124,7 @@ def _scan_one_by_one(paths: Sequence[Path]) -> Iterator[_Found]:
 
 def _to_json(facts: ImageFacts) -> str:
     *values, thumbnail = astuple(facts)
-    return json.dumps([*values, base64.b85encode(thumbnail).decode()], separators=(",", ":"))
+    return json.dumps([*values, base64.b64encode(thumbnail).decode()], separators=(",", ":"))
 
 
 def _parse_all(texts: Mapping[Path, str]) -> dict[Path, ImageFacts]:
@@ -133,7 +133,7 @@ def _parse_all(texts: Mapping[Path, str]) -> dict[Path, ImageFacts]:
     for path, text in texts.items():
         try:
             values = json.loads(text)
-            values[-1] = base64.b85decode(values[-1])
+            values[-1] = base64.b64decode(values[-1])
             facts[path] = ImageFacts(*values)
         except (ValueError, TypeError, LookupError):
             continue
