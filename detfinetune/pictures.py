@@ -87,7 +87,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return _as_rgb(image)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Return `image` itself where it is RGB: `convert` would copy it."""
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def draw_objects(
@@ -105,7 +110,7 @@ def draw_objects(
         line_width: pixels of the result; None suits its size.
         scale: factor on the image before anything is drawn; above 1 keeps text legible.
     """
-    canvas = image.convert("RGB")
+    canvas = _as_rgb(image)
     if scale != 1.0:
         size = (max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale)))
         canvas = canvas.resize(size, Image.Resampling.BICUBIC)

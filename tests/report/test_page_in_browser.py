@@ -32,7 +32,7 @@ def _shown(html: str) -> dict[str, int]:
 
 
 def _visible_kinds(html: str) -> list[str]:
-    tags = re.findall(r'<details class="finding[^>]*>', html)
+    tags = re.findall(r'<details [^>]*class="finding[^>]*>', html)
     return [re.search('data-kind="(.*?)"', tag)[1] for tag in tags if " hidden" not in tag]  # type: ignore[index]
 
 
