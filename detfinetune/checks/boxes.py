@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from detfinetune.checks.box_pairs import check_box_pairs
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.groups import grouped_median
-from detfinetune.checks.outlines import check_outlines
 from detfinetune.checks.places import AllObjects, counted, percent
 from detfinetune.labels.table import LabelTable
 
@@ -41,7 +40,7 @@ _MOSTLY_CROWD = 0.5
 
 
 def check_boxes(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> list[Finding]:
-    """Return every finding about single boxes, pairs of boxes, and outlines.
+    """Return every finding about single boxes and pairs of boxes (outlines: `check_outlines`).
 
     Args:
         tables: by split.
@@ -61,7 +60,6 @@ def check_boxes(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> lis
     return [
         *(finding for finding in found if finding is not None),
         *check_box_pairs(tables, classes),
-        *check_outlines(tables, classes),
     ]
 
 

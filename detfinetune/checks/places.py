@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -82,7 +83,7 @@ class AllObjects:
             indices: objects.
             detail: what is the matter with one, given its index.
         """
-        first = np.asarray(indices, dtype=np.int64)[:MOST_PLACES].tolist()
+        first = [int(index) for index in islice(indices, MOST_PLACES)]
         return tuple(self.place(index, detail(index)) for index in first)
 
     def image_place(self, image: int, detail: str = "") -> Place:

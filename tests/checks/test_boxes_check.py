@@ -22,6 +22,7 @@ from table_cases import (
 from detfinetune.checks.box_pairs import near_pairs
 from detfinetune.checks.boxes import check_boxes
 from detfinetune.checks.findings import Finding
+from detfinetune.checks.outlines import check_outlines
 from detfinetune.checks.places import MOST_PLACES
 from detfinetune.labels.records import Annotation, Box
 
@@ -29,7 +30,8 @@ _SQUARE = (100.0, 100.0, 180.0, 100.0, 180.0, 180.0, 100.0, 180.0)
 
 
 def findings_of(records: Records) -> dict[str, Finding]:
-    return by_kind(check_boxes(tables_of(records), CLASSES))
+    tables = tables_of(records)
+    return by_kind([*check_boxes(tables, CLASSES), *check_outlines(tables, CLASSES)])
 
 
 def test_clean_labels_raise_nothing() -> None:
