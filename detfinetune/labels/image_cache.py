@@ -191,7 +191,8 @@ def _open_store() -> Iterator[sqlite3.Connection | None]:
         path = files.cache_dir() / _FILE_NAME
         store = sqlite3.connect(path, timeout=_SECONDS_TO_WAIT, isolation_level=None)
         if store.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
-            store.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            # Rows of a table without row ids may take a quarter of a page; longer ones are spread.
+            store.executescript(f"PRAGMA page_size = 16384; BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
     except (sqlite3.Error, OSError) as error:
         _give_up(path, store, error)
         store = None
