@@ -89,8 +89,7 @@ def test_outlines_without_a_box_are_their_own_box() -> None:
     assert only_label(flat).polygons == ((0, 0, 4, 0, 4, 4),)
     assert only_label(flat).has_box
     assert flat.notes == [
-        "1 segmentations are a flat list of numbers instead of a list of outlines; each was taken "
-        "as one outline"
+        "segmentations that are a flat list of numbers, each taken as one outline: 1"
     ]
 
 
@@ -107,6 +106,11 @@ def test_run_lengths_of_both_kinds_are_kept_and_boxed() -> None:
         assert label.crowd
         assert label.corners == (3, 2, 7, 5)
         assert label.mask == RunLengths((8, 10), given if isinstance(given, str) else tuple(counts))
+
+
+def test_a_string_of_lengths_reads_as_pycocotools_reads_it() -> None:
+    # 0 empty pixels, then 80 set ones: all of the image.
+    assert tight_box(read_run_lengths({"size": [8, 10], "counts": "0`2"})) == (0, 0, 10, 8)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -154,6 +158,8 @@ def test_tight_boxes_and_checks_agree_with_pycocotools(seed: int) -> None:
         ({"segmentation": {"size": [8, 10], "counts": [80.0]}}, "bad mask"),
         ({"segmentation": {"size": [8, 10], "counts": "no mask"}}, "bad mask"),
         ({"segmentation": {"size": [8, 10], "counts": ""}}, "bad mask"),
+        # 0 in far too many digits, then 80: pycocotools would shift beyond its words.
+        ({"segmentation": {"size": [8, 10], "counts": "P" * 14 + "0`2"}}, "bad mask"),
         ({"segmentation": {"size": [2**20, 2**20], "counts": [2**40]}}, "bad mask"),
         ({"segmentation": {"size": [10, 8], "counts": [80]}}, "bad mask"),  # sides swapped
         ({"bbox": None, "segmentation": {"size": [8, 10], "counts": [80]}}, "empty mask"),
@@ -215,11 +221,11 @@ def test_entries_that_are_no_images_and_names_given_twice_are_noted() -> None:
     assert [image.name for image in document.images] == ["a.jpg"]
     assert len(document.images[0].labels) == 2
     assert document.notes == [
-        "2 of 'images' without id or name, first on line 1: passed over, and the annotations that "
-        "need them are listed as problems",
-        "2 categories have only 1 names; those of one name were taken as one class",
-        "1 image is listed more than once ('a.jpg' again on line 1); the objects of all entries "
-        "were put together",
+        "entries of 'images' without id or name, passed over (the annotations that need them are "
+        "listed as problems): 2, first on line 1",
+        "categories of one name were taken as one class: 2 categories have 1 different names",
+        "images that are listed more than once, the objects of all entries put together: 1, such "
+        "as 'a.jpg' on line 1",
     ]
 
 

@@ -272,7 +272,9 @@ def accounted(document: Document) -> int:
     """Objects that became labels or problems, or are counted by a note."""
     labels, problems = entries_of(document)
     noted = re.findall(
-        r"^(\d+) entries (?:that are no|that repeat|are in)", "\n".join(document.notes), re.M
+        r"^entries (?:that are no regions|that repeat|in the annotations).*: (\d+)$",
+        "\n".join(document.notes),
+        re.MULTILINE,
     )
     return len(labels) + len(problems) + sum(map(int, noted))
 

@@ -185,11 +185,15 @@ def test_of_several_annotations_one_is_taken_and_the_rest_counted() -> None:
         "b.jpg": 1,
         "e.jpg": 0,  # Looked at, and nothing there.
     }
-    assert [note.split(" ")[0] for note in document.notes] == ["1", "1", "2", "2", "1", "5"]
-    assert document.notes[0] == (
-        "1 tasks without an annotation were left out: they are not labelled yet"
-    )
-    assert document.notes[-1] == "5 entries are in the annotations passed over"
+    assert document.notes == [
+        "tasks without an annotation, left out because they are not labelled yet: 1",
+        "tasks that were skipped in Label Studio, left out: 1",
+        "cancelled annotations, passed over: 2",
+        "annotations passed over because their task has several; the one marked ground_truth was "
+        "taken, else the newest: 2",
+        "entries in the annotations passed over: 5",
+        "predictions of models, passed over: 1",
+    ]
 
 
 def test_labels_apart_from_their_shape_and_entries_that_are_no_regions() -> None:
@@ -206,8 +210,8 @@ def test_labels_apart_from_their_shape_and_entries_that_are_no_regions() -> None
     assert [label.class_token for label in image.labels] == ["dog"]
     assert image.problems == []
     assert document.notes == [
-        "3 entries that are no regions (choices, texts, relations) were passed over",
-        "1 entries that repeat a region under its id were passed over",
+        "entries that are no regions (choices, texts, relations), passed over: 3",
+        "entries that repeat a region under its id, passed over: 1",
     ]
 
 
@@ -252,9 +256,9 @@ def test_json_min_has_the_same_regions() -> None:
     (label,) = document.images[0].labels
     assert label.corners == pytest.approx((0.1, 0.2, 0.4, 0.6))
     assert document.notes == [
-        "1 annotations were passed over because their task has several: the one marked "
-        "ground_truth was taken, else the newest",
-        "2 entries are in the annotations passed over",
+        "annotations passed over because their task has several; the one marked ground_truth was "
+        "taken, else the newest: 1",
+        "entries in the annotations passed over: 2",
     ]
     assert recognise_label_studio(text) == "JSON list of tasks with labels (JSON-MIN)"
 

@@ -119,7 +119,7 @@ def test_polygons_of_one_group_are_one_object() -> None:
     assert image.labels[0].corners == (1, 2, 15, 9)
     assert [problem.kind for problem in image.problems] == ["not a box or outline"]
     assert document.notes == [
-        "2 polygons that share label and group_id were joined into 1 object of several parts"
+        "polygons that share label and group_id were joined into objects of several parts: 2 into 1"
     ]
 
 

@@ -164,7 +164,7 @@ def test_entries_that_are_no_images_are_noted_and_images_without_name_listed() -
     assert len(document.images) == 1
     assert [problem.kind for problem in document.problems] == ["unknown image"]
     assert document.notes == [
-        "2 entries without filename and regions, first on line 1, were passed over"
+        "entries without filename and regions, passed over: 2, first on line 1"
     ]
 
 

@@ -105,17 +105,16 @@ class _Content:
     def notes(self) -> list[str]:
         """Say what was passed over, and what was read in another way than COCO's."""
         notes = [
-            f"{len(lines)} of '{key}' without id or name, first on line {lines[0]}: passed over, "
-            "and the annotations that need them are listed as problems"
+            f"entries of '{key}' without id or name, passed over (the annotations that need them "
+            f"are listed as problems): {len(lines)}, first on line {lines[0]}"
             for key, lines in self.unusable.items()
         ]
         if count := self.seen[FLAT_OUTLINE]:
             notes.append(
-                f"{count} segmentations are a flat list of numbers instead of a list of outlines; "
-                "each was taken as one outline"
+                f"segmentations that are a flat list of numbers, each taken as one outline: {count}"
             )
         if count := self.seen[BAD_AREA]:
-            notes.append(f"{count} areas are no numbers; they are computed instead")
+            notes.append(f"areas that are no numbers, computed instead: {count}")
         return notes
 
 
@@ -245,8 +244,8 @@ def _class_names(
     classes = tuple(dict.fromkeys(categories[identity] for identity in ordered))
     if len(classes) < len(ordered):
         notes.append(
-            f"{len(ordered)} categories have only {len(classes)} names; those of one name were "
-            "taken as one class"
+            f"categories of one name were taken as one class: {len(ordered)} categories have "
+            f"{len(classes)} different names"
         )
     by_text: dict[Id, str] = {str(identity): name for identity, name in categories.items()}
     return by_text | categories, classes

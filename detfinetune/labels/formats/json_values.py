@@ -171,8 +171,8 @@ def merge_by_name(images: list[RawImage], notes: list[str]) -> list[RawImage]:
         return images
     name, line = next(iter(again.items()))
     notes.append(
-        f"{len(again)} image{'s are' if len(again) > 1 else ' is'} listed more than once "
-        f"({shown(name)} again on line {line}); the objects of all entries were put together"
+        "images that are listed more than once, the objects of all entries put together: "
+        f"{len(again)}, such as {shown(name)} on line {line}"
     )
     nameless = [image for image in images if not image.name]
     return [*merged.values(), *nameless]

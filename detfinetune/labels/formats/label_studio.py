@@ -27,17 +27,17 @@ _IMAGE = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp|gif)$", re.IGNORECASE)
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
 _REGION_KEYS = {"rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels"}
 _NOTES = {
-    "no task": "entries of the list are no tasks; they were passed over",
-    "unlabelled": "tasks without an annotation were left out: they are not labelled yet",
-    "only cancelled": "tasks that were skipped in Label Studio were left out",
-    "cancelled": "cancelled annotations were passed over",
-    "others": "annotations were passed over because their task has several: the one marked "
+    "no task": "entries of the list that are no tasks, passed over",
+    "unlabelled": "tasks without an annotation, left out because they are not labelled yet",
+    "only cancelled": "tasks that were skipped in Label Studio, left out",
+    "cancelled": "cancelled annotations, passed over",
+    "others": "annotations passed over because their task has several; the one marked "
     "ground_truth was taken, else the newest",
-    "predictions": "predictions of models were passed over",
-    "no regions": "entries that are no regions (choices, texts, relations) were passed over",
-    "parts": "entries that repeat a region under its id were passed over",
-    "other objects": "entries are in the annotations passed over",
-    "no annotation": "annotations hold no list of results; they were passed over",
+    "other objects": "entries in the annotations passed over",
+    "predictions": "predictions of models, passed over",
+    "no regions": "entries that are no regions (choices, texts, relations), passed over",
+    "parts": "entries that repeat a region under its id, passed over",
+    "no annotation": "annotations without a list of results, passed over",
 }
 
 
@@ -83,7 +83,7 @@ def parse_label_studio(text: str) -> Document:
             document.images.append(image)
         else:
             document.problems += map(_without_image, regions)
-    document.notes = [f"{tally[key]} {text}" for key, text in _NOTES.items() if tally[key]]
+    document.notes = [f"{text}: {tally[key]}" for key, text in _NOTES.items() if tally[key]]
     document.images = merge_by_name(document.images, document.notes)
     return document
 

@@ -144,8 +144,8 @@ def _add_shapes(shapes: list[tuple[int, Any]], image: RawImage, notes: list[str]
     if joined:
         parts = sum(len(groups[key].polygons) for key in joined)
         notes.append(
-            f"{parts} polygons that share label and group_id were joined into {len(joined)} "
-            f"object{'s' * (len(joined) > 1)} of several parts"
+            "polygons that share label and group_id were joined into objects of several parts: "
+            f"{parts} into {len(joined)}"
         )
 
 

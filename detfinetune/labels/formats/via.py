@@ -144,8 +144,8 @@ class _Content:
         if not self.others:
             return []
         return [
-            f"{len(self.others)} entries without filename and regions, first on line "
-            f"{self.others[0]}, were passed over"
+            f"entries without filename and regions, passed over: {len(self.others)}, first on "
+            f"line {self.others[0]}"
         ]
 
 
