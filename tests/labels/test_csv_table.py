@@ -131,6 +131,12 @@ def test_columns_are_found_by_their_values(text: str, evidence: str) -> None:
     assert len(labels(parse_csv(text))) == text.count("\n")
 
 
+def test_images_without_objects_may_come_first() -> None:
+    text = "".join(f"{i}.jpg,,,,,\n" for i in range(500)) + "a.jpg,1,2,3,4,cat\n"
+    assert only(text).line == 501
+    assert len(parse_csv(text).images) == 501
+
+
 @pytest.mark.parametrize(
     "text",
     [

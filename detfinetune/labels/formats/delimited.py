@@ -24,7 +24,7 @@ SHOWN_CHARACTERS = 200
 HEAD_CHARACTERS = 4000
 """How much of a file a recogniser is given."""
 
-_SAMPLE = 200
+_SAMPLE = 2000
 _FEWEST_NAMES = 2
 _SAMPLE_CHARACTERS = 100_000
 _SEP_LINE = re.compile(r"\s*sep=([,;\t|])\s*", re.IGNORECASE)

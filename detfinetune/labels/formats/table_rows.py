@@ -117,7 +117,7 @@ class TableReader:
         columns = self.columns
         if self.has_more and not self._take_more(image, cells):
             return None
-        token = cells[columns.label].strip() if columns.label is not None else ""
+        token = clean(cells[columns.label].strip()) if columns.label is not None else ""
         try:
             a, b, c, d = self._numbers(cells)
         except BadLabel:
