@@ -31,6 +31,7 @@ _SOME_SMALL, _MANY_SMALL = 0.1, 0.5
 _WANTED_PIXELS = 16.0
 _BETTER_BY = 0.05
 _STEP = 32
+_MOST_TO_SUGGEST_FROM = 50_000
 _USUAL_RATIOS = (0.5, 1.0, 2.0)
 
 
@@ -208,6 +209,8 @@ def suggest_anchors(
         images: width and height of the resized image of each box; (n, 2).
         settings: the strides and the aspect ratios in use.
     """
+    step = max(1, len(boxes) // _MOST_TO_SUGGEST_FROM)
+    boxes, images = boxes[::step], images[::step]
     levels = len(settings.strides)
     clusters = cluster_sides(boxes[:, 2:], levels)
     sides = np.sqrt(np.prod(boxes[:, 2:], axis=1))

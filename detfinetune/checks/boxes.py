@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detfinetune.checks.box_pairs import check_box_pairs
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.groups import grouped_median
+from detfinetune.checks.groups import grouped_median, grouped_spread
 from detfinetune.checks.places import AllObjects, counted, percent
 from detfinetune.labels.table import LabelTable
 
@@ -31,7 +31,8 @@ EDGE_PIXELS = 1.0
 
 _THIN_ELONGATION = 8.0
 _THIN_FACTOR = 4.0
-_FULL_CLASS_SHARE = 0.5
+_FAR, _LEAST_SPREAD = 3.5, 0.2
+_FEWEST_TO_JUDGE = 10
 _FEWEST_AT_EDGE = 20
 _EDGE_FACTOR = 1.5
 _ONE_SIDED_SHARE = 0.03
@@ -96,7 +97,7 @@ def _thin(objects: AllObjects, specks: NDArray[np.bool_], classes: Sequence[str]
     indices = np.flatnonzero(thin & ~specks & ~objects.crowd)
     if not len(indices):
         return None
-    at_edge = np.asarray(_touching(objects).any(axis=1))
+    at_edge = np.asarray(edges_touched(objects).any(axis=1))
 
     def detail(index: int) -> str:
         remains = "; at the image's edge, so perhaps what a crop left" if at_edge[index] else ""
@@ -118,14 +119,21 @@ def _thin(objects: AllObjects, specks: NDArray[np.bool_], classes: Sequence[str]
 
 
 def _covering(objects: AllObjects, classes: Sequence[str]) -> Finding | None:
-    """Find boxes as large as their image, in classes whose objects are otherwise smaller."""
+    """Find boxes as large as their image, above all where objects of the class are much smaller.
+
+    Much smaller: 3.5 robust standard deviations of the logarithm of size. In COCO a bowl may fill
+    the picture, because bowls come in all sizes; an airplane seen from above may not.
+    """
     sizes = objects.image_sizes
     covering = (objects.boxes[:, 2:] >= FULL_SHARE * sizes).all(axis=1) & ~objects.crowd
     if not covering.any():
         return None
     share = objects.areas / np.prod(sizes, axis=1)
-    usual = grouped_median(share, objects.categories, len(classes))[objects.categories]
-    unusual = covering & (usual < _FULL_CLASS_SHARE)
+    medians, spreads = grouped_spread(np.log(share), objects.categories, len(classes))
+    usual = np.exp(medians)[objects.categories]
+    spread = np.maximum(spreads, _LEAST_SPREAD)[objects.categories]
+    known = np.bincount(objects.categories, minlength=len(classes)) >= _FEWEST_TO_JUDGE
+    unusual = covering & known[objects.categories] & (np.log(share / usual) > _FAR * spread)
     indices = np.flatnonzero(unusual if unusual.any() else covering)
     figures = {"objects": int(covering.sum()), "unusual_for_class": int(unusual.sum())}
     if unusual.any():
@@ -148,8 +156,8 @@ def _covering(objects: AllObjects, classes: Sequence[str]) -> Finding | None:
     return Finding(
         "box_covers_image",
         "note",
-        f"{counted(len(indices), 'box covers', 'boxes cover')} the whole image, as is usual for "
-        "the class.",
+        f"{counted(len(indices), 'box covers', 'boxes cover')} the whole image, in classes of "
+        "all sizes.",
         "Where every image has one such box, the labels say what is in the image but not where; "
         "a detector cannot learn places from them.",
         objects.places(indices, lambda i: f"{_name(objects, i, classes)} of {_size(objects, i)}"),
@@ -165,7 +173,7 @@ def _at_edges(objects: AllObjects) -> Finding | None:
     that (at most half of it in four public sets); half as many again are suspicious. Labels
     made for a larger image are cut at the right and bottom edge only.
     """
-    touching = _touching(objects) & ~objects.crowd[:, None]
+    touching = edges_touched(objects) & ~objects.crowd[:, None]
     touched = touching.any(axis=1)
     count = int(touched.sum())
     if count < _FEWEST_AT_EDGE:
@@ -224,7 +232,7 @@ def _crowds(objects: AllObjects) -> Finding | None:
     )
 
 
-def _touching(objects: AllObjects) -> NDArray[np.bool_]:
+def edges_touched(objects: AllObjects) -> NDArray[np.bool_]:
     """Say whether boxes touch the left, top, right, bottom edge; (objects, 4)."""
     low = objects.boxes[:, :2] <= EDGE_PIXELS
     high = objects.boxes[:, :2] + objects.boxes[:, 2:] >= objects.image_sizes - EDGE_PIXELS

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.checks.boxes import edges_touched
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.groups import NORMAL_MAD, grouped_spread
 from detfinetune.checks.places import AllObjects, counted, percent
@@ -44,9 +45,11 @@ def check_outliers(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> 
     solid = np.flatnonzero(~objects.crowd)
     if not len(solid):
         return []
+    # What the image's edge cuts off has any size and shape.
+    whole = solid[~edges_touched(objects)[solid].any(axis=1)]
     found = [
-        _sizes(objects, solid, classes),
-        _shapes(objects, solid, classes),
+        _sizes(objects, whole, classes),
+        _shapes(objects, whole, classes),
         _positions(objects, solid, classes),
         _counts(objects, solid),
     ]
@@ -104,8 +107,8 @@ def _shapes(
         "note",
         f"{counted(len(strange), 'object is', 'objects are')} far wider or higher than others of "
         "the class.",
-        "Look at them: cut off by the image's edge, two objects in one box, or width and height "
-        "exchanged; or just rare.",
+        "Look at them: two objects in one box, half of one, or width and height exchanged; or just "
+        "rare.",
         objects.places(by_index, detail),
         {"objects": len(strange), "z": _STRANGE},
     )
@@ -165,11 +168,13 @@ def _counts(objects: AllObjects, solid: NDArray[np.int64]) -> Finding | None:
         return None
     strange = strange[np.argsort(-np.abs(scores[strange]), kind="stable")]
     usual = round(float(np.exp(median)))
+    more = int((scores[strange] > 0).sum())
+    how = "more" if more == len(strange) else f"more ({more}) or fewer" if more else "fewer"
     return Finding(
         "unusual_count",
         "note",
-        f"{counted(len(strange), 'image has', 'images have')} far more or fewer objects than the "
-        f"usual {usual}.",
+        f"{counted(len(strange), 'image has', 'images have')} far {how} objects than the usual "
+        f"{usual}.",
         "Look at them: an image that somebody stopped labelling, or another kind of picture.",
         tuple(
             objects.image_place(

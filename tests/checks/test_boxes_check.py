@@ -100,6 +100,25 @@ def test_boxes_that_cover_every_image_are_noted() -> None:
     assert (finding.severity, len(finding.places)) == ("note", 12)
 
 
+def test_a_class_of_all_sizes_may_fill_the_image() -> None:
+    generator = np.random.default_rng(2)
+    images = [
+        replace(
+            r,
+            annotations=tuple(
+                replace(a, bbox=(1.0, 1.0, *(np.array((630, 470)) * scale).tolist()))
+                for a, scale in zip(
+                    r.annotations, np.exp(generator.uniform(-3, 0, 6)).tolist(), strict=True
+                )
+            ),
+        )
+        for r in clean_records({"train": 30})["train"]
+    ]
+    records, planted = add({"train": images}, "train", 7, Annotation(1, (0.0, 0.0, 640.0, 480.0)))
+    finding = findings_of(records)["box_covers_image"]
+    assert (finding.severity, wheres(finding)) == ("note", planted)
+
+
 def test_an_object_labelled_twice_names_both_lines() -> None:
     records = clean_records()
     x, y, w, h = records["train"][5].annotations[2].bbox
