@@ -197,3 +197,18 @@ def test_a_hundred_thousand_rows_take_seconds_at_most(tmp_path: Path) -> None:
     assert len(read_cached("size-1", stamps)) == 100_000
     # 0.7 s where it was measured; ten times that leaves room for a slow, busy machine.
     assert time.perf_counter() - started < 7
+
+
+@pytest.mark.parametrize("num_workers", [None, 0, 3])
+def test_a_slow_disk_changes_nothing_in_the_answer(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch, num_workers: int | None
+) -> None:
+    # As if no time at all went into computing: the rest is read in threads.
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0)
+    paths[180].write_bytes(b"")
+    sizes = read_image_sizes(paths, num_workers)
+    assert list(sizes) == paths
+    assert isinstance(sizes.pop(paths[180]), UnreadableImage)
+    assert [size[0] for size in sizes.values() if not isinstance(size, UnreadableImage)] == [
+        n for n in range(1, 221) if n != 181
+    ]
