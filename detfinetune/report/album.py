@@ -24,7 +24,8 @@ _LARGEST_ENLARGEMENT = 8.0
 # A box outside its image is shown beside it, but not farther than half the image away.
 _MARGIN = 0.5
 _ROUNDING_PIXELS = 0.5
-_SMALLEST_MARK = 14.0
+_SMALLEST_MARK = 18.0
+_LINE_PIXELS = 2
 _LONGEST_REASON = 300
 
 
@@ -143,7 +144,7 @@ def _drawn(image: Image.Image, shot: Shot) -> Image.Image:
     scale = min(shot.side / max(part.size), _LARGEST_ENLARGEMENT)
     if shot.marks:
         objects = [_with_least_size(item, _SMALLEST_MARK / scale) for item in objects]
-    return draw_objects(part, objects, scale=scale)
+    return draw_objects(part, objects, _LINE_PIXELS, scale=scale)
 
 
 def _window(

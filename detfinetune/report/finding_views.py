@@ -77,6 +77,8 @@ def view_findings(
     """Return all findings, worst first, and order their pictures."""
     ordered = sorted_findings(findings)
     pictured = min(_MOST_PICTURED, max(1, _PICTURED_IN_ALL // max(1, len(ordered))))
+    if not dataset.has_images:
+        pictured = 0
     return [_view(dataset, finding, pictured, album) for finding in ordered]
 
 

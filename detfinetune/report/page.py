@@ -53,8 +53,8 @@ def write_dataset_page(
     """
     album = Album()
     findings_seen = view_findings(dataset, findings, album)
-    sampled = choose_samples(dataset, samples, album)
-    galleries = choose_galleries(dataset, album)
+    sampled = choose_samples(dataset, samples, album) if dataset.has_images else []
+    galleries = choose_galleries(dataset, album) if dataset.has_images else []
     for_pictures = max(_LEAST_FOR_PICTURES, most_bytes - min(_FOR_TEXT, most_bytes // 3))
     album.draw(int(for_pictures / _BASE64))
     html = render_page(

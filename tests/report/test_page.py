@@ -93,7 +93,7 @@ def test_findings_stand_worst_first(page: Page) -> None:
     kinds = [given["data-kind"] for given in page.all("details") if "data-kind" in given]
     assert kinds == ["unreadable", "box_outside", "too_many", "images_alike", "rare_class"]
     assert "largest px 170 share of boxes: 0.1" in page.text
-    assert "mended by conversion" in page.text
+    assert "conversion mends or removes it" in page.text
 
 
 def test_places_beyond_twenty_are_folded(page: Page, html: str) -> None:
@@ -199,6 +199,16 @@ def test_only_true_negatives_make_a_page(tmp_path: Path) -> None:
     text = Page((tmp_path / "p.html").read_text(encoding="utf-8")).text
     assert "All images have 120 \N{MULTIPLICATION SIGN} 90 pixels." in text
     assert "Box sizes" not in text
+
+
+def test_labels_without_images_make_a_page_without_pictures(tmp_path: Path) -> None:
+    dataset = replace(make_dataset(tmp_path), has_images=False)
+    write_dataset_page(tmp_path / "p.html", dataset, make_findings())
+    page = Page((tmp_path / "p.html").read_text(encoding="utf-8"))
+    assert "Only the sizes of the images are known" in page.text
+    assert not [given for given in page.all("img") if given.get("class") == "zoom"]
+    assert not [given for given in page.all("span") if given.get("class") == "no-picture"]
+    assert "Images 9 Objects 11" in page.text
 
 
 def test_names_that_are_no_utf8_stand_as_escapes(tmp_path: Path) -> None:
