@@ -151,9 +151,9 @@ def read_image_sizes(
 
     Of more than a few, those that have not changed since they were last read are not opened.
 
-    One thread reads 100,000 JPEG or PNG headers a second from a quick disk, and more threads only wait
-    for one another there (two read 53,000). So more are taken only where the first images show
-    that most of the time goes into waiting for the disk.
+    One thread reads 100,000 headers of JPEGs or PNGs a second from a quick disk, and more threads
+    only wait for one another there (two read 53,000). So more are taken only where the first images
+    show that most of the time goes into waiting for the disk.
 
     Args:
         paths: image files.

@@ -29,16 +29,19 @@ def jpeg(
     """Return a JPEG with something in it."""
     stream = io.BytesIO()
     picture = Image.radial_gradient("L").resize(size).convert(mode)
-    picture.save(
-        stream,
-        "JPEG",
-        progressive=progressive,
-        restart_marker_blocks=restart,
-        exif=exif,
-        icc_profile=b"\x11" * icc_bytes or None,
-        comment=comment,
-    )
-    return stream.getvalue()
+    picture.save(stream, "JPEG", progressive=progressive, restart_marker_blocks=restart)
+    content = stream.getvalue()
+    # By hand, because Pillow fails to write small images with large profiles now and then.
+    added = [segment(0xFFE1, exif)] if exif else []
+    profile = [b"\x11" * min(60_000, icc_bytes - at) for at in range(0, icc_bytes, 60_000)]
+    added += [
+        segment(0xFFE2, b"ICC_PROFILE\0" + bytes([number, len(profile)]) + part)
+        for number, part in enumerate(profile, start=1)
+    ]
+    if comment:
+        added.append(segment(0xFFFE, comment))
+    start = 20 if content[2:4] == b"\xff\xe0" else 2
+    return content[:start] + b"".join(added) + content[start:]
 
 
 def exif_block(
