@@ -9,8 +9,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from detfinetune.checks.box_pairs import pair_ious
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.places import AllObjects, counted, percent
+from detfinetune.labels.formats.objects import BadLabel
+from detfinetune.labels.formats.run_lengths import tight_box
 from detfinetune.labels.table import LabelTable
 
 _APART_PIXELS = 2.0
@@ -43,15 +46,13 @@ def check_outlines(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> 
     """Find outlines far from filling their box as given, and outlines that cross themselves."""
     objects = AllObjects(tables)
     rings = _rings(tables)
-    if not len(rings.objects):
-        return []
-    areas = _areas(rings)
-    drawn = np.unique(rings.objects)
-    found = [
-        _apart(objects, rings, drawn, classes),
-        _filling(objects, rings, areas, drawn, classes),
-        _crossing(objects, rings, areas, classes),
-    ]
+    found = [_apart(objects, *_hulls(tables, rings), classes)]
+    if len(rings.objects):
+        areas = _areas(rings)
+        found += [
+            _filling(objects, rings, areas, classes),
+            _crossing(objects, rings, areas, classes),
+        ]
     return [finding for finding in found if finding is not None]
 
 
@@ -87,20 +88,47 @@ def _areas(rings: _Rings) -> NDArray[np.float64]:
     return areas
 
 
+def _hulls(
+    tables: Mapping[str, LabelTable], rings: _Rings
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the objects with an outline or mask, (n,), and left, top, right, bottom of it."""
+    drawn, first_ring = np.unique(rings.objects, return_index=True)
+    hulls = np.empty((0, 4))
+    if len(drawn):
+        first_point = rings.starts[first_ring]
+        low = np.minimum.reduceat(rings.points, first_point)
+        high = np.maximum.reduceat(rings.points, first_point)
+        hulls = np.concatenate([low, high], axis=1)
+    masked, boxes = [], []
+    first = 0
+    for table in tables.values():
+        for row in sorted(set(table.masks) - set(table.polygons)):
+            if table.crowd[row]:
+                continue
+            try:
+                boxes.append(tight_box(table.masks[row]))
+            except BadLabel:
+                continue  # an empty mask has no place, and reading says so
+            masked.append(first + row)
+        first += table.num_objects
+    return (
+        np.concatenate([drawn, np.array(masked, dtype=np.int64)]),
+        np.concatenate([hulls, np.array(boxes, dtype=np.float64).reshape(-1, 4)]),
+    )
+
+
 def _apart(
-    objects: AllObjects, rings: _Rings, drawn: NDArray[np.int64], classes: Sequence[str]
+    objects: AllObjects,
+    drawn: NDArray[np.int64],
+    hulls: NDArray[np.float64],
+    classes: Sequence[str],
 ) -> Finding | None:
     """Find outlines whose hull is not the box: each is of another object, or of another size."""
-    first_ring = np.searchsorted(rings.objects, drawn)
-    first_point = rings.starts[first_ring]
-    low = np.minimum.reduceat(rings.points, first_point)
-    high = np.maximum.reduceat(rings.points, first_point)
     boxes = objects.boxes[drawn]
-    box_low, box_high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    shared = np.prod(np.clip(np.minimum(high, box_high) - np.maximum(low, box_low), 0, None), 1)
-    union = np.prod(high - low, axis=1) + objects.areas[drawn] - shared
-    iou = shared / np.maximum(union, 1e-9)
-    distance = np.maximum(np.abs(low - box_low), np.abs(high - box_high)).max(axis=1)
+    low, high = hulls[:, :2], hulls[:, 2:]
+    iou = pair_ious(np.concatenate([low, high - low], axis=1), boxes)
+    off = np.maximum(np.abs(low - boxes[:, :2]), np.abs(high - boxes[:, :2] - boxes[:, 2:]))
+    distance = off.max(axis=1)
     apart = (iou < _APART_IOU) & (distance > _APART_PIXELS)
     if not apart.any():
         return None
@@ -129,10 +157,10 @@ def _filling(
     objects: AllObjects,
     rings: _Rings,
     areas: NDArray[np.float64],
-    drawn: NDArray[np.int64],
     classes: Sequence[str],
 ) -> Finding | None:
     """Find outlines that fill hardly any of their box, or more than all of it."""
+    drawn = np.unique(rings.objects)
     total = np.bincount(rings.objects, weights=areas, minlength=len(objects))[drawn]
     share = total / np.maximum(objects.areas[drawn], 1e-9)
     roomy = objects.boxes[drawn, 2:].min(axis=1) > 2 * _APART_PIXELS

@@ -24,7 +24,7 @@ from detfinetune.checks.boxes import check_boxes
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.outlines import check_outlines
 from detfinetune.checks.places import MOST_PLACES
-from detfinetune.labels.records import Annotation, Box
+from detfinetune.labels.records import Annotation, Box, RunLengths
 
 _SQUARE = (100.0, 100.0, 180.0, 100.0, 180.0, 180.0, 100.0, 180.0)
 
@@ -209,6 +209,19 @@ def test_an_outline_of_another_place_than_its_box() -> None:
     finding = findings_of(records)["outline_not_in_box"]
     assert wheres(finding) == planted[1:] == ["labels/train_002.txt:8"]
     assert "90 px off" in finding.places[0].detail
+
+
+def test_a_mask_of_another_place_than_its_box() -> None:
+    # 480 pixels a column: columns 100 to 179, rows 100 to 179.
+    counts = (100 * 480 + 100, *((80, 400) * 79), 80, 640 * 480 - 179 * 480 - 180)
+    assert sum(counts) == 640 * 480
+    good = Annotation(0, (100.0, 100.0, 80.0, 80.0), mask=RunLengths((480, 640), counts))
+    records, planted = add(
+        clean_records(), "train", 2, good, replace(good, category=1, bbox=(300.0, 99.0, 80.0, 80.0))
+    )
+    finding = findings_of(records)["outline_not_in_box"]
+    assert wheres(finding) == planted[1:]
+    assert "200 px off" in finding.places[0].detail
 
 
 def test_an_outline_that_fills_hardly_any_or_too_much_of_its_box() -> None:
