@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as mask_api
 
 from detfinetune.labels.records import Annotation, ImageRecord, Polygon, RunLengths
+from detfinetune.labels.table import LabelTable
 from detfinetune.pictures import DrawnObject
 
 # More names than this on one picture hide what they name.
@@ -30,6 +31,17 @@ def drawn_object(annotation: Annotation, text: str = "") -> DrawnObject:
     if not polygons and annotation.mask is not None:
         polygons = mask_outlines(annotation.mask)
     return DrawnObject(annotation.bbox, text, annotation.category, polygons)
+
+
+def annotation_at(table: LabelTable, index: int) -> Annotation:
+    """Return one object of a table, without the others of its image."""
+    left, top, width, height = table.boxes[index].tolist()
+    return Annotation(
+        category=int(table.categories[index]),
+        bbox=(left, top, width, height),
+        polygons=table.polygons.get(index, ()),
+        mask=table.masks.get(index),
+    )
 
 
 def class_name(classes: Sequence[str], category: int | None) -> str:

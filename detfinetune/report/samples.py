@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detfinetune.labels.dataset import LabelledDataset
 from detfinetune.labels.table import LabelTable
 from detfinetune.report.album import Album, Picture, Shot
-from detfinetune.report.objects import class_name, drawn_object, drawn_objects
+from detfinetune.report.objects import annotation_at, class_name, drawn_object, drawn_objects
 from detfinetune.report.wording import by, shortened
 
 _SAMPLE_SIDE, _SAMPLE_BYTES = 640, 90_000
@@ -189,11 +189,10 @@ def _roles(columns: _Columns, own: Indices, count: int) -> dict[int, str]:
 def _crop(dataset: LabelledDataset, columns: _Columns, at: int, role: str, album: Album) -> Crop:
     split = columns.splits[columns.split[at]]
     table = dataset.tables[split]
-    index, image = int(columns.object[at]), int(columns.images[at])
-    record = table.record(image)
-    annotation = record.annotations[index - int(table.starts[image])]
+    image_name = table.names[columns.images[at]]
+    annotation = annotation_at(table, int(columns.object[at]))
     shot = Shot(
-        table.image_root / record.file_name,
+        table.image_root / image_name,
         (drawn_object(annotation),),
         _CROP_SIDE,
         _CROP_BYTES,
@@ -201,5 +200,5 @@ def _crop(dataset: LabelledDataset, columns: _Columns, at: int, role: str, album
     )
     name = class_name(dataset.classes, annotation.category)
     size = by(round(annotation.bbox[2]), round(annotation.bbox[3]))
-    alt = f"{role + ' ' if role else ''}{name}, {size} pixels, in {shortened(record.file_name)}"
-    return Crop(split, record.file_name, role, size, alt, album.add(shot))
+    alt = f"{role + ' ' if role else ''}{name}, {size} pixels, in {shortened(image_name)}"
+    return Crop(split, image_name, role, size, alt, album.add(shot))

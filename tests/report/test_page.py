@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from page_data import (
     make_dataset,
     make_findings,
 )
+from page_parts import Page
 from PIL import Image
 
 from detfinetune.checks.findings import Finding, Place
@@ -31,39 +30,6 @@ from detfinetune.report import album
 from detfinetune.report.page import write_dataset_page
 
 LOADING = {"src", "href", "srcset", "poster", "data", "action", "formaction", "xlink:href"}
-
-
-class Page(HTMLParser):
-    """The elements of a page, and the text outside scripts and styles."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._tag = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._tag = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._tag = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._tag not in ("script", "style"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str, **attributes: str) -> Iterator[dict[str, str | None]]:
-        for name, given in self.elements:
-            if name == tag and all(
-                given.get(k.replace("_", "-")) == v for k, v in attributes.items()
-            ):
-                yield given
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from browser import find_browser, screenshot, visit
 from page_data import FOREIGN_NAME, make_dataset, make_findings
 from PIL import Image
 
+from detfinetune.config.schema import DataConfig
+from detfinetune.labels.read import read_dataset
 from detfinetune.report.page import write_dataset_page
 
 
@@ -84,6 +86,19 @@ def test_filters(
     assert _shown(seen.html) == {"finding": len(kinds), "sample": samples, "crop": crops}
     assert _visible(seen.html, "sample") == samples
     assert _visible(seen.html, "place") == places
+
+
+@pytest.mark.benchmark_data
+def test_real_data_shows_every_picture(shared_data: Path, tmp_path: Path) -> None:
+    find_browser()
+    dataset = read_dataset(DataConfig(name="bccd", root=shared_data / "bccd", format="yolo"))
+    write_dataset_page(tmp_path / "page.html", dataset, [])
+    seen = visit(tmp_path / "page.html")
+    assert seen.console == ()
+    assert seen.requests == ()
+    # 24 samples, and 16 objects of each of three classes.
+    assert 'data-pictures="72" data-broken="0"' in seen.html
+    assert (tmp_path / "page.html").stat().st_size < 4_000_000
 
 
 @pytest.mark.parametrize("dark", [False, True])
