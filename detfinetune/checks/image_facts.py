@@ -23,7 +23,9 @@ __all__ = ["ImageFacts", "scan_image", "scan_images"]
 
 # The facts of another version of Pillow, or of `image_content`, are not taken from the cache.
 _KIND = f"facts-2 Pillow {__version__}"
-_FEW = 200
+# Below both, starting processes (half a second each) takes longer than they save.
+_FEW = 1000
+_FEW_BYTES = 50_000_000
 _IMAGES_A_TASK = 16
 _KEPT_AT_ONCE = 2000
 
@@ -42,8 +44,10 @@ def scan_images(paths: Sequence[Path], num_workers: int | None = None) -> dict[P
     unknown = [path for path in dict.fromkeys(paths) if path not in facts]
     if unknown:
         workers = (os.cpu_count() or 1) if num_workers is None else num_workers
-        few = workers < 2 or len(unknown) < _FEW
-        found = _scan_here(unknown) if few else _scan_in_workers(unknown, workers)
+        num_bytes = sum(stamps[path][0] for path in unknown if path in stamps)
+        few = len(unknown) < _FEW and num_bytes < _FEW_BYTES
+        alone = workers < 2 or few
+        found = _scan_here(unknown) if alone else _scan_in_workers(unknown, workers)
         bar = console.progress(
             found, description="looking at images", total=len(unknown), unit="image"
         )
