@@ -13,6 +13,7 @@ from detfinetune.labels.convert import say_what_was_taken
 from detfinetune.labels.dataset import LabelledDataset
 from detfinetune.labels.gather import gather_dataset
 from detfinetune.labels.ledger import Ledger
+from detfinetune.labels.manifest import EXPORT_NAME
 from detfinetune.labels.read import read_gathered
 from detfinetune.labels.root import require_root
 from detfinetune.labels.sheet import write_label_sheet
@@ -27,9 +28,6 @@ from detfinetune.labels.writers.yolo import write_yolo, write_yolo_names
 
 ExportFormat = Literal["yolo", "voc", "txt"]
 Images = Literal["leave", "link", "copy"]
-
-EXPORT_NAME = "export.json"
-"""File that marks a folder of written labels, so that only such a one is ever replaced."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from detfinetune.labels.classes import CLASS_FILES
 from detfinetune.labels.image_sizes import is_image_name
-from detfinetune.labels.manifest import MANIFEST_NAME
+from detfinetune.labels.manifest import EXPORT_NAME, MANIFEST_NAME
 
 SPLIT_NAMES = {
     "train": ("train", "training", "trainval"),
@@ -25,13 +25,13 @@ _NO_LABELS = ("readme", "license", "licence", "requirements", "notice", "changel
 _HIDDEN = (".", "__MACOSX")
 _NAME_LISTS = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words}
 _NAME_LISTS |= set(CLASS_FILES)
-_CONVERTED = {MANIFEST_NAME, "ledger.csv"}
+_CONVERTED = ({MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"})
 
 
 def walk(folder: Path) -> Iterator[Path]:
     """Yield every file below `folder` in sorted order.
 
-    Hidden folders and what an earlier conversion wrote are left out; links are followed.
+    Hidden folders and what an earlier conversion wrote below it are left out; links are followed.
     """
     return (folder / name for name in names_below(folder))
 
@@ -43,7 +43,7 @@ def names_below(folder: Path) -> Iterator[str]:
     """
     top = len(str(folder)) + (not str(folder).endswith(os.sep))
     for place, folders, files in os.walk(folder, followlinks=True):
-        if _CONVERTED.issubset(files):
+        if len(place) >= top and any(marks.issubset(files) for marks in _CONVERTED):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from detfinetune.labels.gathered import (
     shown_path,
 )
 from detfinetune.labels.ledger import LedgerEntry
+from detfinetune.labels.manifest import MANIFEST_NAME, read_manifest
 from detfinetune.labels.matching import NameFinder
 from detfinetune.labels.recognise import FormatChoice
 from detfinetune.labels.text import read_text_file
@@ -72,10 +73,12 @@ def gather_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Gath
         classes=_classes(source.document for source in sources.values()),
         fractions=any(source.document.fractions for source in sources.values()),
     )
+    matcher = _Matcher(data, gathered)
     for split, source in sources.items():
         gathered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
         for name, images in _by_subset(data, split, source.document).items():
-            _add_split(gathered, data, name, source, images)
+            gathered.splits[name] = matcher.match(name, source, images)
+    matcher.note_unlisted([source.shown for source in sources.values()])
     if set(gathered.splits) == {"train"}:
         gathered.splits = {"all": gathered.splits["train"]}
     order = ("train", "val", "test", "all")
@@ -146,58 +149,82 @@ def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, li
     return parts
 
 
-def _add_split(
-    gathered: Gathered, data: DataConfig, split: str, source: _Source, images: list[RawImage]
-) -> None:
-    names = [image.name for image in images if image.name]
-    image_root = find_image_root(data, gathered.root, split, source.path, names)
-    on_disk = image_names(image_root)
-    find = NameFinder(on_disk)
-    found: dict[str, RawImage] = {}
-    orphans: list[ImageFile] = []
-    missing: list[RawImage] = []
-    for image in images:
-        if not image.name:
-            orphans.append(ImageFile("", source.shown, image))
-            continue
-        name = find(image.name)
-        if name is None:
-            missing.append(image)
-            orphans.append(ImageFile(image.name, source.shown, image))
-        elif name in found:
-            _merge(found[name], image)
-        else:
-            found[name] = image
-    if len(missing) > len(found):
-        raise DataError(
-            f"{source.path}: {len(missing)} of its {len(names)} images are not in {image_root}, "
-            f"such as '{missing[0].name}'. Give the folder with data.images=FOLDER."
-        )
-    for image in missing:
-        where = f"{source.shown}:{image.line}" if image.line else source.shown
-        gathered.entries.append(
-            LedgerEntry(
-                split, where, 0, "rejected", "missing image", f"there is no image '{image.name}'",
-                image.name,
+class _Matcher:
+    """Matches what label files list with the images on disk; each folder is looked through once."""
+
+    def __init__(self, data: DataConfig, gathered: Gathered) -> None:
+        self.data = data
+        self.gathered = gathered
+        self._finders: dict[Path, NameFinder] = {}
+        self._on_disk: dict[Path, list[str]] = {}
+        self._found: dict[Path, set[str]] = {}
+
+    def match(self, split: str, source: _Source, images: list[RawImage]) -> SplitFiles:
+        """Return the files of a split.
+
+        Raises:
+            DataError: the images are not found, or most are missing.
+        """
+        names = [image.name for image in images if image.name]
+        image_root = self._image_root(split, source, names)
+        find = self._finder(image_root)
+        found: dict[str, RawImage] = {}
+        orphans: list[ImageFile] = []
+        missing: list[RawImage] = []
+        for image in images:
+            name = find(image.name) if image.name else None
+            if name is None:
+                orphans.append(ImageFile(image.name, source.shown, image))
+                missing += [image] if image.name else []
+            elif name in found:
+                _merge(found[name], image)
+            else:
+                found[name] = image
+        if len(missing) > len(found):
+            raise DataError(
+                f"{source.path}: {len(missing)} of its {len(names)} images are not in "
+                f"{image_root}, such as '{missing[0].name}'. Give the folder with "
+                "data.images=FOLDER."
             )
-        )  # fmt: skip
-    if left := len(on_disk) - len(found):
-        unlisted = [name for name in on_disk if name not in found][:_EXAMPLES]
-        gathered.notes.append(
-            f"{left} images in {shown_path(image_root, gathered.root)} are not in {source.shown} "
-            f"and are left out, such as {', '.join(unlisted)}"
+        for image in missing:
+            where = f"{source.shown}:{image.line}" if image.line else source.shown
+            reason = f"there is no image '{image.name}'"
+            self.gathered.entries.append(
+                LedgerEntry(split, where, 0, "rejected", "missing image", reason, image.name)
+            )
+        self._found.setdefault(image_root, set()).update(found)
+        return SplitFiles(
+            image_root,
+            tuple(ImageFile(name, source.shown, found[name]) for name in sorted(found)),
+            tuple(orphans),
+            len(missing),
         )
-    before = gathered.splits.get(split)
-    listed = [ImageFile(name, source.shown, image) for name, image in found.items()]
-    if before is not None:
-        listed += before.images
-        orphans += before.orphans
-    gathered.splits[split] = SplitFiles(
-        image_root,
-        tuple(sorted(listed, key=lambda image: image.name)),
-        tuple(orphans),
-        len(missing) + (before.rejected_images if before else 0),
-    )
+
+    def note_unlisted(self, shown: Sequence[str]) -> None:
+        """Say which images none of the label files lists; splits may share a folder."""
+        listed = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else shown[0]
+        for image_root, found in self._found.items():
+            unlisted = [name for name in self._on_disk[image_root] if name not in found]
+            if unlisted:
+                self.gathered.notes.append(
+                    f"{len(unlisted)} images in {shown_path(image_root, self.gathered.root)} are "
+                    f"not in {listed} and are left out, such as {', '.join(unlisted[:_EXAMPLES])}"
+                )
+
+    def _finder(self, image_root: Path) -> NameFinder:
+        if image_root not in self._finders:
+            self._on_disk[image_root] = image_names(image_root)
+            self._finders[image_root] = NameFinder(self._on_disk[image_root])
+        return self._finders[image_root]
+
+    def _image_root(self, split: str, source: _Source, names: list[str]) -> Path:
+        """Return the folder of a split's images; a conversion says where it left them."""
+        root = self.gathered.root
+        if self.data.images is None and source.path.parent == root:
+            parts = read_manifest(root).splits if (root / MANIFEST_NAME).is_file() else {}
+            if split in parts:
+                return parts[split].image_root
+        return find_image_root(self.data, root, split, source.path, names)
 
 
 def _merge(first: RawImage, second: RawImage) -> None:

@@ -12,6 +12,9 @@ from detfinetune.errors import DataError
 from detfinetune.labels.records import DatasetManifest, DatasetSplit
 
 MANIFEST_NAME = "dataset.json"
+
+EXPORT_NAME = "export.json"
+"""File that marks a folder of labels written in another format than COCO JSON."""
 _VERSION = 1
 
 
