@@ -100,25 +100,25 @@ class _Accounts:
 
     def _judge_file(self, job: int, split: str) -> None:
         """Enter images that cannot be used, and label files without one that hold nothing."""
-        source = self.source
+        source, found = self.source, self.source.found
         label = source.jobs[job].label
-        if job < len(source.files.images):
-            path = source.files.image_root / source.files.images[job].name
-            shown = shown_path(path, source.root)
-            if job in source.found.other_sizes:
-                self._note_size(job, split)
-            if job in source.unreadable:
-                kind, reason = "unreadable image", source.unreadable[job]
-            elif job in source.found.bad_files:
-                kind, reason = "unreadable labels", f"its label file {label} cannot be read"
-            else:
-                return
-            name = source.files.images[job].name
-            self.ledger.add(LedgerEntry(split, shown, 0, "rejected", kind, reason, "", name))
-            self.ledger.split(split).rejected_images += 1
-        elif label and not source.found.lines_read[job] and source.jobs[job].kind == "no image":
+        if job in found.other_sizes:
+            self._note_size(job, split)
+        if job in source.unreadable:
+            self._reject_image(job, split, "unreadable image", source.unreadable[job])
+        elif job < len(source.files.images):
+            if job in found.bad_files:
+                reason = f"its label file {label} cannot be read"
+                self._reject_image(job, split, "unreadable labels", reason)
+        elif label and not found.lines_read[job] and source.jobs[job].kind == "no image":
             reason = f"{source.jobs[job].reason}; it is empty"
             self.ledger.add(LedgerEntry(split, label, 0, "note", "no image", reason))
+
+    def _reject_image(self, job: int, split: str, kind: str, reason: str) -> None:
+        name = self.source.files.images[job].name
+        shown = shown_path(self.source.files.image_root / name, self.source.root)
+        self.ledger.add(LedgerEntry(split, shown, 0, "rejected", kind, reason, "", name))
+        self.ledger.split(split).rejected_images += 1
 
     def _note_size(self, job: int, split: str) -> None:
         """Note that a label file was made for an image of another size."""

@@ -55,11 +55,15 @@ def cut_split(
     """
     if data.split_file is not None:
         return _by_file(data, root, names)
+    test_fraction = data.test_fraction if whole else 0.0
+    if data.folds is None and not data.val_fraction and not test_fraction:
+        everything = {"train": list(range(len(names)))}
+        note = "all images are for training: no share is asked for val or test"
+        return Cut(everything, [note], split_rows(names, everything))
     groups = _groups(data, root, names)
     of = groups.of if groups else None
     notes = [f"images kept together: {groups.summary}"] if groups else []
     fold_of = None
-    test_fraction = data.test_fraction if whole else 0.0
     if data.folds is not None:
         fold_of = assign_folds(
             class_counts, folds=data.folds, groups=of, seed=data.split_seed,
@@ -79,8 +83,6 @@ def cut_split(
             else "no validation images were there; they were taken from the training images at "
             "random"
         )
-    if list(images) == ["train"]:
-        return Cut(images, ["all images are for training: no share is asked for val or test"])
     counts = ", ".join(f"{len(part)} {split}" for split, part in images.items())
     balanced = ", balanced by class" if data.stratify else ""
     notes.append(f"{how}{balanced} (seed {data.split_seed}: {counts})")

@@ -6,6 +6,7 @@ only all files together tell which classes there are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,7 +168,7 @@ def _read(root: Path, reading: Reading, job: ImageJob) -> FileObjects:
     if not job.label:
         return FileObjects([], [])
     try:
-        file = read_text_file(root / job.label)
+        file = read_text_file(os.path.join(root, job.label))  # noqa: PTH118
     except DataError as error:
         raise BadFile(str(error)) from None
     return reading.read(file)

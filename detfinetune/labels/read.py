@@ -41,7 +41,7 @@ from detfinetune.labels.table import LabelTable
 from detfinetune.labels.text import read_text_file
 from detfinetune.parallel import map_in_processes
 
-_SAMPLED_FILES = 500
+_SAMPLED_FILES = 200
 _CHUNK = 1000
 _EXAMPLES = 3
 _WORTH_PROCESSES = 10_000

@@ -29,14 +29,16 @@ class TextFile:
         return tuple(line.strip(" \t\0\x1a\ufeff\xa0") for line in lines)
 
 
-def read_text_file(path: Path) -> TextFile:
+def read_text_file(path: Path | str) -> TextFile:
     """Read `path` as UTF-8, UTF-16 with its mark, or else Latin-1 (every byte is a character).
 
     Raises:
         DataError: the file cannot be opened.
     """
     try:
-        data = path.read_bytes()
+        # open, because Path.read_bytes takes as long again as the reading of a small file.
+        with open(path, "rb") as stream:  # noqa: PTH123
+            data = stream.read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     note = ""
