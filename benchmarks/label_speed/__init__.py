@@ -1,0 +1,1 @@
+"""What benchmarks/labels.py is made of: the data, the contestants, the memory of a run."""
