@@ -8,6 +8,7 @@ folder of the split's name, in `images/` or wherever below the root the first im
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,7 +189,9 @@ def find_image_root(
             return folder
     if not names:
         return candidates[0]
-    found = _with_alike_names(candidates, names) if data.images else _searched(root, names)
+    found = (
+        _with_alike_names(candidates, names) if data.images else _searched(root, names, split, data)
+    )
     if found is not None:
         return found
     listed = ", ".join(str(folder) for folder in dict.fromkeys(candidates))
@@ -198,20 +201,33 @@ def find_image_root(
     )
 
 
-def _searched(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder below `root` that image names fit to."""
+def _searched(root: Path, names: Sequence[str], split: str, data: DataConfig) -> Path | None:
+    """Return the folder below `root` that image names fit to.
+
+    Where they fit to several, that is one of the split's name, or the folder around them: which of
+    two images of a name is meant is not for the alphabet to say.
+    """
     wanted = {Path(name).name: name for name in names}
-    for path in walk(root):
-        if is_image(path) and path.name in wanted:
-            depth = len(Path(wanted[path.name]).parts)
-            folder = path.parents[depth - 1]
-            if (folder / wanted[path.name]).is_file():
-                return folder
     alike = _alike(names)
+    exact: dict[Path, None] = {}
+    near: dict[Path, None] = {}
     for path in walk(root):
-        if is_image(path) and not alike.isdisjoint((path.name, path.stem)):
-            return path.parent
-    return None
+        if not is_image(path):
+            continue
+        if path.name in wanted:
+            folder = path.parents[len(Path(wanted[path.name]).parts) - 1]
+            if folder.is_relative_to(root) and folder / wanted[path.name] == path:
+                exact[folder] = None
+        if not alike.isdisjoint((path.name, path.stem)):
+            near[path.parent] = None
+    folders = list(exact or near)
+    of_split = [f for f in folders if split_of(f.relative_to(root) / "_", data) == split]
+    return _around(of_split or folders) if folders else None
+
+
+def _around(folders: Sequence[Path]) -> Path:
+    """Return the folder that holds all of `folders` (at least one), or is the only one."""
+    return Path(os.path.commonpath(folders))
 
 
 def _with_alike_names(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -238,12 +254,16 @@ def _image_root_candidates(root: Path, split: str, json_file: Path) -> list[Path
     for base in bases:
         if base != root and not base.is_relative_to(root):
             continue
-        folders = [base / name for name in dict.fromkeys(words)]
-        image_folders = [path for path in _named(base, IMAGE_FOLDERS)]
-        folders += [folder / name for folder in image_folders for name in dict.fromkeys(words)]
-        found += [*folders, *image_folders, base]
-    return [folder for folder in dict.fromkeys(found) if folder.is_dir()]
+        image_folders = sorted(_named(base, IMAGE_FOLDERS))
+        for folder in (base, *image_folders):
+            found += _named(folder, words)
+        found += [*image_folders, base]
+    return list(dict.fromkeys(found))
 
 
-def _named(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.lower() in names)
+def _named(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the subfolders of some names, in their order, in upper or lower case."""
+    place = {name.lower(): number for number, name in reversed(list(enumerate(names)))}
+    there = [path for path in folder.iterdir() if path.is_dir() and path.name.lower() in place]
+    # What is written as the labels write it comes first.
+    return sorted(there, key=lambda p: (place[p.name.lower()], p.name not in names, p.name))

@@ -182,13 +182,13 @@ class _Matcher:
                 found[name] = image
         if len(missing) > len(found):
             raise DataError(
-                f"{source.path}: {len(missing)} of its {len(names)} images are not in "
-                f"{image_root}, such as '{missing[0].name}'. Give the folder with "
+                f"{source.path}: {len(missing)} of its {len(names)} images were not found in "
+                f"{image_root}: {find.why_not(missing[0].name)}. Give the folder with "
                 "data.images=FOLDER."
             )
         for image in missing:
             where = f"{source.shown}:{image.line}" if image.line else source.shown
-            reason = f"there is no image '{image.name}'"
+            reason = find.why_not(image.name)
             self.gathered.entries.append(
                 LedgerEntry(split, where, 0, "rejected", "missing image", reason, image.name)
             )

@@ -123,7 +123,7 @@ class _SplitGatherer:
             if name is None:
                 missing.append(line)
                 self.rejected += 1
-                self._enter(shown, number, "missing image", f"there is no image '{line}'", line)
+                self._enter(shown, number, "missing image", find.why_not(line), line)
             elif name in found:
                 reason = f"'{name}' is listed already in line {found[name]}"
                 self._enter(shown, number, "listed twice", reason, line, rejected=False)
@@ -145,16 +145,17 @@ class _SplitGatherer:
                 "image is left out"
             )
             path = shown_path((self.source.images or self.gathered.root) / name, self.gathered.root)
-            self._enter(path, 0, "same stem", reason)
+            self._enter(path, 0, "same stem", reason, image=name)
 
     def _enter(
-        self, path: str, line: int, kind: str, reason: str, text: str = "", rejected: bool = True
-    ) -> None:
+        self, path: str, line: int, kind: str, reason: str, text: str = "", rejected: bool = True,
+        image: str = "",
+    ) -> None:  # fmt: skip
         # Lines of lists are no label lines: their entries carry the number in the path.
         where = f"{path}:{line}" if line else path
         action = "rejected" if rejected else "note"
         self.gathered.entries.append(
-            LedgerEntry(self.split, where, 0, action, kind, reason, text)  # type: ignore[arg-type]
+            LedgerEntry(self.split, where, 0, action, kind, reason, text, image)  # type: ignore[arg-type]
         )
 
 
