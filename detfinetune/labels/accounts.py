@@ -15,6 +15,7 @@ from detfinetune.labels.gathered import Gathered, shown_path
 from detfinetune.labels.ledger import Action, Ledger, LedgerEntry
 from detfinetune.labels.source_split import SourceSplit
 from detfinetune.labels.table import LabelTable
+from detfinetune.labels.text import read_text_file
 
 
 def write_accounts(
@@ -23,8 +24,17 @@ def write_accounts(
     sources: Mapping[str, SourceSplit],
     cuts: Mapping[str, Cut],
     tables: Mapping[str, LabelTable],
+    names_from: str = "",
 ) -> Ledger:
     """Return the ledger of a data set, its sums checked.
+
+    Args:
+        data: how labels were asked to be read.
+        gathered: the files.
+        sources: what they say, by split on disk.
+        cuts: where their images went.
+        tables: what was kept, by split.
+        names_from: the file or key that gave the class names, if any did.
 
     Raises:
         LabelError: something is wrong and `data.on_problem` is `stop`.
@@ -33,6 +43,9 @@ def write_accounts(
     ledger = Ledger()
     for entry in gathered.entries:
         ledger.add(replace(entry, split="train") if entry.split == "all" else entry)
+    if (path := gathered.root / names_from).is_file() and (note := read_text_file(path).note):
+        shown = shown_path(path, gathered.root)
+        ledger.add(LedgerEntry("", shown, 0, "note", "encoding", f"the class names are {note}"))
     for split in tables:
         ledger.split(split)
     for split, source in sources.items():
@@ -104,6 +117,10 @@ class _Accounts:
         label = source.jobs[job].label
         if job in found.other_sizes:
             self._note_size(job, split)
+        if job in found.guessed:
+            name = source.files.images[job].name if job < len(source.files.images) else ""
+            note = found.guessed[job]
+            self.ledger.add(LedgerEntry(split, label, 0, "note", "encoding", note, "", name))
         if job in source.unreadable:
             self._reject_image(job, split, "unreadable image", source.unreadable[job])
         elif job < len(source.files.images):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import orjson
 from pycocotools import mask as masks
 
 from detfinetune import files
@@ -38,62 +40,58 @@ def write_coco(
         {"id": index, "name": label, "supercategory": ""}
         for index, label in enumerate(classes, start=1)
     ]
-    with files.atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
+    with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(_text(head)[:-1] + b',\n"images": [\n')
         _write_items(stream, _images(table))
-        stream.write('], "annotations": [')
+        stream.write(b'\n],\n"annotations": [\n')
         _write_items(stream, _annotations(table))
-        stream.write(f'], "categories": {json.dumps(categories, ensure_ascii=False)}}}\n')
+        stream.write(b'\n],\n"categories": ' + _text(categories) + b"}\n")
 
 
-def _write_items(stream: IO[str], items: Iterator[str]) -> None:
-    pending: list[str] = []
-    first = True
-    for item in items:
-        pending.append(item)
-        if len(pending) == _AT_ONCE:
-            stream.write(("" if first else ", ") + ", ".join(pending))
-            pending, first = [], False
-    if pending:
-        stream.write(("" if first else ", ") + ", ".join(pending))
+def _text(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # A file name that is no valid text; json writes it as escapes.
+        return json.dumps(value).encode()
 
 
-def _images(table: LabelTable) -> Iterator[str]:
-    for number, (name, (width, height)) in enumerate(
-        zip(table.names, table.sizes.tolist(), strict=True), start=1
-    ):
-        yield (
-            f'{{"id": {number}, "file_name": {json.dumps(name, ensure_ascii=False)}, '
-            f'"width": {width}, "height": {height}, "license": 0}}'
-        )
+def _write_items(stream: IO[bytes], items: Iterator[Any]) -> None:
+    """Write items a line each, so that a line number says which."""
+    separator = b""
+    while some := list(islice(items, _AT_ONCE)):
+        stream.write(separator + b",\n".join(map(_text, some)))
+        separator = b",\n"
 
 
-def _annotations(table: LabelTable) -> Iterator[str]:
-    """Yield annotations as JSON; plain boxes, of which there may be a million, by hand."""
+def _images(table: LabelTable) -> Iterator[dict[str, Any]]:
+    sizes = zip(table.names, table.sizes.tolist(), strict=True)
+    return (
+        {"id": number, "file_name": name, "width": width, "height": height, "license": 0}
+        for number, (name, (width, height)) in enumerate(sizes, start=1)
+    )
+
+
+def _annotations(table: LabelTable) -> Iterator[dict[str, Any]]:
     areas = np.round(table.boxes[:, 2] * table.boxes[:, 3], _DIGITS).tolist()
-    boxes = table.boxes.tolist()
     columns = zip(
-        (table.image_of + 1).tolist(), (table.categories + 1).tolist(), boxes, areas,
-        table.crowd.astype(int).tolist(), strict=True,
+        (table.image_of + 1).tolist(), (table.categories + 1).tolist(), table.boxes.tolist(),
+        areas, table.crowd.astype(int).tolist(), strict=True,
     )  # fmt: skip
     shaped = table.polygons.keys() | table.masks.keys() | table.areas.keys()
     for index, (image, category, box, area, crowd) in enumerate(columns):
-        if index not in shaped:
-            yield (
-                f'{{"id": {index + 1}, "image_id": {image}, "category_id": {category}, "bbox": '
-                f'{box}, "area": {area}, "iscrowd": {crowd}, "segmentation": []}}'
-            )
-            continue
-        polygons, mask = table.polygons.get(index, ()), table.masks.get(index)
-        if index in table.areas:
-            area = table.areas[index]
-        elif polygons or mask:
-            area = mask_area(polygons, mask)
-        yield (
-            f'{{"id": {index + 1}, "image_id": {image}, "category_id": {category}, "bbox": {box}, '
-            f'"area": {area}, "iscrowd": {crowd}, '
-            f'"segmentation": {json.dumps(_segmentation(polygons, mask))}}}'
-        )
+        shape: Any = []
+        if index in shaped:
+            polygons, mask = table.polygons.get(index, ()), table.masks.get(index)
+            shape = _segmentation(polygons, mask)
+            if index in table.areas:
+                area = table.areas[index]
+            elif polygons or mask:
+                area = mask_area(polygons, mask)
+        yield {
+            "id": index + 1, "image_id": image, "category_id": category, "bbox": box, "area": area,
+            "iscrowd": crowd, "segmentation": shape,
+        }  # fmt: skip
 
 
 def mask_area(polygons: Sequence[Polygon], mask: RunLengths | None) -> float:

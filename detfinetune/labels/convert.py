@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detfinetune import console, files
+from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
 from detfinetune.labels.coco_json import write_coco
@@ -87,7 +88,8 @@ def convert_gathered(
     contact_sheet: int = 16,
 ) -> ConversionResult:
     """Do what `convert_dataset` does for a data set that was gathered already."""
-    dataset = read_gathered(data, gathered, num_workers=num_workers)
+    with no_cycle_search():
+        dataset = read_gathered(data, gathered, num_workers=num_workers)
     say_what_was_taken(dataset)
     refuse_mostly_wrong(dataset)
     result = write_converted(dataset, output, overwrite=overwrite, contact_sheet=contact_sheet)
@@ -99,7 +101,7 @@ def write_converted(
     dataset: LabelledDataset, output: Path, *, overwrite: bool = False, contact_sheet: int = 0
 ) -> ConversionResult:
     """Write a data set that was read as COCO JSON, all its files at once, without a word."""
-    with files.atomic_folder(output, overwrite) as folder:
+    with no_cycle_search(), files.atomic_folder(output, overwrite) as folder:
         manifest = _write(dataset, folder, contact_sheet)
     moved = {
         name: replace(split, json_file=output / split.json_file.name)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.collector import no_cycle_search
 from detfinetune.errors import DataError
 from detfinetune.labels.formats.objects import BadFile, BadLabel, RawLabel
 from detfinetune.labels.geometry import CheckedShape, check_boxes
@@ -74,6 +75,9 @@ class ParsedImages:
     other_sizes: dict[int, Size]
     """Width and height that a label file says where the image has others, by image."""
 
+    guessed: dict[int, str]
+    """How the label file of an image was read where it is no UTF-8, by image."""
+
     tokens: list[str]
     """What stands in the class column, each once."""
 
@@ -118,6 +122,7 @@ class _Run:
     blank: list[int] = field(default_factory=list)
     bad_files: dict[int, str] = field(default_factory=dict)
     other_sizes: dict[int, Size] = field(default_factory=dict)
+    guessed: dict[int, str] = field(default_factory=dict)
 
     events: list[LabelEvent] = field(default_factory=list)
 
@@ -133,6 +138,13 @@ def parse_images(
         reject_mended: reject what would have to be mended.
         jobs: the images.
     """
+    with no_cycle_search():
+        return _parse_images(root, reading, reject_mended, jobs)
+
+
+def _parse_images(
+    root: Path, reading: Reading, reject_mended: bool, jobs: Sequence[ImageJob]
+) -> ParsedImages:
     run = _Run()
     for image, job in enumerate(jobs):
         try:
@@ -147,6 +159,8 @@ def parse_images(
             continue
         run.lines_read.append(len(found.labels) + len(found.problems))
         run.blank.append(found.blank)
+        if found.note:
+            run.guessed[image] = found.note
         if found.size and job.size and found.size != job.size:
             run.other_sizes[image] = found.size
         run.events += [
@@ -171,7 +185,9 @@ def _read(root: Path, reading: Reading, job: ImageJob) -> FileObjects:
         file = read_text_file(os.path.join(root, job.label))  # noqa: PTH118
     except DataError as error:
         raise BadFile(str(error)) from None
-    return reading.read(file)
+    found = reading.read(file)
+    found.note = file.note
+    return found
 
 
 def _judged(
@@ -218,6 +234,7 @@ def _judged(
         blank=np.array(run.blank, dtype=np.int64),
         bad_files=run.bad_files,
         other_sizes=run.other_sizes,
+        guessed=run.guessed,
         tokens=list(vocabulary),
         token_ids=np.array(token_ids, dtype=np.int32),
         boxes=boxes[kept],
@@ -255,6 +272,7 @@ def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
     token_ids, events = [], []
     bad_files: dict[int, str] = {}
     other_sizes: dict[int, Size] = {}
+    guessed: dict[int, str] = {}
     polygons: dict[int, tuple[Polygon, ...]] = {}
     masks: dict[int, RunLengths] = {}
     areas: dict[int, float] = {}
@@ -268,6 +286,7 @@ def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
         ]
         bad_files |= {image + images: reason for image, reason in part.bad_files.items()}
         other_sizes |= {image + images: size for image, size in part.other_sizes.items()}
+        guessed |= {image + images: note for image, note in part.guessed.items()}
         polygons |= {index + objects: value for index, value in part.polygons.items()}
         masks |= {index + objects: value for index, value in part.masks.items()}
         areas |= {index + objects: value for index, value in part.areas.items()}
@@ -284,6 +303,7 @@ def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
         blank=joined("blank"),
         bad_files=bad_files,
         other_sizes=other_sizes,
+        guessed=guessed,
         tokens=list(vocabulary),
         token_ids=np.concatenate(token_ids),
         boxes=joined("boxes"),

@@ -24,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from detfinetune import console
+from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.accounts import write_accounts
@@ -59,7 +60,9 @@ def read_dataset(data: DataConfig, *, num_workers: int | None = None) -> Labelle
         ConfigError, DataError: nothing usable is there.
         LabelError: a label is wrong and `data.on_problem` is `stop`.
     """
-    return read_gathered(data, gather_dataset(data, require_root(data)), num_workers=num_workers)
+    with no_cycle_search():
+        gathered = gather_dataset(data, require_root(data))
+        return read_gathered(data, gathered, num_workers=num_workers)
 
 
 def read_gathered(
@@ -78,7 +81,7 @@ def read_gathered(
         source.settle_classes(index)
     cuts = {split: _cut(data, split, source, sources, index) for split, source in sources.items()}
     tables = _tables(sources, cuts)
-    ledger = write_accounts(data, gathered, sources, cuts, tables)
+    ledger = write_accounts(data, gathered, sources, cuts, tables, names_from)
     notes = [*gathered.notes, *(note for cut in cuts.values() for note in cut.notes)]
     return LabelledDataset(
         name=data.name,

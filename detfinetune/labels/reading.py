@@ -50,6 +50,9 @@ class FileObjects:
     size: tuple[int, int] | None = None
     """Width and height of the image as the file says them."""
 
+    note: str = ""
+    """How the file was read, where its encoding had to be guessed."""
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
+from detfinetune.collector import no_cycle_search
 from detfinetune.labels.formats.delimited import (
     DelimitedText,
     FractionCount,
@@ -75,7 +73,7 @@ class TableReader:
 
     def read(self, first: int) -> Document:
         """Return the document of all rows from line index `first` on."""
-        with _without_garbage_collection():
+        with no_cycle_search():
             self._read(first)
         self.document.fractions = self.counted.fractions
         self.document.notes += self._notes()
@@ -211,18 +209,6 @@ class TableReader:
         if not columns.heading:
             notes.append(f"read as {columns.evidence}")
         return notes
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Keep Python from looking for cycles among a million new objects: half of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _is_zero(cell: str) -> bool:
