@@ -101,7 +101,10 @@ def _shifted(
         f"{option} As read now, every object has its neighbour's class: what is called "
         f"'{classes[example]}' is '{classes[meant]}'.",
         tuple(
-            Place(entry.split, "", entry.path, entry.line, f"class number {number}: {entry.text}")
+            Place(
+                entry.split, entry.image, entry.path, entry.line,
+                f"class number {number}: {entry.text}",
+            )
             for entry in entries[:MOST_PLACES]
         ),
         {

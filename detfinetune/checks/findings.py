@@ -71,5 +71,8 @@ class Finding:
 
 
 def sorted_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Return findings by severity, those with most places first."""
-    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), -len(f.places), f.kind))
+    """Return findings by severity: those of the whole data set, then those with most places."""
+    return sorted(
+        findings,
+        key=lambda f: (SEVERITIES.index(f.severity), bool(f.places), -len(f.places), f.kind),
+    )

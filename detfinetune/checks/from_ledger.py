@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from detfinetune.checks.findings import Finding, Place, Severity
+from detfinetune.labels.image_sizes import is_image_name
 from detfinetune.labels.ledger import Ledger, LedgerEntry
 
 
@@ -89,8 +92,12 @@ _RULES = {
         "Bring the image, or take it out of the list.",
     ),
     "unreadable image": _Rule(
-        "image_unreadable", "error", "belong to an image that cannot be read",
+        "image_unreadable", "error", "cannot be read",
         "Copy the image again from where it came from; it was cut off or damaged.",
+    ),
+    "unreadable labels": _Rule(
+        "image_without_readable_labels", "note", "are left out, as their label file is unreadable",
+        "Mend the label file: the image is no true negative, so it is not used as one.",
     ),
     "unreadable label file": _Rule(
         "label_file_unreadable", "error", "stand in a label file that cannot be read",
@@ -116,6 +123,19 @@ _RULES = {
         f"{_LOST} Export the masks again for the images as they are.",
     ),
 }  # fmt: skip
+# Some kinds mean another thing for a label than for a file, or where nothing was lost.
+_OF_LABELS = {
+    "unreadable image": _Rule(
+        "label_of_unreadable_image", "note", "belong to an image that cannot be read",
+        "Mend the image, which is a finding of its own; they were rejected with it.",
+    ),
+}  # fmt: skip
+_REMARKS = {
+    "no image": _Rule(
+        "empty_label_without_image", "note", "hold no label and have no image",
+        "Nothing is lost. Bring the images if they are true negatives, or remove the files.",
+    ),
+}  # fmt: skip
 # Kinds of which the line's own reason says all that there is to say.
 _OTHER = {
     "fixed": _Rule("label_mended", "warning", "were mended ({kind})", "Look at the reasons given."),
@@ -127,17 +147,35 @@ _OTHER = {
 }  # fmt: skip
 
 
-def ledger_findings(ledger: Ledger) -> list[Finding]:
-    """Return one finding for each kind of entry in a ledger."""
-    by_kind: dict[tuple[str, str], list[LedgerEntry]] = defaultdict(list)
+# Lines of image lists stand in the path, because they are no labels.
+_LIST_LINE = re.compile(r"(?P<path>.+):(?P<line>\d+)")
+
+
+def ledger_findings(ledger: Ledger, explained: Collection[str] = ()) -> list[Finding]:
+    """Return one finding for each kind of entry in a ledger.
+
+    Args:
+        ledger: what became of the labels.
+        explained: paths of unreadable images, as the ledger has them, of which another finding
+            says more.
+    """
+    by_kind: dict[tuple[_Rule, str, str], list[LedgerEntry]] = defaultdict(list)
     for entry in ledger.entries:
+        if entry.kind == "unreadable image" and not entry.line and entry.path in explained:
+            continue
         for kind in entry.kind.split(" + "):
-            by_kind[entry.action, kind].append(entry)
-    return [_finding(action, kind, entries) for (action, kind), entries in by_kind.items()]
+            by_kind[_rule(entry, kind), entry.action, kind].append(entry)
+    return [
+        _finding(rule, action, kind, entries) for (rule, action, kind), entries in by_kind.items()
+    ]
 
 
-def _finding(action: str, kind: str, entries: list[LedgerEntry]) -> Finding:
-    rule = _RULES.get(kind, _OTHER[action])
+def _rule(entry: LedgerEntry, kind: str) -> _Rule:
+    special = _REMARKS if entry.action == "note" else _OF_LABELS if entry.line else {}
+    return special.get(kind) or _RULES.get(kind, _OTHER[entry.action])
+
+
+def _finding(rule: _Rule, action: str, kind: str, entries: list[LedgerEntry]) -> Finding:
     count = len(entries)
     subject = "label" if all(entry.line for entry in entries) else "file"
     what = rule.what.format(kind=kind)
@@ -146,19 +184,20 @@ def _finding(action: str, kind: str, entries: list[LedgerEntry]) -> Finding:
         severity=rule.severity,
         title=f"{count} {subject}{'s' * (count != 1)} {_agreed(what, count)}",
         advice=rule.advice,
-        places=tuple(
-            Place(
-                split=entry.split,
-                image=entry.image,
-                label_file=entry.path,
-                line=entry.line,
-                detail=entry.reason + (f"   [{entry.text[:120]}]" if entry.text else ""),
-            )
-            for entry in entries
-        ),
+        places=tuple(map(_place, entries)),
         figures={"labels": count},
         fixed_by_conversion=action != "note",
     )
+
+
+def _place(entry: LedgerEntry) -> Place:
+    detail = entry.reason + (f"   [{entry.text[:120]}]" if entry.text else "")
+    path, line = entry.path, entry.line
+    if not line and is_image_name(path):
+        return Place(entry.split, entry.image or path, detail=detail)
+    if not line and (listed := _LIST_LINE.fullmatch(path)):
+        path, line = listed["path"], int(listed["line"])
+    return Place(entry.split, entry.image, path, line, detail)
 
 
 def _agreed(what: str, count: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from detfinetune.checks.duplicate_findings import ImageEntry, duplicate_findings
@@ -24,6 +25,7 @@ def image_findings(
     tables: Mapping[str, LabelTable],
     facts: Mapping[Path, ImageFacts],
     root: Path | None = None,
+    rejected: Sequence[ImageEntry] = (),
 ) -> list[Finding]:
     """Return what is wrong with images, alone and in pairs.
 
@@ -32,23 +34,29 @@ def image_findings(
         facts: by `image_root / name`, as `scan_images(image_paths(tables))` returns them. Images
             of no table (such as those left out because they cannot be read) count as of no split.
         root: data root, to which the paths of images of no table are made relative.
+        rejected: images that reading left out of the tables, with the splits they were meant for.
     """
     entries = image_entries(tables, facts)
-    known = {entry.path for entry in entries}
+    known = {entry.path for entry in (*entries, *rejected)}
     strays = [
-        ImageEntry("", _relative(path, root), path, fact)
-        for path, fact in facts.items()
-        if path not in known
+        *rejected,
+        *(
+            ImageEntry("", _relative(path, root), path, fact)
+            for path, fact in facts.items()
+            if path not in known
+        ),
     ]
+    total = sum(table.num_images for table in tables.values()) + len(strays)
+    left_out = {entry.path for entry in rejected}
     findings = []
     for rule in IMAGE_RULES:
-        places = [
-            Place(entry.split, entry.name, detail=detail)
-            for entry in (*entries, *strays)
-            if (detail := rule.detail(entry.facts))
+        hits = [
+            (entry, detail) for entry in (*entries, *strays) if (detail := rule.detail(entry.facts))
         ]
-        if places:
-            findings.append(_finding(rule, places, len(entries) + len(strays)))
+        if hits:
+            places = [Place(entry.split, entry.name, detail=detail) for entry, detail in hits]
+            mended = all(entry.path in left_out for entry, _ in hits)
+            findings.append(replace(_finding(rule, places, total), fixed_by_conversion=mended))
     findings += _size_findings(entries)
     return findings + duplicate_findings(entries)
 

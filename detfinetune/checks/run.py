@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from detfinetune.checks.anchors import AnchorSettings, check_anchors
 from detfinetune.checks.boxes import check_boxes
 from detfinetune.checks.classes import check_classes
+from detfinetune.checks.duplicate_findings import ImageEntry
 from detfinetune.checks.findings import Finding, sorted_findings
 from detfinetune.checks.from_ledger import ledger_findings
-from detfinetune.checks.image_facts import scan_images
-from detfinetune.checks.images import image_findings
+from detfinetune.checks.image_facts import ImageFacts, scan_images
+from detfinetune.checks.images import image_findings, image_paths
 from detfinetune.checks.outliers import check_outliers
 from detfinetune.checks.outlines import check_outlines
 from detfinetune.checks.splits import check_splits
 from detfinetune.checks.units import check_units
 from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.gathered import shown_path
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.verdict import judge
 
@@ -35,26 +38,24 @@ def dataset_findings(
     Args:
         dataset: as read.
         anchors: the model's; None leaves out what depends on them.
-        decode: decode every image once, for damage, duplicates and strange pixels.
+        decode: decode every image once, for damage, duplicates and strange pixels; without it
+            only those whose header could not be read are looked at.
         num_workers: processes that decode; None: one a core.
     """
-    found = [*_misread(dataset), *ledger_findings(dataset.ledger)]
-    turned: dict[str, set[str]] | None = None
-    if decode and dataset.has_images:
-        paths = {
-            split: [table.image_root / name for name in table.names]
-            for split, table in dataset.tables.items()
-        }
-        once = list(dict.fromkeys(path for part in paths.values() for path in part))
-        facts = scan_images(once, num_workers)
-        found += image_findings(dataset.tables, facts)
-        turned = {
-            split: {
-                name for name, path in zip(dataset.tables[split].names, part, strict=True)
-                if facts[path].orientation >= _QUARTER_TURNS
-            }
-            for split, part in paths.items()
-        }  # fmt: skip
+    unreadable = _unreadable_images(dataset)
+    wanted = image_paths(dataset.tables) if decode and dataset.has_images else []
+    facts = scan_images([*wanted, *dict.fromkeys(unreadable.values())], num_workers)
+    # Reading goes by headers; what it could not read and decoding can stays as reading says it.
+    explained = {shown: path for shown, path in unreadable.items() if not facts[path].sound}
+    found = [*_misread(dataset), *ledger_findings(dataset.ledger, explained)]
+    rejected = [
+        ImageEntry(entry.split, entry.image or entry.path, path, facts[path])
+        for entry in dataset.ledger.entries
+        if not entry.line and (path := explained.get(entry.path)) is not None
+    ]
+    kept = {path: facts[path] for path in (*wanted, *explained.values())}
+    found += image_findings(dataset.tables, kept, dataset.root, rejected)
+    turned = _turned_images(dataset.tables, facts) if wanted else None
     if dataset.reading is not None:
         found += check_units(
             dataset.tables, written=dataset.written, reading=dataset.reading,
@@ -82,7 +83,7 @@ def table_findings(
     found = [
         *check_classes(
             tables, classes, ledger=dataset.ledger if dataset else None,
-            classes_from=dataset.classes_from if dataset else "",
+            classes_from=_classes_from(dataset) if dataset else "",
         ),
         *check_boxes(tables, classes),
         *check_outlines(tables, classes),
@@ -96,6 +97,36 @@ def table_findings(
             strides=anchors.strides,
         )  # fmt: skip
     return sorted_findings(found)
+
+
+def _classes_from(dataset: LabelledDataset) -> str:
+    """Return the file of class names relative to the data root, or the key that gave them."""
+    if not dataset.classes_from:
+        return ""
+    return shown_path(Path(dataset.classes_from), dataset.root)
+
+
+def _unreadable_images(dataset: LabelledDataset) -> dict[str, Path]:
+    """Return the images that reading had to leave out, by their path in the ledger."""
+    return {
+        entry.path: dataset.root / entry.path
+        for entry in dataset.ledger.entries
+        if entry.kind == "unreadable image" and not entry.line
+    }
+
+
+def _turned_images(
+    tables: Mapping[str, LabelTable], facts: Mapping[Path, ImageFacts]
+) -> dict[str, set[str]]:
+    """Return by split the images that their EXIF flag turns by a quarter."""
+    return {
+        split: {
+            name
+            for name in table.names
+            if facts[table.image_root / name].orientation >= _QUARTER_TURNS
+        }
+        for split, table in tables.items()
+    }
 
 
 def _misread(dataset: LabelledDataset) -> list[Finding]:

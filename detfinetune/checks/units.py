@@ -206,7 +206,7 @@ def _bad_places(ledger: Ledger | None) -> tuple[Place, ...]:
     """Return the labels whose geometry had to be mended or rejected."""
     entries = ledger.entries if ledger is not None else []
     bad = (
-        Place(entry.split, "", entry.path, entry.line, entry.reason)
+        Place(entry.split, entry.image, entry.path, entry.line, entry.reason)
         for entry in entries
         if entry.line and _BAD_GEOMETRY & set(entry.kind.split(" + "))
     )
