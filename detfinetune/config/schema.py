@@ -132,6 +132,15 @@ class DataConfig(Section):
     """CSV file with file_name,split and perhaps fold that says what belongs where, such as the
     split.csv that a conversion writes; for data that comes in one piece."""
 
+    @model_validator(mode="after")
+    def _check_fold(self) -> DataConfig:
+        if self.fold is not None and self.folds is None and self.split_file is None:
+            raise ValueError(
+                "fold says which part is val, but there are none: give folds as well, or a "
+                "split_file with folds"
+            )
+        return self
+
 
 class ModelConfig(Section):
     """Which detector is fine-tuned, and from which weights."""

@@ -65,10 +65,15 @@ def write_accounts(
 
 
 def _split_of_jobs(source: SourceSplit, cut: Cut) -> list[str]:
-    """Return each job's split; what cannot be used counts for the first."""
+    """Return each job's split, or nothing where a split file leaves the image out.
+
+    What cannot be used counts for the first.
+    """
     first = next(iter(cut.images))
     splits = [first] * len(source.jobs)
     usable = source.usable
+    for job in usable:
+        splits[job] = ""
     for split, images in cut.images.items():
         for image in images:
             splits[usable[image]] = split
@@ -85,7 +90,7 @@ class _Accounts:
 
     def write(self) -> None:
         source, found = self.source, self.source.found
-        first = self.split_of[0] if self.split_of else "train"
+        first = next(filter(None, self.split_of), "train")
         self.ledger.split(first).rejected_images += source.files.rejected_images
         by_job: dict[int, list[LedgerEntry]] = {}
         for event in source.events:
@@ -101,6 +106,8 @@ class _Accounts:
                     self._entry(job, line, "fixed", kind, reason, text)
                 )
         for job, split in enumerate(self.split_of):
+            if not split:
+                continue
             entries = sorted(by_job.get(job, []), key=lambda entry: entry.line)
             counts = self.ledger.split(split)
             counts.lines += int(found.lines_read[job])

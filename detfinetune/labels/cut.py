@@ -95,6 +95,20 @@ def cut_split(
     return Cut(images, notes, split_rows(names, images, fold_of=fold_of, groups=of))
 
 
+def refuse_to_divide(data: DataConfig, splits: Sequence[str]) -> None:
+    """Make sure that data which came divided is not to be divided in another way.
+
+    Raises:
+        ConfigError: `data.split_file` or `data.folds` is given.
+    """
+    for key in ("split_file", "folds"):
+        if getattr(data, key) is not None:
+            raise ConfigError(
+                f"data.{key}: the data comes divided into {', '.join(splits)} already; to divide "
+                "it anew, give data.images and data.labels as folders that hold all of it."
+            )
+
+
 def _by_file(data: DataConfig, root: Path, names: Sequence[str]) -> Cut:
     path = _there(data.split_file or Path(), root, "data.split_file")
     rows = read_split_file(path)

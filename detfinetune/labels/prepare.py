@@ -28,7 +28,7 @@ from detfinetune.labels.coco_layout import (
     load_coco,
 )
 from detfinetune.labels.convert import convert_gathered
-from detfinetune.labels.cut import cut_split
+from detfinetune.labels.cut import cut_split, refuse_to_divide
 from detfinetune.labels.folders import has_labels
 from detfinetune.labels.gather import gather_dataset
 from detfinetune.labels.gathered import Gathered
@@ -230,6 +230,7 @@ def _cut_coco(
     """Split a set that comes in one piece, or without val; image and annotation ids stay."""
     whole = next((name for name in ("all", "train") if name in sources), None)
     if whole is None or "val" in sources:
+        refuse_to_divide(data, list(sources))
         return splits
     source = sources[whole]
     images = sorted(source.content["images"], key=lambda image: str(image["file_name"]))
@@ -288,6 +289,7 @@ def _part(content: dict[str, Any], images: list[dict[str, Any]]) -> dict[str, An
 def _converted_before(data: DataConfig, root: Path) -> DatasetManifest:
     """Return the manifest of a converted folder, its hash taken anew in case of edits by hand."""
     manifest = read_manifest(root)
+    refuse_to_divide(data, list(manifest.splits))
     for split in manifest.splits.values():
         check_coco(split.json_file, load_coco(split.json_file), split.image_root)
     _check_given_classes(data, manifest.classes, str(root))
