@@ -205,6 +205,8 @@ def _agreed(what: str, count: int) -> str:
     if count != 1:
         return what
     verb, _, rest = what.partition(" ")
-    singular = {"have": "has", "were": "was", "are": "is"}.get(verb)
-    text = f"{singular or verb + 's'} {rest}".replace("their image", "its image")
+    singular = {"have": "has", "were": "was", "are": "is", "cannot": "cannot"}.get(verb)
+    text = f"{singular or verb + ('es' if verb.endswith('ch') else 's')} {rest}".replace(
+        "their image", "its image"
+    )
     return text.replace("were ", "was ").replace("their ", "its ")

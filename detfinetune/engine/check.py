@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from detfinetune import files
 from detfinetune.checks.anchors import AnchorSettings
-from detfinetune.checks.findings import SEVERITIES, Finding
+from detfinetune.checks.findings import SEVERITIES, Finding, Place
 from detfinetune.checks.run import dataset_findings, table_findings
 from detfinetune.config.schema import CheckConfig, TrainConfig
 from detfinetune.console import say, table
@@ -20,7 +20,8 @@ from detfinetune.errors import ConfigError
 from detfinetune.labels.coco_table import read_coco_table
 from detfinetune.labels.convert import say_what_was_taken, write_converted
 from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.export import export_read
+from detfinetune.labels.export import ExportFormat, export_read
+from detfinetune.labels.gathered import shown_path
 from detfinetune.labels.read import read_dataset
 from detfinetune.labels.records import DatasetManifest
 from detfinetune.labels.root import require_root
@@ -88,19 +89,19 @@ def check_dataset(config: CheckConfig) -> CheckReport:
     )
     with files.atomic_folder(output, config.overwrite) as folder:
         files.write_json(folder / _FINDINGS_NAME, _as_json(dataset, findings))
-        files.write_text(folder / "findings.csv", _as_csv(findings))
+        files.write_text(folder / "findings.csv", _as_csv(findings, dataset))
         files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())
         write_dataset_page(
             folder / "report.html", dataset, findings, samples=config.samples,
             anchors=_hint(anchors),
         )  # fmt: skip
-    fixed = _fix(config, dataset) if config.fix else None
-    say(findings_text(findings))
+    say(findings_text(findings, dataset))
     say(f"\nThe page with pictures: {output / 'report.html'}")
     say(f"All places, for programs: {output / _FINDINGS_NAME} and findings.csv")
+    fixed = _fix(config, dataset) if config.fix else None
     if fixed is not None:
-        say(f"The corrected copy, with its ledger: {fixed}")
-    elif any(finding.fixed_by_conversion for finding in findings):
+        say(f"The corrected copy, with its ledger: {fixed} (train on it with data.root={fixed})")
+    elif not config.fix and any(finding.fixed_by_conversion for finding in findings):
         say("A corrected copy of the labels is written with --fix; the data stays as it is.")
     return CheckReport(dataset, findings, output, fixed)
 
@@ -122,14 +123,27 @@ def _check_outputs(config: CheckConfig, root: Path, output: Path) -> None:
 def _fix(config: CheckConfig, dataset: LabelledDataset) -> Path | None:
     """Write the labels as they were mended, in their own format where it can be written."""
     if judge(dataset).problem:
-        say("No corrected copy is written: the labels were probably read wrongly (see below).")
+        say("No corrected copy is written: the labels were probably read wrongly (see above).")
         return None
     folder = _fixed_folder(config)
     if dataset.format in _LEFT_AS_THEY_ARE:
-        export_read(dataset, folder, dataset.format)  # type: ignore[arg-type]
+        _export_with_links(dataset, folder)
     else:
         write_converted(dataset, folder)
     return folder
+
+
+def _export_with_links(dataset: LabelledDataset, folder: Path) -> None:
+    """Write labels in their own format beside links to the images, so that they are found."""
+    output_format: ExportFormat = dataset.format  # type: ignore[assignment]
+    if dataset.has_images:
+        try:
+            export_read(dataset, folder, output_format, images="link")
+            return
+        except OSError as error:
+            say(f"The images cannot be linked into the corrected copy ({error}), so they stay "
+                "where they are: give them with data.images.")  # fmt: skip
+    export_read(dataset, folder, output_format)
 
 
 def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> AnchorSettings | None:
@@ -181,8 +195,13 @@ def _hint(anchors: AnchorSettings | None) -> AnchorHint | None:
     )
 
 
-def findings_text(findings: list[Finding]) -> str:
-    """Return findings for the screen: all in a table, then what to do about the worst."""
+def findings_text(findings: list[Finding], dataset: LabelledDataset | None = None) -> str:
+    """Return findings for the screen: all in a table, then what to do about the worst.
+
+    Args:
+        findings: worst first.
+        dataset: that they are of; paths are then relative to its root.
+    """
     if not findings:
         return "\nNothing was found to be wrong."
     counts = Counter(finding.severity for finding in findings)
@@ -193,13 +212,21 @@ def findings_text(findings: list[Finding]) -> str:
             continue
         parts.append(f"{finding.severity} {finding.kind}: {finding.advice}")
         parts += [
-            f"    {place.where}{': ' if place.detail else ''}{place.detail}"
+            f"    {_where(place, dataset)}{': ' if place.detail else ''}{place.detail}"
             for place in finding.places[:_EXAMPLES]
         ]
         if (more := len(finding.places) - _EXAMPLES) > 0:
             parts.append(f"    ... and {more} more")
     listed = ", ".join(f"{counts[s]} {s}{'s' * (counts[s] != 1)}" for s in SEVERITIES)
     return "\n".join([*parts, "", f"In all: {listed}."])
+
+
+def _where(place: Place, dataset: LabelledDataset | None) -> str:
+    """Return `path:line` relative to the data root, of an image as well."""
+    table = dataset.tables.get(place.split) if dataset is not None else None
+    if place.label_file or not place.image or table is None or dataset is None:
+        return place.where or place.split
+    return shown_path(table.image_root / place.image, dataset.root)
 
 
 def _as_json(dataset: LabelledDataset, findings: list[Finding]) -> dict[str, Any]:
@@ -230,7 +257,7 @@ def findings_json(findings: list[Finding]) -> list[dict[str, Any]]:
     return [asdict(finding) for finding in findings]
 
 
-def _as_csv(findings: list[Finding]) -> str:
+def _as_csv(findings: list[Finding], dataset: LabelledDataset) -> str:
     """Return one line a place, `path:line` first, as editors and spreadsheets take it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -238,7 +265,7 @@ def _as_csv(findings: list[Finding]) -> str:
     for finding in findings:
         for place in finding.places:
             writer.writerow(
-                [place.where, finding.severity, finding.kind, place.detail, place.split,
+                [_where(place, dataset), finding.severity, finding.kind, place.detail, place.split,
                  place.image, finding.title]
             )  # fmt: skip
     return text.getvalue()

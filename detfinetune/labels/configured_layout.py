@@ -20,6 +20,7 @@ from detfinetune.labels.sources import (
     SplitSource,
     disk_candidates,
     lone_train_is_all,
+    split_folders,
     told_apart,
 )
 
@@ -31,7 +32,7 @@ def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     tried: list[str] = []
     for split, names in disk_candidates(data).items() if by_split else [("all", ("",))]:
         for name in names:
-            source = _configured_source(data, root, suffix, name, by_split, tried)
+            source = _configured_source(data, root, suffix, split, name, tried)
             if source is not None:
                 found[split] = source
                 break
@@ -45,7 +46,7 @@ def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
 
 
 def _configured_source(
-    data: DataConfig, root: Path, suffix: str, name: str, by_split: bool, tried: list[str]
+    data: DataConfig, root: Path, suffix: str, split: str, name: str, tried: list[str]
 ) -> SplitSource | None:
     def path(pattern: str) -> Path:
         return root / Path(pattern.replace("{split}", name)).expanduser()
@@ -58,9 +59,7 @@ def _configured_source(
     if images is None and labels is None:
         images = next((f for f in children(root, IMAGE_FOLDERS) if has_images(f)), root)
     if labels is None and images is not None:
-        labels = labels_folder_for(images, suffix) or next(
-            (f for f in children(root, LABEL_FOLDERS) if has_labels(f, suffix)), None
-        )
+        labels = _labels_for(data, root, suffix, split, images)
     missing = [
         str(folder)
         for folder, is_good in (
@@ -74,3 +73,18 @@ def _configured_source(
     if missing or labels is None:
         return None
     return SplitSource(labels, images, image_list)
+
+
+def _labels_for(data: DataConfig, root: Path, suffix: str, split: str, images: Path) -> Path | None:
+    """Return the label folder that goes with a folder of images.
+
+    Where the images lie outside of `root`, labels below `root` come first: those beside the images
+    are of another version, such as the one that a corrected copy was made from.
+    """
+    below = []
+    for folder in children(root, LABEL_FOLDERS):
+        below += [split_folders(data, folder).get(split), folder]
+    own = next((f for f in below if f is not None and has_labels(f, suffix)), None)
+    inside = images.is_relative_to(root) and ".." not in images.relative_to(root).parts
+    beside = labels_folder_for(images, suffix)
+    return beside or own if inside else own or beside
