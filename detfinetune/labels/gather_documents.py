@@ -84,6 +84,8 @@ def gather_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Gath
     order = ("train", "val", "test", "all")
     gathered.splits = {s: gathered.splits[s] for s in order if s in gathered.splits}
     if not any(files.images for files in gathered.splits.values()):
+        if not any(image.name for source in sources.values() for image in source.document.images):
+            raise DataError(f"{root}: {listed} lists no images (data.format={wanted.name}).")
         raise DataError(f"{root}: no image that {listed} lists is there. Give data.images=FOLDER.")
     return gathered
 

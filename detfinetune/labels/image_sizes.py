@@ -23,6 +23,7 @@ from detfinetune.labels.image_cache import file_stamps, read_cached, write_cache
 from detfinetune.labels.jpeg_header import read_jpeg_size
 from detfinetune.labels.png_header import read_png_size
 from detfinetune.labels.text import read_text_file
+from detfinetune.parallel import Workers
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """Image types that both Pillow and OpenCV read; in files' names, case does not matter."""
@@ -32,6 +33,7 @@ _TAIL_BYTES = 1 << 16
 # Below this the cache costs as much as it saves.
 _FEW = 200
 _PROBED = 128
+_CHUNK = 500
 _KIND = "size-1"
 
 Size = tuple[int, int]
@@ -145,7 +147,7 @@ def _png_has_exif(stream: BinaryIO) -> bool:
 
 
 def read_image_sizes(
-    paths: Sequence[Path], num_workers: int | None = None
+    paths: Sequence[Path], num_workers: int | None = None, workers: Workers | None = None
 ) -> dict[Path, Size | UnreadableImage]:
     """Return for each path its size, or why it cannot be read, with a progress bar.
 
@@ -158,12 +160,15 @@ def read_image_sizes(
     Args:
         paths: image files.
         num_workers: threads for a slow disk, 0 for none; None takes two a core, at least 16.
+        workers: processes to share the work among, where the disk is quick.
     """
     if len(paths) < _FEW:
         return {path: _size_or_problem(path) for path in paths}
     stamps = file_stamps(paths)
     known = _parse_sizes(read_cached(_KIND, stamps))
-    found = _read_all([path for path in paths if path not in known], num_workers)
+    found = _read_all(
+        [path for path in paths if path not in known], num_workers, workers or Workers(0)
+    )
     write_cached(
         _KIND,
         stamps,
@@ -188,7 +193,13 @@ def _size_or_problem(path: Path) -> Size | UnreadableImage:
         return problem
 
 
-def _read_all(paths: Sequence[Path], num_workers: int | None) -> dict[Path, Size | UnreadableImage]:
+def _sizes_or_problems(paths: Sequence[Path]) -> list[Size | UnreadableImage]:
+    return [_size_or_problem(path) for path in paths]
+
+
+def _read_all(
+    paths: Sequence[Path], num_workers: int | None, workers: Workers
+) -> dict[Path, Size | UnreadableImage]:
     """Read headers in this thread, or in several where the disk is slow."""
     sizes: dict[Path, Size | UnreadableImage] = {}
     if not paths:
@@ -204,9 +215,11 @@ def _read_all(paths: Sequence[Path], num_workers: int | None) -> dict[Path, Size
             bar.update()
         worked, passed = time.thread_time() - worked, time.perf_counter() - started
         if num_workers == 0 or worked > passed / 2:
-            for path in rest:
-                sizes[path] = _size_or_problem(path)
-                bar.update()
+            left = paths[len(sizes) :]
+            chunks = [left[i : i + _CHUNK] for i in range(0, len(left), _CHUNK)]
+            for chunk, found in zip(chunks, workers.map(_sizes_or_problems, chunks), strict=True):
+                sizes.update(zip(chunk, found, strict=True))
+                bar.update(len(chunk))
             return sizes
         with ThreadPoolExecutor(num_workers or max(16, 2 * (os.cpu_count() or 1))) as pool:
             left = paths[_PROBED:]

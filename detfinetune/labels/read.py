@@ -40,13 +40,13 @@ from detfinetune.labels.root import require_root
 from detfinetune.labels.source_split import SourceSplit, source_split
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.text import read_text_file
-from detfinetune.parallel import map_in_processes
+from detfinetune.parallel import Workers
 
 _SAMPLED_FILES = 200
 _CHUNK = 1000
 _EXAMPLES = 3
 _WORTH_PROCESSES = 10_000
-"""Label files from which on other processes save more time than their start takes."""
+"""Images from which on other processes save more time than their start takes."""
 
 
 def read_dataset(data: DataConfig, *, num_workers: int | None = None) -> LabelledDataset:
@@ -70,12 +70,14 @@ def read_gathered(
 ) -> LabelledDataset:
     """Do what `read_dataset` does for a data set whose files were found already."""
     reading = _settle_reading(data, gathered)
-    sizes = _image_sizes(gathered, num_workers)
-    sources = {
-        split: source_split(gathered, files, reading, sizes[split])
-        for split, files in gathered.splits.items()
-    }
-    _parse(data, reading, sources, num_workers)
+    num_images = sum(len(files.images) for files in gathered.splits.values())
+    with Workers(num_workers if num_images >= _WORTH_PROCESSES else 0) as workers:
+        sizes = _image_sizes(gathered, num_workers, workers)
+        sources = {
+            split: source_split(gathered, files, reading, sizes[split])
+            for split, files in gathered.splits.items()
+        }
+        _parse(data, reading, sources, workers)
     index, names_from = _class_index(data, gathered, reading, sources)
     for source in sources.values():
         source.settle_classes(index)
@@ -138,7 +140,7 @@ def _object_lines(path: Path) -> list[str]:
 
 
 def _image_sizes(
-    gathered: Gathered, num_workers: int | None
+    gathered: Gathered, num_workers: int | None, workers: Workers
 ) -> dict[str, list[Size | UnreadableImage]]:
     """Return the size of each image, or why it cannot be read, by split and in order."""
     if gathered.sizes is not None:
@@ -153,7 +155,7 @@ def _image_sizes(
         for split, files in gathered.splits.items()
     }
     once = list(dict.fromkeys(path for part in paths.values() for path in part))
-    sizes = read_image_sizes(once, num_workers)
+    sizes = read_image_sizes(once, num_workers, workers)
     return {split: [sizes[path] for path in part] for split, part in paths.items()}
 
 
@@ -161,15 +163,15 @@ def _parse(
     data: DataConfig,
     reading: Reading,
     sources: Mapping[str, SourceSplit],
-    num_workers: int | None,
+    workers: Workers,
 ) -> None:
     """Parse the labels of all splits, on all cores where there are many files."""
     for source in sources.values():
         chunks = [source.jobs[i : i + _CHUNK] for i in range(0, len(source.jobs), _CHUNK)] or [[]]
-        in_files = any(job.objects is None and job.label for job in source.jobs)
-        worth_it = in_files and len(source.jobs) >= _WORTH_PROCESSES
         work = partial(parse_images, source.root, reading, data.on_problem == "reject")
-        parts = map_in_processes(work, chunks, num_workers=num_workers if worth_it else 0)
+        in_files = any(job.objects is None and job.label for job in source.jobs)
+        # What is read already takes longer to send than to look at.
+        parts = workers.map(work, chunks) if in_files else map(work, chunks)
         source.parsed = join_parsed(_with_progress(parts, chunks))
 
 

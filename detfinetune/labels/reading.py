@@ -16,7 +16,7 @@ from detfinetune.labels.formats.lines import is_comment, is_heading, is_number, 
 from detfinetune.labels.formats.objects import BadLabel, Form, RawLabel, RawProblem
 from detfinetune.labels.formats.registry import DOCUMENT_FORMATS, LINE_FORMATS
 from detfinetune.labels.formats.txt import parse_columns, parse_txt_line
-from detfinetune.labels.formats.yolo import parse_yolo_line
+from detfinetune.labels.formats.yolo import parse_yolo_line, read_plain_yolo
 from detfinetune.labels.geometry import CheckedShape, check_box, check_outlines
 from detfinetune.labels.text import TextFile
 
@@ -87,6 +87,8 @@ class Reading:
         Raises:
             BadFile: it cannot be read at all.
         """
+        if self.format == "yolo" and (labels := read_plain_yolo(file.text)) is not None:
+            return FileObjects(labels, [])
         if self.format in LINE_FORMATS:
             return self._read_lines(file.lines)
         images = DOCUMENT_FORMATS[self.format].parse(file.text).images
