@@ -16,8 +16,13 @@ _ABOUT = {
         "python tools/train_net.py +experiment=custom data.root=DIR [key=value ...]",
     ),
     "convert": (
-        "Turn txt or YOLO labels into COCO JSON.",
+        "Turn labels of any format into COCO JSON, YOLO, VOC or txt.",
         "python tools/convert_labels.py data.root=DIR output=OUT [key=value ...]",
+    ),
+    "check": (
+        "Find what is wrong with images and labels before training on them, and show it on a page. "
+        "The exit code is 1 where there is a finding of severity `fail_on` or worse.",
+        "python tools/check_dataset.py data.root=DIR [--fix] [key=value ...]",
     ),
     "evaluate": (
         "Measure the AP of a run or a checkpoint.",
