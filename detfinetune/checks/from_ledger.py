@@ -113,11 +113,6 @@ _RULES = {
     "encoding": _Rule(
         "not_utf8", "note", "are not in UTF-8", "Save them as UTF-8, so that names are right.",
     ),
-    "another size": _Rule(
-        "image_other_size", "warning", "say another size than their image has",
-        "The image was resized or turned after it was labelled, or the labels are another image's. "
-        "If its boxes are off in the pictures, export the labels again for the images as they are.",
-    ),
     "mask of another size": _Rule(
         "mask_other_size", "error", "have a mask that was made for another image size",
         f"{_LOST} Export the masks again for the images as they are.",

@@ -117,11 +117,12 @@ def check_label_sizes(
     return [
         Finding(
             "label_size_differs",
-            "error",
+            # The size may be all that is wrong: other checks look where the boxes are.
+            "warning",
             f"{counted(len(places), 'label file was', 'label files were')} made for an image of "
             f"another size{what}.{scale}",
-            "Take the images that were labelled, or scale the boxes to these: in pixels, boxes for "
-            "another size are in the wrong place.",
+            "Look whether the boxes are in their places in the pictures. If not, take the images that "
+            "were labelled, or export the labels again for these.",
             tuple(places[:MOST_PLACES]),
             {"images": len(places), "factor": round(float(ratio[0, 0]), 4) if alike else None},
         )

@@ -13,6 +13,7 @@ from detfinetune.checks.findings import Finding, sorted_findings
 from detfinetune.checks.from_ledger import ledger_findings
 from detfinetune.checks.image_facts import ImageFacts, scan_images
 from detfinetune.checks.images import image_findings, image_paths
+from detfinetune.checks.label_frames import check_label_sizes
 from detfinetune.checks.outliers import check_outliers
 from detfinetune.checks.outlines import check_outlines
 from detfinetune.checks.splits import check_splits
@@ -61,6 +62,7 @@ def dataset_findings(
             dataset.tables, written=dataset.written, reading=dataset.reading,
             ledger=dataset.ledger, turned=turned,
         )  # fmt: skip
+    found += check_label_sizes(dataset.tables, dataset.stated_sizes)
     found += table_findings(dataset.tables, dataset.classes, anchors, dataset=dataset)
     return sorted_findings(found)
 

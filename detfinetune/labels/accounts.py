@@ -12,7 +12,7 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.errors import LabelError
 from detfinetune.labels.cut import Cut
 from detfinetune.labels.gathered import Gathered, shown_path
-from detfinetune.labels.ledger import Action, Ledger, LedgerEntry
+from detfinetune.labels.ledger import ANOTHER_SIZE, Action, Ledger, LedgerEntry
 from detfinetune.labels.source_split import SourceSplit
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.text import read_text_file
@@ -152,7 +152,7 @@ class _Accounts:
         turned = "; turned by its EXIF flag" if said == size[::-1] else ""
         reason = f"says {said[0]}x{said[1]} px, the image has {size[0]}x{size[1]}{turned}"
         label, name = self.source.jobs[job].label, self.source.files.images[job].name
-        self.ledger.add(LedgerEntry(split, label, 0, "note", "another size", reason, "", name))
+        self.ledger.add(LedgerEntry(split, label, 0, "note", ANOTHER_SIZE, reason, "", name))
 
     def _entry(
         self, job: int, line: int, action: Action, kind: str, reason: str, text: str

@@ -55,6 +55,9 @@ class LabelledDataset:
     """By split on disk: x1, y1, x2, y2 in pixels before any mending, and the image's width and
     height, of every label that could be read; (labels, 6)."""
 
+    stated_sizes: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """By split and image: width and height that its label file says where the image has others."""
+
     has_images: bool = True
     """False where only the images' sizes are known."""
 

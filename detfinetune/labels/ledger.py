@@ -10,6 +10,9 @@ from typing import Literal
 
 Action = Literal["fixed", "rejected", "note"]
 
+ANOTHER_SIZE = "another size"
+"""Kind of the notes on label files that say another size than their image has."""
+
 _COLUMNS = ("message", "split", "path", "line", "action", "kind", "text")
 
 

@@ -98,6 +98,7 @@ def read_gathered(
         found=gathered.found,
         reading=reading,
         first_class=index.first_class,
+        stated_sizes=_stated_sizes(sources, tables),
         written={split: source.found.written for split, source in sources.items()},
         has_images=gathered.sizes is None,
         split_rows=tuple(row for cut in cuts.values() for row in cut.rows),
@@ -254,6 +255,22 @@ def _cut(
     counts = np.zeros((table.num_images, max(1, len(index.names))), dtype=np.int64)
     np.add.at(counts, (table.image_of, table.categories), 1)
     return cut_split(data, source.root, table.names, counts, whole=whole)
+
+
+def _stated_sizes(
+    sources: Mapping[str, SourceSplit], tables: Mapping[str, LabelTable]
+) -> dict[str, dict[str, Size]]:
+    stated = {
+        source.files.images[job].name: size
+        for source in sources.values()
+        for job, size in source.found.other_sizes.items()
+    }
+    if not stated:
+        return {}
+    return {
+        split: {name: stated[name] for name in table.names if name in stated}
+        for split, table in tables.items()
+    }
 
 
 def _tables(sources: Mapping[str, SourceSplit], cuts: Mapping[str, Cut]) -> dict[str, LabelTable]:

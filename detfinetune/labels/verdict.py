@@ -8,7 +8,7 @@ from detfinetune import console
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset import LabelledDataset
 from detfinetune.labels.formats.registry import LINE_FORMATS
-from detfinetune.labels.ledger import SplitCounts
+from detfinetune.labels.ledger import ANOTHER_SIZE, SplitCounts
 from detfinetune.labels.reading import Reading, suggest_reading
 from detfinetune.labels.text import read_text_file
 
@@ -77,6 +77,7 @@ def refuse_mostly_wrong(dataset: LabelledDataset) -> None:
         raise DataError(_mostly_wrong(dataset, verdict))
     _warn_of_unlabelled(dataset)
     _warn_of_classes(dataset)
+    _warn_of_sizes(dataset)
     if verdict.better is not None:
         console.warn(
             f"{verdict.wrong} of {verdict.total} labels are wrong; {_advice(verdict.better)}"
@@ -99,6 +100,16 @@ def _sampled_rows(dataset: LabelledDataset) -> list[tuple[str, int, int]]:
                 first = False
                 rows.append((line, width, height))
     return rows
+
+
+def _warn_of_sizes(dataset: LabelledDataset) -> None:
+    """Say so when labels were made for other images, or for these before they were resized."""
+    notes = [entry for entry in dataset.ledger.entries if entry.kind == ANOTHER_SIZE]
+    if notes:
+        console.warn(
+            f"{len(notes)} label files say another size than their image has, such as "
+            f"{notes[0].message}. If boxes are off in the pictures, export the labels again."
+        )
 
 
 def _warn_of_classes(dataset: LabelledDataset) -> None:

@@ -257,7 +257,7 @@ def _other_size(p: Planted) -> list[Spot]:
     return every_object(p)
 
 
-@fault("a label file made for another image size", "image_other_size", "warning", form="voc")
+@fault("a label file made for another image size", "label_size_differs", "warning", form="voc")
 def _stated_size(p: Planted) -> list[Spot]:
     p.write(p.label("train", 9), voc_text(p.scenes["train"][9], size=(320, 240)))
     return [at(p, "train", 9, 0)]

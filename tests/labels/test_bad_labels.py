@@ -139,7 +139,7 @@ STOPS = {
         "train.txt: 2 of 2 listed images are not in {root}/images, such as 'x'."),
     "COCO JSON without images": ({"train.json":
         b'{"images": [], "annotations": [], "categories": []}'}, {}, DataError,
-        "{root}: no image that train.json lists is there. Give data.images=FOLDER."),
+        "{root}: train.json lists no images"),
     "class last": ({"images/a.jpg": None, "classes.txt": "cat\ndog",
         "labels/a.txt": "".join(f"{n} 10 60 50 {n % 2}\n" for n in range(2, 22))}, {}, DataError,
         "make sense as data.format=txt data.columns=x1,y1,x2,y2,class data.coordinates=pixels"),
