@@ -14,6 +14,7 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
+from detfinetune.labels.class_descriptions import name_classes
 from detfinetune.labels.coco_layout import (
     choose_by_split,
     configured_annotations,
@@ -64,14 +65,17 @@ def gather_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Gath
     for split, path in paths.items():
         sources[split] = _Source(path, shown_path(path, root), _read(path, wanted))
     listed = ", ".join(source.shown for source in sources.values())
+    documents = [source.document for source in sources.values()]
+    folders = [source.path.parent for source in sources.values()]
     gathered = Gathered(
         root,
         choice,
         listed,
-        [source.path.parent for source in sources.values()],
+        folders,
         {},
-        classes=_classes(source.document for source in sources.values()),
-        fractions=any(source.document.fractions for source in sources.values()),
+        notes=name_classes(documents, folders, root) if wanted.name == "openimages" else [],
+        classes=_classes(documents),
+        fractions=any(document.fractions for document in documents),
     )
     matcher = _Matcher(data, gathered)
     for split, source in sources.items():
@@ -84,7 +88,7 @@ def gather_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Gath
     order = ("train", "val", "test", "all")
     gathered.splits = {s: gathered.splits[s] for s in order if s in gathered.splits}
     if not any(files.images for files in gathered.splits.values()):
-        if not any(image.name for source in sources.values() for image in source.document.images):
+        if not any(image.name for document in documents for image in document.images):
             raise DataError(f"{root}: {listed} lists no images (data.format={wanted.name}).")
         raise DataError(f"{root}: no image that {listed} lists is there. Give data.images=FOLDER.")
     return gathered

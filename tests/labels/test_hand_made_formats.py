@@ -111,6 +111,23 @@ def test_turned_boxes_keep_their_corners(make_dataset: MakeDataset) -> None:
     assert dataset.tables["train"].polygons == {0: (corners,)}
 
 
+def test_open_images_are_named_by_its_table_of_classes(make_dataset: MakeDataset) -> None:
+    text = DOCUMENTS["openimages"][0](SCENE).replace(",car,", ",/m/0k4j,")
+    names = "/m/0k4j,Car\n/m/0bt9lr,Dog\n"
+    root = make_dataset(
+        [f"images/{image}" for image in SCENE],
+        {"boxes/train-annotations-bbox.csv": text, "class-descriptions-boxable.csv": names},
+    )
+    dataset = read_dataset(DataConfig(root=root, **IN_ONE_PIECE))
+    # An id that the table lacks stays as it is.
+    assert dataset.classes == ("Car", "dog")
+    assert "class names are those of class-descriptions-boxable.csv" in dataset.notes
+    assert [len(objects) for objects in found(dataset).values()] == [2, 1]
+    (root / "class-descriptions-boxable.csv").write_text("/m/0k4j,Car\n/m/0k4j,Bus\n")
+    with pytest.raises(DataError, match=r"class-descriptions-boxable\.csv:2: class /m/0k4j is"):
+        read_dataset(DataConfig(root=root))
+
+
 # --- images that one side lacks -------------------------------------------------------------------
 
 
