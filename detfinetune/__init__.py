@@ -1,8 +1,8 @@
 """Fine-tune Detectron2 detectors on your own images and labels.
 
-    from detfinetune import convert, evaluate, predict, train
+    from detfinetune import check, convert, evaluate, export, predict, train
 
-The four are loaded when first asked for, so that `import detfinetune` is quick and needs neither
+They are loaded when first asked for, so that `import detfinetune` is quick and needs neither
 torch nor Detectron2.
 """
 
@@ -14,18 +14,22 @@ from typing import TYPE_CHECKING, Any
 from detfinetune._detectron2 import add_packaged_detectron2
 
 if TYPE_CHECKING:
+    from detfinetune.engine.check import check_dataset as check
     from detfinetune.engine.train import train
     from detfinetune.evaluation.evaluate import evaluate
     from detfinetune.inference.predict import predict
     from detfinetune.labels.convert import convert_dataset as convert
+    from detfinetune.labels.export import export_dataset as export
 
-__all__ = ["__version__", "convert", "evaluate", "predict", "train"]
+__all__ = ["__version__", "check", "convert", "evaluate", "export", "predict", "train"]
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "check": ("detfinetune.engine.check", "check_dataset"),
     "convert": ("detfinetune.labels.convert", "convert_dataset"),
     "evaluate": ("detfinetune.evaluation.evaluate", "evaluate"),
+    "export": ("detfinetune.labels.export", "export_dataset"),
     "predict": ("detfinetune.inference.predict", "predict"),
     "train": ("detfinetune.engine.train", "train"),
 }

@@ -12,6 +12,7 @@ import detfinetune
 
 LIGHT = [
     "detfinetune",
+    "detfinetune.checks.run",
     "detfinetune.config.load",
     "detfinetune.console",
     "detfinetune.doctor",
@@ -21,6 +22,7 @@ LIGHT = [
     "detfinetune.labels.convert",
     "detfinetune.labels.prepare",
     "detfinetune.pictures",
+    "detfinetune.report.page",
 ]
 HEAVY = {"torch", "torchvision", "detectron2", "timm", "fvcore"}
 
@@ -33,8 +35,8 @@ def test_imports_without_torch_and_detectron2(module: str) -> None:
     assert HEAVY.isdisjoint(json.loads(run.stdout))
 
 
-@pytest.mark.parametrize("name", ["convert", "evaluate", "predict", "train"])
-def test_package_offers_the_four_calls(name: str) -> None:
+@pytest.mark.parametrize("name", ["check", "convert", "evaluate", "export", "predict", "train"])
+def test_package_offers_its_calls(name: str) -> None:
     assert name in dir(detfinetune)
     assert callable(getattr(detfinetune, name))
 
