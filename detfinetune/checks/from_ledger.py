@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from detfinetune.checks.findings import Finding, Place, Severity
 from detfinetune.labels.image_sizes import is_image_name
-from detfinetune.labels.ledger import Ledger, LedgerEntry
+from detfinetune.labels.ledger import ANOTHER_SIZE, Ledger, LedgerEntry
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,8 @@ def ledger_findings(ledger: Ledger, explained: Collection[str] = ()) -> list[Fin
     for entry in ledger.entries:
         if entry.kind == "unreadable image" and not entry.line and entry.path in explained:
             continue
+        if entry.kind == ANOTHER_SIZE:  # `check_label_sizes` says it, with the factor
+            continue
         for kind in entry.kind.split(" + "):
             by_kind[_rule(entry, kind), entry.action, kind].append(entry)
     return [
@@ -204,4 +206,5 @@ def _agreed(what: str, count: int) -> str:
     text = f"{singular or verb + ('es' if verb.endswith('ch') else 's')} {rest}".replace(
         "their image", "its image"
     )
+    text = text.replace(" and have ", " and has ")
     return text.replace("were ", "was ").replace("their ", "its ")

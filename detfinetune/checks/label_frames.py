@@ -121,8 +121,8 @@ def check_label_sizes(
             "warning",
             f"{counted(len(places), 'label file was', 'label files were')} made for an image of "
             f"another size{what}.{scale}",
-            "Look whether the boxes are in their places in the pictures. If not, take the images that "
-            "were labelled, or export the labels again for these.",
+            "Look whether the boxes are in their places in the pictures. If not, take the images "
+            "that were labelled, or export the labels again for these.",
             tuple(places[:MOST_PLACES]),
             {"images": len(places), "factor": round(float(ratio[0, 0]), 4) if alike else None},
         )

@@ -23,6 +23,9 @@ from detfinetune.labels.gathered import shown_path
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.verdict import judge
 
+_OF_IMAGES = ("unreadable image", "missing image", "no image")
+"""Kinds of ledger entries for which the label itself is not to blame."""
+
 _QUARTER_TURNS = 5
 """EXIF orientation from which on width and height change places."""
 
@@ -48,7 +51,7 @@ def dataset_findings(
     facts = scan_images([*wanted, *dict.fromkeys(unreadable.values())], num_workers)
     # Reading goes by headers; what it could not read and decoding can stays as reading says it.
     explained = {shown: path for shown, path in unreadable.items() if not facts[path].sound}
-    found = [*_misread(dataset), *ledger_findings(dataset.ledger, explained)]
+    found = ledger_findings(dataset.ledger, explained)
     rejected = [
         ImageEntry(entry.split, entry.image or entry.path, path, facts[path])
         for entry in dataset.ledger.entries
@@ -57,11 +60,16 @@ def dataset_findings(
     kept = {path: facts[path] for path in (*wanted, *explained.values())}
     found += image_findings(dataset.tables, kept, dataset.root, rejected)
     turned = _turned_images(dataset.tables, facts) if wanted else None
+    of_reading: list[Finding] = []
     if dataset.reading is not None:
-        found += check_units(
+        of_reading = check_units(
             dataset.tables, written=dataset.written, reading=dataset.reading,
             ledger=dataset.ledger, turned=turned,
         )  # fmt: skip
+    found += of_reading
+    # Where it is one split that is different, no reading makes sense of all.
+    if not any("split" in finding.figures for finding in of_reading):
+        found += _misread(dataset)
     found += check_label_sizes(dataset.tables, dataset.stated_sizes)
     found += table_findings(dataset.tables, dataset.classes, anchors, dataset=dataset)
     return sorted_findings(found)
@@ -135,6 +143,10 @@ def _misread(dataset: LabelledDataset) -> list[Finding]:
     """Find labels that were read wrongly as a whole."""
     verdict = judge(dataset)
     if not verdict.problem and verdict.better is None:
+        return []
+    rejected = dataset.ledger.kinds("rejected")
+    if verdict.better is None and sum(rejected[kind] for kind in _OF_IMAGES) * 2 > verdict.wrong:
+        # The labels may be right: it is the images that are missing or damaged.
         return []
     advice = (
         f"They make sense as {verdict.better.as_options}: give that."

@@ -8,6 +8,7 @@ lines with their class column; this works on the boxes of any format.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,11 +100,47 @@ def check_units(
     others: list[Finding | None] = []
     if better is not None:
         others.append(_reading_finding(tables, reading, current, *better, misfits))
+    elif (
+        found is None
+        and len(rows) > 1
+        and (apart := _splits_apart(tables, written, reading, current, misfits))
+    ):
+        others += apart
     else:
         others.append(other_size(corners, sizes, tables, misfits))
         if form == "corners" and not (reading.fractions or reading.first_pixel):
             others.append(counted_from_one(corners, sizes))
     return [finding for finding in (found, *others) if finding is not None]
+
+
+def _splits_apart(
+    tables: Mapping[str, LabelTable],
+    written: Mapping[str, NDArray[np.float64]],
+    reading: Reading,
+    current: Hypothesis,
+    misfits: tuple[Place, ...],
+) -> list[Finding]:
+    """Find splits whose labels are in another order or unit than those of the other splits."""
+    found = []
+    for split, rows in written.items():
+        rows = rows[np.isfinite(rows).all(axis=1)][:: max(1, len(rows) // _SAMPLE)]
+        better = _read_otherwise(rows[:, :4], rows[:, 4:], current) if len(rows) else None
+        if better is None:
+            continue
+        own = {split: tables[split]} if split in tables else {}
+        places = tuple(place for place in misfits if place.split == split)
+        finding = _reading_finding(own, reading, current, *better, places)
+        found.append(
+            replace(
+                finding,
+                title=f"Split {split} alone: {finding.title}",
+                advice="Its labels are in another order or unit than those of the other splits, "
+                f"and a data set is read in one way: convert them by themselves. Read alone: "
+                f"{finding.advice}",
+                figures={**finding.figures, "split": split},
+            )
+        )
+    return found
 
 
 def form_of(reading: Reading) -> Form:

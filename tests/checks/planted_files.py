@@ -56,6 +56,14 @@ def _damaged(p: Planted) -> list[Spot]:
     return [spot]
 
 
+@fault("all images of a split empty", "image_empty", "error",
+       also=("no_training_objects",))  # fmt: skip
+def _all_empty(p: Planted) -> list[Spot]:
+    for number in range(COUNTS["train"]):
+        p.write_image("train", number, b"")
+    return [image_spot(p, "train", number) for number in range(COUNTS["train"])]
+
+
 @fault("empty image file", "image_empty", "error")
 def _empty(p: Planted) -> list[Spot]:
     p.write_image("train", 6, b"")
@@ -148,6 +156,12 @@ def _turned(p: Planted) -> list[Spot]:
 def _orphan(p: Planted) -> list[Spot]:
     p.write("labels/val/zz.txt", f"{yolo_line(0, ROOM)}\n{yolo_line(1, ROOM)}\n")
     return [Spot("val", "", "labels/val/zz.txt", line) for line in (1, 2)]
+
+
+@fault("empty label file without image", "empty_label_without_image", "note")
+def _empty_orphan(p: Planted) -> list[Spot]:
+    p.write("labels/val/zz.txt", "")
+    return [Spot("val", "", "labels/val/zz.txt")]
 
 
 @fault("most images without labels", "split_mostly_unlabelled", "warning",

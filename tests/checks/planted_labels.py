@@ -249,6 +249,32 @@ def _fractions(p: Planted) -> list[Spot]:
     return every_object(p)
 
 
+@fault(
+    "x,y,w,h in one split", "xywh_as_xyxy", "error", form="txt", only_some=True,
+    also=("corners_swapped", "box_empty", "thin_box", "split_sizes_differ"),
+)  # fmt: skip
+def _xywh_in_a_split(p: Planted) -> list[Spot]:
+    p.rewrite(lambda c, b: txt_line(c, (b[0], b[1], b[2] - b[0], b[3] - b[1])), ("val",))
+    return every_object(p, ("val",))
+
+
+@fault("pixels in one split", "pixels_as_fractions", "error",
+       also=("box_outside", "split_without_objects"))  # fmt: skip
+def _pixels_in_a_split(p: Planted) -> list[Spot]:
+    def line(category: int, b: Corners) -> str:
+        return txt_line(category, ((b[0] + b[2]) / 2, (b[1] + b[3]) / 2, b[2] - b[0], b[3] - b[1]))
+
+    p.rewrite(line, ("val",))
+    return every_object(p, ("val",))
+
+
+@fault("x and y exchanged", "xy_swapped", "error", form="txt", only_some=True,
+       also=("labels_misread", "box_outside", "split_too_small"))  # fmt: skip
+def _exchanged(p: Planted) -> list[Spot]:
+    p.rewrite(lambda c, b: txt_line(c, (b[1], b[0], b[3], b[2])))
+    return every_object(p)
+
+
 @fault("labels made for images of twice the size", "boxes_of_other_size", "error", form="txt",
        only_some=True, also=("box_outside", "box_partly_outside", "labels_misread",
                              "split_too_small"))  # fmt: skip

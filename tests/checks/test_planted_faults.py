@@ -61,6 +61,7 @@ def test_each_fault_is_found_where_it_is(
         assert spots <= planted
     else:
         assert spots == planted
+    assert all(place.detail for place in of_kind[0].places)
     assert of_kind[0].title
     assert of_kind[0].advice
     others = {other.kind for other in found if other.severity != "note"} - {fault.kind}
