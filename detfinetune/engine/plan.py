@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -185,8 +186,23 @@ def _check_labels(config: TrainConfig, manifest: DatasetManifest, run: RunFolder
     say(table(rows, headers=("labels", "a quick check finds")))
     say(
         "What to do about it, with pictures: python tools/check_dataset.py "
-        f"data.root={config.data.root}\n"
+        f"{_data_options(config.data)}\n"
     )
+
+
+def _data_options(data: DataConfig) -> str:
+    """Return the keys that say where this data is, as a command line takes them."""
+    plain = data.model_dump(mode="json", exclude={"source", "sample_scenes", "on_problem"})
+    options = []
+    for key, value in plain.items():
+        if value == DataConfig.model_fields[key].default:
+            continue
+        if isinstance(value, dict):
+            value = "{" + ", ".join(f"{name}: {text}" for name, text in value.items()) + "}"
+        elif isinstance(value, list):
+            value = "[" + ", ".join(str(text) for text in value) + "]"
+        options.append(shlex.quote(f"data.{key}={value}"))
+    return " ".join(options)
 
 
 def _short(value: object) -> str:
