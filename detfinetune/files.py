@@ -40,8 +40,18 @@ def check_output(path: Path, overwrite: bool = False) -> None:
     """Make sure that `path` may be written, before long work is done for it.
 
     Raises:
-        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false.
+        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false; or
+            nothing can be made where it is to be.
     """
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise OutputExistsError(
+            f"{path} cannot be made: {parent} is a file. Choose another output."
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputExistsError(
+            f"{path} cannot be made: {parent} may not be written to. Choose another output."
+        )
     if not overwrite and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputExistsError(
             f"{path} exists already. Choose another output, or allow replacing it with "
@@ -80,8 +90,18 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on a clean exit it becomes `path`.
 
     Raises:
-        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false.
+        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false; or
+            nothing can be made where it is to be.
     """
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise OutputExistsError(
+            f"{path} cannot be made: {parent} is a file. Choose another output."
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputExistsError(
+            f"{path} cannot be made: {parent} may not be written to. Choose another output."
+        )
     check_output(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))

@@ -101,3 +101,18 @@ def test_only_an_earlier_output_of_the_same_tool_is_replaced(tmp_path: Path) -> 
     files.check_replaceable(tmp_path / "out", "made.json", keep=[tmp_path / "elsewhere"])
     files.check_replaceable(tmp_path / "new", "made.json", keep=[data])
     files.check_replaceable(data, "made.json", keep=[])
+
+
+def test_an_output_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(OutputExistsError, match=r"notes\.txt is a file\. Choose another"):
+        files.check_output(tmp_path / "notes.txt" / "out" / "deeper")
+    files.check_output(tmp_path / "new" / "deeper")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_where_nothing_may_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    with pytest.raises(OutputExistsError, match="closed may not be written to"):
+        files.check_output(closed / "out")
