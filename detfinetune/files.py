@@ -90,18 +90,8 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on a clean exit it becomes `path`.
 
     Raises:
-        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false; or
-            nothing can be made where it is to be.
+        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false.
     """
-    parent = next(folder for folder in path.absolute().parents if folder.exists())
-    if not parent.is_dir():
-        raise OutputExistsError(
-            f"{path} cannot be made: {parent} is a file. Choose another output."
-        )
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputExistsError(
-            f"{path} cannot be made: {parent} may not be written to. Choose another output."
-        )
     check_output(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,7 +65,7 @@ def export_dataset(
         num_workers: processes and threads that read; None: by the number of cores.
         contact_sheet: images a split on its contact sheet; 0 draws none.
         images: leave them where they are, or link or copy them into `images/<split>`
-            (`JPEGImages` for VOC), as other programs want them.
+            (`JPEGImages/<split>` for VOC), as other programs want them.
 
     Raises:
         ConfigError, DataError: nothing usable is there, or the labels are mostly wrong.
@@ -105,8 +106,8 @@ def export_read(
         for split, table in dataset.tables.items():
             written.append(_write_split(dataset, folder, output_format, split, table))
             if images != "leave":
-                place = Path("JPEGImages") if output_format == "voc" else Path("images", split)
-                _bring_images(table, folder / place, images)
+                place = "JPEGImages" if output_format == "voc" else "images"
+                _bring_images(table, folder / place / split, images)
             if contact_sheet and dataset.has_images:
                 path = folder / f"labels_{split}.jpg"
                 write_label_sheet(path, table, dataset.classes, contact_sheet, split)
@@ -134,7 +135,10 @@ def _write_split(
 
 
 def _bring_images(table: LabelTable, folder: Path, images: Images) -> None:
-    for name in table.names:
+    names: Iterable[str] = table.names
+    if images == "copy":
+        names = console.progress(table.names, description="copying images", unit="image")
+    for name in names:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         source = (table.image_root / name).resolve()
