@@ -25,14 +25,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from label_speed.contestants import PEERS
-from label_speed.data import LAYOUTS, Outcome, check_outcome, make_data, num_boxes
+from label_speed.data import LAYOUTS, Outcome, check_outcome, make_data, num_boxes, read_all
 from label_speed.memory import TreeMemory
 
 from detfinetune.console import table
@@ -43,6 +43,7 @@ OWN = ("detfinetune", "detfinetune again", "detfinetune + checks")
 FLOOR = "floor"
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,23 @@ def main() -> None:
     arguments = _arguments()
     machine = _machine()
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
-    names = _contestants(arguments)
+    peers = _installed(arguments.peer_python)
+    names = _contestants(arguments, peers)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    _append(arguments.output, {"machine": machine})
+    _append(arguments.output, {"machine": machine, "peers": peers})
     if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="label-benchmark-", dir=arguments.folder) as work:
         place = Place(Path(work), arguments.peer_python, arguments.output, arguments.scale)
         for num_images in [SCALE_IMAGES] if arguments.scale else arguments.images:
-            data = make_data((arguments.folder or place.work) / f"data-{num_images}", num_images)
+            data = (arguments.folder or place.work) / f"data-{num_images}"
             try:
-                _read_all(data)
+                _apart(make_data, data, num_images)
+            except FileExistsError as error:
+                raise SystemExit(f"error: {error}") from error
+            try:
                 for layout in arguments.layouts:
+                    _apart(read_all, data / layout)
                     rows = _rounds(place, data / layout, num_images, names, arguments.repeats)
                     print(_report(rows, layout, num_images))
             finally:
@@ -101,15 +107,20 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _contestants(arguments: argparse.Namespace) -> list[str]:
+def _installed(peer_python: str) -> dict[str, str]:
+    """Return the versions of the peers that an interpreter has."""
+    command = [peer_python, str(CONTESTANTS), "installed"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return dict(json.loads(said))
+
+
+def _contestants(arguments: argparse.Namespace, peers: dict[str, str]) -> list[str]:
     """Return who takes part, in order; say who is missing."""
     wanted = arguments.only or [FLOOR, "detfinetune", *([] if arguments.scale else PEERS)]
-    command = [arguments.peer_python, str(CONTESTANTS), "installed"]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     names = [name for name in (FLOOR, *OWN) if name.split()[0] in wanted]
     for peer in (peer for peer in PEERS if peer in wanted):
-        if peer in found:
-            print(f"{peer} {found[peer]}")
+        if peer in peers:
+            print(f"{peer} {peers[peer]}")
             names.append(peer)
         else:
             print(f"{peer} is left out: {arguments.peer_python} has none (pip install {peer})")
@@ -137,13 +148,6 @@ def _machine() -> dict[str, Any]:
 def _append(path: Path, line: Row) -> None:
     with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
-
-
-def _read_all(folder: Path) -> None:
-    """Bring every file into the page cache, so that the first to run has no harder time."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.read_bytes()
 
 
 def _rounds(
@@ -193,14 +197,18 @@ def _run(place: Place, data: Path, name: str) -> Row:
 
 
 def _outcome(output: Path) -> Outcome:
-    """Check what was written, in a process of its own.
+    files = [path for path in output.rglob("*.json") if path.name != "dataset.json"]
+    return _apart(check_outcome, files)
+
+
+def _apart(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a process of its own.
 
     Linux counts the memory of who starts a process as the new one's own peak, so this one must
     stay small.
     """
-    files = [path for path in output.rglob("*.json") if path.name != "dataset.json"]
     with get_context("spawn").Pool(1) as pool:
-        return pool.apply(check_outcome, (files,))
+        return pool.apply(function, arguments)
 
 
 def _report(rows: Sequence[Row], layout: str, num_images: int) -> str:

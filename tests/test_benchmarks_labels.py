@@ -76,10 +76,10 @@ def test_data_are_the_same_each_time_and_not_linked(tmp_path: Path, data: Any) -
 def test_data_of_another_size_or_of_others_are_left_alone(tmp_path: Path, data: Any) -> None:
     folder = data.make_data(tmp_path / "made", 3)
     assert data.make_data(folder, 3) == folder
-    with pytest.raises(SystemExit, match="holds other data of this benchmark"):
+    with pytest.raises(FileExistsError, match="holds other data of this benchmark"):
         data.make_data(folder, 4)
     (tmp_path / "other" / "yolo").mkdir(parents=True)
-    with pytest.raises(SystemExit, match="not from this benchmark"):
+    with pytest.raises(FileExistsError, match="not from this benchmark"):
         data.make_data(tmp_path / "other", 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "other"]
 

@@ -44,15 +44,17 @@ def make_data(folder: Path, num_images: int) -> Path:
     """Write both layouts for `num_images` images into `folder`, unless they are there already.
 
     Raises:
-        SystemExit: the folder holds something else.
+        FileExistsError: the folder holds something else.
     """
     mark = {"version": _VERSION, "images": num_images}
     if (folder / _MARK).is_file():
         if json.loads((folder / _MARK).read_text(encoding="utf-8")) == mark:
             return folder
-        raise SystemExit(f"{folder}: holds other data of this benchmark; remove it first.")
+        raise FileExistsError(f"{folder}: holds other data of this benchmark; remove it first.")
     if folder.exists() and any(folder.iterdir()):
-        raise SystemExit(f"{folder}: is not empty, and not from this benchmark; give another one.")
+        raise FileExistsError(
+            f"{folder}: is not empty, and not from this benchmark; give another one."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished:
         made = Path(unfinished) / "data"
@@ -80,6 +82,13 @@ def _write_layouts(folder: Path, num_images: int) -> None:
     _write_lines(folder / "yolo/data.yaml", [f"nc: {len(CLASSES)}", f"names: {[*CLASSES]}"])
     _write_lines(folder / "voc/labelmap.txt", [f"{name}:::" for name in CLASSES])
     _write_lines(folder / "voc/ImageSets/Main/default.txt", names)
+
+
+def read_all(folder: Path) -> None:
+    """Bring every file into the page cache, so that the first to run has no harder time."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            Path(place, name).read_bytes()
 
 
 def image_name(index: int) -> str:
