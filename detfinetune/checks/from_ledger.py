@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from detfinetune.checks.findings import Finding, Place, Severity
+from detfinetune.checks.places import MOST_PLACES
 from detfinetune.labels.image_sizes import is_image_name
 from detfinetune.labels.ledger import ANOTHER_SIZE, Ledger, LedgerEntry
 
@@ -22,6 +23,8 @@ class _Rule:
     """Completes `12 labels ...`."""
 
     advice: str
+    subject: str = ""
+    """What is counted; empty: labels, or files where an entry is of no line."""
 
 
 _LOST = "The object is missing from training, so the detector learns that it is background."
@@ -88,16 +91,16 @@ _RULES = {
         "The image is missing or has another name. Bring it, or remove the label file.",
     ),
     "missing image": _Rule(
-        "image_missing", "error", "belong to a listed image that is not there",
-        "Bring the image, or take it out of the list.",
+        "image_missing", "error", "are listed but not there",
+        "Bring the image, or take it out of the list.", "image",
     ),
     "unreadable image": _Rule(
         "image_unreadable", "error", "cannot be read",
-        "Copy the image again from where it came from; it was cut off or damaged.",
+        "Copy the image again from where it came from; it was cut off or damaged.", "image",
     ),
     "unreadable labels": _Rule(
         "image_without_readable_labels", "note", "are left out, as their label file is unreadable",
-        "Mend the label file: the image is no true negative, so it is not used as one.",
+        "Mend the label file: the image is no true negative, so it is not used as one.", "image",
     ),
     "unreadable label file": _Rule(
         "label_file_unreadable", "error", "stand in a label file that cannot be read",
@@ -105,10 +108,10 @@ _RULES = {
     ),
     "same stem": _Rule(
         "images_share_label", "warning", "share one label file with another image",
-        "Give one of them another name, with a label file of its own.",
+        "Give one of them another name, with a label file of its own.", "image",
     ),
     "listed twice": _Rule(
-        "image_listed_twice", "note", "are listed twice", "Remove one of the two lines.",
+        "image_listed_twice", "note", "are listed twice", "Remove one of the two lines.", "image",
     ),
     "encoding": _Rule(
         "not_utf8", "note", "are not in UTF-8", "Save them as UTF-8, so that names are right.",
@@ -123,6 +126,10 @@ _OF_LABELS = {
     "unreadable image": _Rule(
         "label_of_unreadable_image", "note", "belong to an image that cannot be read",
         "Mend the image, which is a finding of its own; they were rejected with it.",
+    ),
+    "missing image": _Rule(
+        "label_of_missing_image", "note", "belong to an image that is not there",
+        "Bring the image, which is a finding of its own; they were rejected with it.",
     ),
 }  # fmt: skip
 _REMARKS = {
@@ -154,16 +161,17 @@ def ledger_findings(ledger: Ledger, explained: Collection[str] = ()) -> list[Fin
         explained: paths of unreadable images, as the ledger has them, of which another finding
             says more.
     """
-    by_kind: dict[tuple[_Rule, str, str], list[LedgerEntry]] = defaultdict(list)
-    for entry in ledger.entries:
+    by_rule: dict[tuple[_Rule, str], dict[int, str]] = defaultdict(dict)
+    for index, entry in enumerate(ledger.entries):
         if entry.kind == "unreadable image" and not entry.line and entry.path in explained:
             continue
         if entry.kind == ANOTHER_SIZE:  # `check_label_sizes` says it, with the factor
             continue
         for kind in entry.kind.split(" + "):
-            by_kind[_rule(entry, kind), entry.action, kind].append(entry)
+            by_rule[_rule(entry, kind), entry.action].setdefault(index, kind)
     return [
-        _finding(rule, action, kind, entries) for (rule, action, kind), entries in by_kind.items()
+        _finding(rule, action, [ledger.entries[i] for i in kinds], set(kinds.values()))
+        for (rule, action), kinds in by_rule.items()
     ]
 
 
@@ -172,17 +180,18 @@ def _rule(entry: LedgerEntry, kind: str) -> _Rule:
     return special.get(kind) or _RULES.get(kind, _OTHER[entry.action])
 
 
-def _finding(rule: _Rule, action: str, kind: str, entries: list[LedgerEntry]) -> Finding:
+def _finding(rule: _Rule, action: str, entries: list[LedgerEntry], kinds: set[str]) -> Finding:
+    """Return the finding of a rule, given its entries and the kinds that they are of."""
     count = len(entries)
-    subject = "label" if all(entry.line for entry in entries) else "file"
-    what = rule.what.format(kind=kind)
+    subject = rule.subject or ("label" if all(entry.line for entry in entries) else "file")
+    what = rule.what.format(kind=", ".join(sorted(kinds)))
     return Finding(
         kind=rule.kind,
         severity=rule.severity,
         title=f"{count} {subject}{'s' * (count != 1)} {_agreed(what, count)}",
         advice=rule.advice,
-        places=tuple(map(_place, entries)),
-        figures={"labels": count},
+        places=tuple(map(_place, entries[:MOST_PLACES])),
+        figures={f"{subject}s": count},
         fixed_by_conversion=action != "note",
     )
 

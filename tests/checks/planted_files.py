@@ -185,6 +185,15 @@ def _listed_missing(p: Planted) -> list[Spot]:
     return _with_list(p, "gone.jpg")
 
 
+@fault("labels of a listed image that is not there", "label_without_image", "error",
+       also=("image_missing",), image_list="lists/{split}.txt", images="images/{split}",
+       labels="labels/{split}")  # fmt: skip
+def _labels_of_missing(p: Planted) -> list[Spot]:
+    p.write("labels/val/gone.txt", f"{yolo_line(0, ROOM)}\n")
+    _with_list(p, "gone.jpg")
+    return [Spot("val", "", "labels/val/gone.txt", 1)]
+
+
 @fault("image listed twice", "image_listed_twice", "note", image_list="lists/{split}.txt",
        images="images/{split}", labels="labels/{split}")  # fmt: skip
 def _listed_twice(p: Planted) -> list[Spot]:
