@@ -69,7 +69,7 @@ def _split_of_jobs(source: SourceSplit, cut: Cut) -> list[str]:
 
     What cannot be used counts for the first.
     """
-    first = next(iter(cut.images))
+    first = next(iter(cut.images), "train")
     splits = [first] * len(source.jobs)
     usable = source.usable
     for job in usable:

@@ -84,6 +84,8 @@ class NameFinder:
 
     def __call__(self, entry: str) -> str | None:
         """Return the image, or None."""
+        if entry in self.exact:
+            return self.exact[entry]
         for text, last, stem in _readings(entry):
             if text in self.exact or text in self.by_key:
                 return self.exact.get(text) or self.by_key[text]

@@ -23,7 +23,9 @@ from hand_made import (
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
+from detfinetune.labels.convert import convert_dataset, write_converted
 from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.export import export_read
 from detfinetune.labels.ledger import LedgerEntry
 from detfinetune.labels.read import read_dataset
 
@@ -126,6 +128,22 @@ def test_open_images_are_named_by_its_table_of_classes(make_dataset: MakeDataset
     (root / "class-descriptions-boxable.csv").write_text("/m/0k4j,Car\n/m/0k4j,Bus\n")
     with pytest.raises(DataError, match=r"class-descriptions-boxable\.csv:2: class /m/0k4j is"):
         read_dataset(DataConfig(root=root))
+
+
+@pytest.mark.parametrize("name", ["VOC", "LabelMe"])
+def test_label_files_that_are_all_broken(make_dataset: MakeDataset, name: str) -> None:
+    suffix = FILES[name][1]
+    texts = {f"labels/{image[0]}{suffix}": "{<annotation" for image in SCENE}
+    root = make_dataset([f"images/{image}" for image in SCENE], texts)
+    data = DataConfig(root=root, format=FILES[name][2], classes=list(CLASSES))
+    dataset = read_dataset(data)
+    assert dataset.tables == {}
+    assert [entry.path for entry in dataset.ledger.entries if not entry.line] == [
+        f"images/{image}" for image in SCENE
+    ]
+    assert sums(dataset)[:3] == (0, 0, 3)
+    with pytest.raises(DataError, match=r"3 of 3 labels are wrong"):
+        convert_dataset(data, root / "out")
 
 
 # --- images that one side lacks -------------------------------------------------------------------
@@ -341,9 +359,6 @@ def test_two_label_files_that_could_be_meant_are_asked_about(make_dataset: MakeD
 def test_what_a_conversion_left_in_the_folder_is_no_label_file(
     make_dataset: MakeDataset,
 ) -> None:
-    from detfinetune.labels.convert import write_converted
-    from detfinetune.labels.export import export_read
-
     root = make_dataset(list(SCENE), {"via.json": via(SCENE)})
     before = read_dataset(DataConfig(root=root, **IN_ONE_PIECE))
     write_converted(before, root / "converted")
