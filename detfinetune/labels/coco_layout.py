@@ -21,7 +21,9 @@ from detfinetune.labels.folders import IMAGE_FOLDERS, SPLIT_NAMES, walk
 from detfinetune.labels.image_sizes import is_image
 
 _DEEPEST = 3
+_HEAD_BYTES = 4096
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_LABELME_KEYS = (b'"shapes"', b'"imagePath"', b'"imageData"')
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,12 @@ def _is_named_as_coco(path: Path, data: DataConfig) -> bool:
 def is_coco(path: Path) -> bool:
     """Whether a JSON file has the keys of a COCO data set; its structure is checked later."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(_HEAD_BYTES)
+            if any(k in data for k in _LABELME_KEYS) and not any(k in data for k in _COCO_KEYS):
+                # There may be as many of these as images, each with its image inside.
+                return False
+            data += stream.read()
     except OSError:
         return False
     return data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and all(

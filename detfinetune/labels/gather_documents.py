@@ -36,6 +36,7 @@ from detfinetune.labels.ledger import LedgerEntry
 from detfinetune.labels.manifest import MANIFEST_NAME, read_manifest
 from detfinetune.labels.matching import NameFinder
 from detfinetune.labels.recognise import FormatChoice
+from detfinetune.labels.records import DatasetSplit
 from detfinetune.labels.text import read_text_file
 
 _DEEPEST = 3
@@ -83,7 +84,8 @@ def gather_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Gath
         for name, images in _by_subset(data, split, source.document).items():
             gathered.splits[name] = matcher.match(name, source, images)
     matcher.note_unlisted([source.shown for source in sources.values()])
-    if set(gathered.splits) == {"train"}:
+    gathered.divided = set(_converted(root)) >= set(gathered.splits)
+    if set(gathered.splits) == {"train"} and not gathered.divided:
         gathered.splits = {"all": gathered.splits["train"]}
     order = ("train", "val", "test", "all")
     gathered.splits = {s: gathered.splits[s] for s in order if s in gathered.splits}
@@ -153,6 +155,11 @@ def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, li
         stray = RawImage("", problems=document.problems)
         parts.setdefault(next(iter(parts), split), []).append(stray)
     return parts
+
+
+def _converted(root: Path) -> dict[str, DatasetSplit]:
+    """Return the splits of a folder that a conversion made; none for any other."""
+    return read_manifest(root).splits if (root / MANIFEST_NAME).is_file() else {}
 
 
 class _Matcher:
@@ -226,10 +233,8 @@ class _Matcher:
     def _image_root(self, split: str, source: _Source, names: list[str]) -> Path:
         """Return the folder of a split's images; a conversion says where it left them."""
         root = self.gathered.root
-        if self.data.images is None and source.path.parent == root:
-            parts = read_manifest(root).splits if (root / MANIFEST_NAME).is_file() else {}
-            if split in parts:
-                return parts[split].image_root
+        if self.data.images is None and split in (parts := _converted(root)):
+            return parts[split].image_root
         return find_image_root(self.data, root, split, source.path, names)
 
 

@@ -66,6 +66,9 @@ class Gathered:
     fractions: bool = False
     """Whether label files of many images give shares of the image's size, not pixels."""
 
+    divided: bool = False
+    """Whether the splits are final, as those of a conversion are, even where one is missing."""
+
 
 def image_names(folder: Path) -> list[str]:
     """Return the images below `folder`, relative to it, in sorted order of their folders."""

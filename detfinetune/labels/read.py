@@ -26,10 +26,10 @@ from tqdm import tqdm
 from detfinetune import console
 from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import ConfigError, DataError
+from detfinetune.errors import DataError
 from detfinetune.labels.accounts import write_accounts
 from detfinetune.labels.classes import ClassIndex, build_class_index, given_class_names
-from detfinetune.labels.cut import Cut, cut_split
+from detfinetune.labels.cut import Cut, cut_split, refuse_to_divide
 from detfinetune.labels.dataset import LabelledDataset
 from detfinetune.labels.gather import gather_dataset
 from detfinetune.labels.gathered import Gathered, shown_path
@@ -81,7 +81,7 @@ def read_gathered(
     index, names_from = _class_index(data, gathered, reading, sources)
     for source in sources.values():
         source.settle_classes(index)
-    cuts = {split: _cut(data, split, source, sources, index) for split, source in sources.items()}
+    cuts = {split: _cut(data, gathered, split, sources, index) for split in sources}
     tables = _tables(sources, cuts)
     ledger = write_accounts(data, gathered, sources, cuts, tables, names_from)
     notes = [*gathered.notes, *(note for cut in cuts.values() for note in cut.notes)]
@@ -234,22 +234,19 @@ def _nothing_readable(
 
 def _cut(
     data: DataConfig,
+    gathered: Gathered,
     split: str,
-    source: SourceSplit,
     sources: Mapping[str, SourceSplit],
     index: ClassIndex,
 ) -> Cut:
     """Say which images of a split on disk go to which split of the data set."""
+    source = sources[split]
     whole = split == "all"
     wanted = data.val_fraction > 0 or data.folds or data.split_file
     lacks_val = split == "train" and "val" not in sources and wanted
-    for key in ("split_file", "folds"):
-        if getattr(data, key) is not None and "val" in sources:
-            raise ConfigError(
-                f"data.{key}: the data comes divided into {', '.join(sources)} already; to divide "
-                "it anew, give data.images and data.labels as folders that hold all of it."
-            )
-    if not whole and not lacks_val:
+    if "val" in sources or gathered.divided:
+        refuse_to_divide(data, list(sources))
+    if gathered.divided or not (whole or lacks_val):
         return Cut({split: list(range(len(source.usable)))})
     table = source.table()
     counts = np.zeros((table.num_images, max(1, len(index.names))), dtype=np.int64)

@@ -231,6 +231,14 @@ def test_coco_is_divided_alike_by_reading_and_by_training(films_as_coco: Path) -
         assert all(f'"{name}"' in content for name in table.names)
 
 
+def test_a_conversion_in_one_piece_stays_so(films: Path, tmp_path: Path) -> None:
+    write_converted(read(films, val_fraction=0, test_fraction=0), tmp_path / "out")
+    again = read(tmp_path / "out")
+    assert {split: len(images) for split, images in names(again).items()} == {"train": 24}
+    manifest = prepare_dataset(DataConfig(root=tmp_path / "out"))
+    assert {split: part.num_images for split, part in manifest.splits.items()} == {"train": 24}
+
+
 @pytest.mark.parametrize("option", [{"folds": 3}, {"split_file": "split.csv"}])
 def test_what_is_divided_is_not_divided_anew(
     films: Path, tmp_path: Path, option: dict[str, Any]
