@@ -1,11 +1,11 @@
-"""Faults in images, in the pairing of files and across splits; see `planted_labels`."""
+"""Faults in images, in the pairing of files and across splits; see `fault_list`."""
 
 from __future__ import annotations
 
 import numpy as np
+from fault_list import Spot, at, fault
 from PIL import Image
 from planted import COUNTS, SIZE, Planted, encoded, outline_line, voc_text, yolo_line
-from planted_labels import Spot, at, fault
 
 ROOM = (40.0, 40.0, 80.0, 80.0)
 
@@ -129,6 +129,14 @@ def _constant(p: Planted) -> list[Spot]:
 def _icon(p: Planted) -> list[Spot]:
     image = p.read_image("train", 6).resize((40, 30))
     p.write_image("train", 6, encoded(image))
+    return [image_spot(p, "train", 6)]
+
+
+@fault("EXIF-turned image", "image_exif_turned", "note")
+def _turned_image(p: Planted) -> list[Spot]:
+    block = Image.Exif()
+    block[0x0112] = 3
+    p.write_image("train", 6, encoded(p.read_image("train", 6), exif=block))
     return [image_spot(p, "train", 6)]
 
 

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import planted_boxes  # noqa: F401 (enters its faults)
+import planted_classes  # noqa: F401
 import planted_files
+import planted_readings  # noqa: F401
 import pytest
+from fault_list import FAULTS
 from planted import ANCHORS, Planted, make_scenes, write_clean
-from planted_labels import FAULTS
 
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.load import load_check_config
