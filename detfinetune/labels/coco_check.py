@@ -197,8 +197,9 @@ def _check_image_files(images: list[dict[str, Any]], image_root: Path, problems:
 def _error(path: Path, problems: Problems) -> DataError:
     count = sum(problems.count.values())
     missing = any(kind.startswith("images missing") for kind in problems.count)
-    remedy = "\nGive data.images=FOLDER, or take them out of the JSON." if missing else ""
+    remedy = "Give data.images=FOLDER, or take them out of the JSON. " if missing else ""
     return DataError(
         f"{path}: cannot be used as it is, {count} problem{'s' if count > 1 else ''}:\n"
-        f"{problems.text()}{remedy}"
+        f"{problems.text()}\n{remedy}A conversion keeps what is right and lists the rest: python "
+        "tools/convert_labels.py data.root=DIR output=OUT, then train on data.root=OUT."
     )

@@ -241,6 +241,21 @@ def test_all_problems_of_a_coco_file_come_at_once(make_dataset) -> None:
     assert f"2 x images missing in {root / 'images'}: b.jpg, c.jpg" in text
 
 
+def test_a_conversion_mends_what_cannot_be_taken_as_it_is(make_dataset, tmp_path: Path) -> None:
+    content = coco(["a.jpg", "b.jpg", "c.jpg"])
+    content["annotations"][0]["category_id"] = 99
+    root = make_dataset(
+        ["images/a.jpg", "images/b.jpg", "images/c.jpg"], {"train.json": json.dumps(content)}
+    )
+    data = DataConfig(root=root, val_fraction=0, test_fraction=0)
+    with pytest.raises(DataError, match="A conversion keeps what is right and lists the rest"):
+        prepare_dataset(data)
+    result = convert_dataset(data, tmp_path / "out", contact_sheet=0)
+    counts = result.ledger.counts["train"]
+    assert (counts.images, counts.kept, counts.rejected) == (3, len(content["annotations"]) - 1, 1)
+    assert prepare_dataset(DataConfig(root=tmp_path / "out")).splits["train"].num_images == 3
+
+
 def test_json_that_is_cut_off(make_dataset) -> None:
     text = json.dumps(coco(["a.jpg"]))
     root = make_dataset(["images/a.jpg"], {"train.json": text[:-20]})
