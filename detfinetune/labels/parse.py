@@ -20,6 +20,7 @@ from detfinetune.errors import DataError
 from detfinetune.labels.formats.objects import BadFile, BadLabel, RawLabel
 from detfinetune.labels.geometry import CheckedShape, check_boxes
 from detfinetune.labels.image_sizes import Size
+from detfinetune.labels.note_sums import NoteSums, add_notes, join_sums
 from detfinetune.labels.reading import FileObjects, Reading
 from detfinetune.labels.records import Polygon, RunLengths
 from detfinetune.labels.text import read_text_file
@@ -102,6 +103,9 @@ class ParsedImages:
     events: list[LabelEvent]
     """Labels that cannot be used; in order of images, and within one of lines."""
 
+    notes: NoteSums
+    """What label files hold that was passed over."""
+
     written: NDArray[np.float64]
     """x1, y1, x2, y2 in pixels, before any mending, of every label that could be read and whose
     image is there, and its image's width and height; (labels, 6)."""
@@ -123,6 +127,7 @@ class _Run:
     bad_files: dict[int, str] = field(default_factory=dict)
     other_sizes: dict[int, Size] = field(default_factory=dict)
     guessed: dict[int, str] = field(default_factory=dict)
+    notes: NoteSums = field(default_factory=dict)
 
     events: list[LabelEvent] = field(default_factory=list)
 
@@ -159,6 +164,7 @@ def _parse_images(
             continue
         run.lines_read.append(len(found.labels) + len(found.problems))
         run.blank.append(found.blank)
+        add_notes(run.notes, found.notes)
         if found.note:
             run.guessed[image] = found.note
         if found.size and job.size and found.size != job.size:
@@ -252,6 +258,7 @@ def _judged(
         ordinals=np.array(run.ordinals, dtype=np.int32)[kept],
         fixes={place[i]: fix for i, fix in fixes.items()},
         events=run.events,
+        notes=run.notes,
         written=np.concatenate((corners, sizes), axis=1),
     )  # fmt: skip
 
@@ -315,5 +322,6 @@ def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
         ordinals=joined("ordinals"),
         fixes=fixes,
         events=events,
+        notes=join_sums(part.notes for part in parts),
         written=joined("written"),
     )

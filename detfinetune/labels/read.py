@@ -34,6 +34,7 @@ from detfinetune.labels.dataset import LabelledDataset
 from detfinetune.labels.gather import gather_dataset
 from detfinetune.labels.gathered import Gathered, shown_path
 from detfinetune.labels.image_sizes import Size, UnreadableImage, read_image_sizes
+from detfinetune.labels.note_sums import join_sums, summed_notes
 from detfinetune.labels.parse import ImageJob, ParsedImages, join_parsed, parse_images
 from detfinetune.labels.reading import Reading, choose_reading
 from detfinetune.labels.root import require_root
@@ -84,7 +85,12 @@ def read_gathered(
     cuts = {split: _cut(data, gathered, split, sources, index) for split in sources}
     tables = _tables(sources, cuts)
     ledger = write_accounts(data, gathered, sources, cuts, tables, names_from)
-    notes = [*gathered.notes, *(note for cut in cuts.values() for note in cut.notes)]
+    sums = join_sums(source.found.notes for source in sources.values())
+    notes = [
+        *gathered.notes,
+        *summed_notes(sums),
+        *(note for cut in cuts.values() for note in cut.notes),
+    ]
     return LabelledDataset(
         name=data.name,
         root=gathered.root,
@@ -94,7 +100,7 @@ def read_gathered(
         classes_from=names_from,
         tables=tables,
         ledger=ledger,
-        notes=tuple(notes),
+        notes=(*gathered.notes, *summed_notes(sums), *of_cuts),
         found=gathered.found,
         reading=reading,
         first_class=index.first_class,
@@ -228,7 +234,9 @@ def _nothing_readable(
     if gathered.format.format is None:
         shown = [f"  {line[:80]}" for line in sample_lines(gathered)[:3]]
         return f"{text}file with class names. The first lines are:\n" + "\n".join(shown)
-    shown = [f"  {event.reason}   [{event.text[:60]}]" for event in events[:3]]
+    shown = [f"  {event.reason}   [{event.text[:60]}]" for event in events[:_EXAMPLES]]
+    if not shown:
+        return f"{text}class list. No label file holds an object."
     return f"{text}class list. What was wrong with the first:\n" + "\n".join(shown)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -50,6 +50,9 @@ class FileObjects:
     size: tuple[int, int] | None = None
     """Width and height of the image as the file says them."""
 
+    notes: list[str] = field(default_factory=list)
+    """What the file holds that was passed over."""
+
     note: str = ""
     """How the file was read, where its encoding had to be guessed."""
 
@@ -91,11 +94,13 @@ class Reading:
             return FileObjects(labels, [])
         if self.format in LINE_FORMATS:
             return self._read_lines(file.lines)
-        images = DOCUMENT_FORMATS[self.format].parse(file.text).images
+        document = DOCUMENT_FORMATS[self.format].parse(file.text)
+        images = document.images
         return FileObjects(
             [label for image in images for label in image.labels],
             [problem for image in images for problem in image.problems],
             size=images[0].size if len(images) == 1 else None,
+            notes=document.notes,
         )
 
     def _read_lines(self, lines: Sequence[str]) -> FileObjects:
