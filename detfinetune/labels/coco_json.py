@@ -6,7 +6,7 @@ Written piece by piece: a million annotations never stand in memory as text at o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,9 @@ from detfinetune.labels.table import LabelTable
 
 _DIGITS = 3
 _AT_ONCE = 10_000
+_PLAIN = (
+    b'{"id":%d,"image_id":%d,"category_id":%d,"bbox":[%b],"area":%b,"iscrowd":%d,"segmentation":[]}'
+)
 
 
 def write_coco(
@@ -44,7 +47,7 @@ def write_coco(
         stream.write(_text(head)[:-1] + b',\n"images": [\n')
         _write_items(stream, _images(table))
         stream.write(b'\n],\n"annotations": [\n')
-        _write_items(stream, _annotations(table))
+        _write_annotations(stream, table)
         stream.write(b'\n],\n"categories": ' + _text(categories) + b"}\n")
 
 
@@ -72,25 +75,59 @@ def _images(table: LabelTable) -> Iterator[dict[str, Any]]:
     )
 
 
-def _annotations(table: LabelTable) -> Iterator[dict[str, Any]]:
-    areas = np.round(table.boxes[:, 2] * table.boxes[:, 3], _DIGITS).tolist()
-    columns = zip(
-        (table.image_of + 1).tolist(), (table.categories + 1).tolist(), table.boxes.tolist(),
-        areas, table.crowd.astype(int).tolist(), strict=True,
+def _write_annotations(stream: IO[bytes], table: LabelTable) -> None:
+    """Write annotations a line each; boxes alone, of which there may be a million, by the chunk."""
+    shaped = np.zeros(table.num_objects, dtype=bool)
+    rare = table.polygons.keys() | table.masks.keys() | table.areas.keys()
+    shaped[list(rare)] = True
+    separator = b""
+    for start in range(0, table.num_objects, _AT_ONCE):
+        part = slice(start, min(start + _AT_ONCE, table.num_objects))
+        if shaped[part].any():
+            lines: Iterable[bytes] = map(_text, _annotations(table, part))
+        else:
+            lines = _plain_annotations(table, part)
+        stream.write(separator + b",\n".join(lines))
+        separator = b",\n"
+
+
+def _columns(table: LabelTable, part: slice) -> tuple[list[int], ...]:
+    """Return ids of annotations, images and categories, and the crowd flags."""
+    return (
+        list(range(part.start + 1, part.stop + 1)),
+        (table.image_of[part] + 1).tolist(),
+        (table.categories[part] + 1).tolist(),
+        table.crowd[part].astype(int).tolist(),
+    )
+
+
+def _plain_annotations(table: LabelTable, part: slice) -> Iterator[bytes]:
+    """Return annotations without outlines as JSON, their numbers written by orjson all at once."""
+    boxes = np.ascontiguousarray(table.boxes[part])
+    areas = np.round(boxes[:, 2] * boxes[:, 3], _DIGITS)
+    ids, images, categories, crowd = _columns(table, part)
+    rows = zip(
+        ids, images, categories,
+        orjson.dumps(boxes, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],["),
+        orjson.dumps(areas, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b","),
+        crowd, strict=True,
     )  # fmt: skip
-    shaped = table.polygons.keys() | table.masks.keys() | table.areas.keys()
-    for index, (image, category, box, area, crowd) in enumerate(columns):
-        shape: Any = []
-        if index in shaped:
-            polygons, mask = table.polygons.get(index, ()), table.masks.get(index)
-            shape = _segmentation(polygons, mask)
-            if index in table.areas:
-                area = table.areas[index]
-            elif polygons or mask:
-                area = mask_area(polygons, mask)
+    return map(_PLAIN.__mod__, rows)
+
+
+def _annotations(table: LabelTable, part: slice) -> Iterator[dict[str, Any]]:
+    boxes = table.boxes[part].tolist()
+    columns = zip(*_columns(table, part), boxes, strict=True)
+    for identity, image, category, crowd, box in columns:
+        index = identity - 1
+        polygons, mask = table.polygons.get(index, ()), table.masks.get(index)
+        area = table.areas.get(index)
+        if area is None:
+            outlined = polygons or mask
+            area = mask_area(polygons, mask) if outlined else round(box[2] * box[3], _DIGITS)
         yield {
-            "id": index + 1, "image_id": image, "category_id": category, "bbox": box, "area": area,
-            "iscrowd": crowd, "segmentation": shape,
+            "id": identity, "image_id": image, "category_id": category, "bbox": box, "area": area,
+            "iscrowd": crowd, "segmentation": _segmentation(polygons, mask),
         }  # fmt: skip
 
 

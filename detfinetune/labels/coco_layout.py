@@ -17,7 +17,7 @@ from typing import Any
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.folders import IMAGE_FOLDERS, SPLIT_NAMES, walk
+from detfinetune.labels.folders import IMAGE_FOLDERS, SPLIT_NAMES, names_below, walk
 from detfinetune.labels.image_sizes import is_image
 
 _DEEPEST = 3
@@ -46,10 +46,10 @@ def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
         return configured_annotations(data, root)
     found: dict[str, list[Path]] = {}
     damaged: list[Path] = []
-    for path in walk(root):
-        relative = path.relative_to(root)
-        if path.suffix.lower() != ".json" or len(relative.parts) > _DEEPEST:
+    for name in names_below(root):
+        if not name.lower().endswith(".json") or name.count("/") >= _DEEPEST:
             continue
+        path, relative = root / name, Path(name)
         if is_coco(path):
             found.setdefault(split_of(relative, data), []).append(path)
         elif _is_named_as_coco(path, data):

@@ -107,4 +107,6 @@ def children(folder: Path, names: tuple[str, ...]) -> list[Path]:
 def subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir())
+    # Among 100,000 files, what the folder itself says of each spares as many questions.
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if entry.is_dir())

@@ -86,11 +86,7 @@ def read_gathered(
     tables = _tables(sources, cuts)
     ledger = write_accounts(data, gathered, sources, cuts, tables, names_from)
     sums = join_sums(source.found.notes for source in sources.values())
-    notes = [
-        *gathered.notes,
-        *summed_notes(sums),
-        *(note for cut in cuts.values() for note in cut.notes),
-    ]
+    of_cuts = [note for cut in cuts.values() for note in cut.notes]
     return LabelledDataset(
         name=data.name,
         root=gathered.root,
