@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from detfinetune.labels.classes import CLASS_FILES
@@ -28,6 +30,9 @@ _NAME_LISTS |= set(CLASS_FILES)
 _CONVERTED = ({MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"})
 
 
+_LISTINGS: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("listings", default=None)
+
+
 def walk(folder: Path) -> Iterator[Path]:
     """Yield every file below `folder` in sorted order.
 
@@ -41,6 +46,39 @@ def names_below(folder: Path) -> Iterator[str]:
 
     There may be hundreds of thousands, and a Path takes ten times as long to make as a name.
     """
+    known = _LISTINGS.get()
+    if known is None:
+        yield from _listed(folder)
+        return
+    place = folder.as_posix()
+    if place not in known:
+        known[place] = _part_of(known, place) or tuple(_listed(folder))
+    yield from known[place]
+
+
+def _part_of(known: dict[str, tuple[str, ...]], place: str) -> tuple[str, ...]:
+    """Return what the listing of a folder further up says of `place`; nothing where it is silent.
+
+    It passes over hidden folders and outputs, which may be asked for by name.
+    """
+    for above, names in known.items():
+        prefix = place[len(above) :].lstrip("/") + "/"
+        if place.startswith(f"{above.rstrip('/')}/"):
+            return tuple(name[len(prefix) :] for name in names if name.startswith(prefix))
+    return ()
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """Ask the disk what is in a folder only once within this block, in which nothing may change."""
+    token = _LISTINGS.set({})
+    try:
+        yield
+    finally:
+        _LISTINGS.reset(token)
+
+
+def _listed(folder: Path) -> Iterator[str]:
     top = len(str(folder)) + (not str(folder).endswith(os.sep))
     for place, folders, files in os.walk(folder, followlinks=True):
         if len(place) >= top and any(marks.issubset(files) for marks in _CONVERTED):

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
+from detfinetune.labels.folders import listed_once
 from detfinetune.labels.gather_documents import gather_documents
 from detfinetune.labels.gather_files import gather_files
 from detfinetune.labels.gathered import Gathered
@@ -18,9 +19,10 @@ def gather_dataset(data: DataConfig, root: Path) -> Gathered:
     Raises:
         ConfigError, DataError: nothing usable is there.
     """
-    choice = choose_format(data, root)
-    gather = gather_files if choice.file_per_image else gather_documents
-    gathered = gather(data, root, choice)
+    with listed_once():
+        choice = choose_format(data, root)
+        gather = gather_files if choice.file_per_image else gather_documents
+        gathered = gather(data, root, choice)
     if choice.note:
         gathered.notes.append(choice.note)
     _note_shared_images(gathered)

@@ -56,6 +56,8 @@ _OBJECT = re.compile(
     f"<object>{_SPACE}{_leaf('name', f'({_TEXT})')}{_ASIDE}{_DIFFICULT}{_ASIDE}"
     f"{_group('bndbox', _BOX)}{_ASIDE}{_DIFFICULT}{_ASIDE}</object>{_SPACE}"
 )
+# What `one_line` leaves as it is, if there is nothing else to it.
+_SURELY_SHORT = 80
 _END = re.compile(f"</annotation>{_SPACE}\\Z")
 
 
@@ -81,7 +83,9 @@ def parse_plain(text: str) -> Document | None:
         difficult += "1" in (before, after)
         name = class_name(name)
         corners = (float(x1), float(y1), float(x2), float(y2))
-        shown = one_line(f"{name} {x1} {y1} {x2} {y2}")
+        shown = f"{name} {x1} {y1} {x2} {y2}"
+        if len(shown) > _SURELY_SHORT or "  " in shown or not shown.isascii():
+            shown = one_line(shown)
         labels.append(RawLabel(name, corners, line=line, text=shown))
     if not _END.match(text, at):
         return None
