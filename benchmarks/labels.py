@@ -1,11 +1,11 @@
 """Converting and checking labels beside globox, supervision and datumaro, on the same files.
 
-    python benchmarks/labels.py --images 5000 50000
+    python -m venv peers && peers/bin/pip install -r benchmarks/peers.txt
+    python benchmarks/labels.py --images 5000 50000 --peer-python peers/bin/python
     python benchmarks/labels.py --scale                  # 1,000,000 boxes on 100,000 images
 
-The peers are optional. They are best installed in an environment of their own, because datumaro
-wants other versions of Pillow and OpenCV; `--peer-python` names its interpreter. The data are made
-in a temporary folder and removed afterwards.
+The peers are optional. They need an environment of their own, because datumaro wants other versions
+of Pillow and OpenCV. The data are made in a temporary folder and removed afterwards.
 
 Every run is a process of its own, and the contestants take turns. What is timed goes from a folder
 on disk, in the page cache, to COCO JSON on disk with the images' sizes. detfinetune reads the
