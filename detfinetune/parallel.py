@@ -42,6 +42,21 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def start(self) -> None:
+        """Start the processes now, so that they are ready when there is work."""
+        if self.count > 1:
+            pool = self._started()
+            for _ in range(self.count):
+                pool.submit(_nothing)
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Forking is not safe once torch or OpenCV have started threads.
+            self._pool = ProcessPoolExecutor(
+                self.count, mp_context=get_context("spawn"), initializer=self._initializer
+            )
+        return self._pool
+
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Yield `function(item)` for each item in order.
 
@@ -51,13 +66,8 @@ class Workers:
         """
         done = 0
         if self.count > 1 and len(items) > 1:
-            if self._pool is None:
-                # Forking is not safe once torch or OpenCV have started threads.
-                self._pool = ProcessPoolExecutor(
-                    self.count, mp_context=get_context("spawn"), initializer=self._initializer
-                )
             try:
-                for result in self._pool.map(function, items):
+                for result in self._started().map(function, items):
                     yield result
                     done += 1
             except BrokenProcessPool:
@@ -68,3 +78,7 @@ class Workers:
                 )
         for item in items[done:]:
             yield function(item)
+
+
+def _nothing() -> None:
+    """Be done at once."""

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from detfinetune.labels.formats.txt import DEFAULT_COLUMNS
+
 
 def _not_empty(path: object) -> object:
     # An unset shell variable would else mean the current folder.
@@ -82,7 +84,7 @@ class DataConfig(Section):
     """Class names in the order of their ids, or a file that holds them (classes.txt, obj.names,
     data.yaml). null: found by itself beside the labels."""
 
-    columns: str = "class,x1,y1,x2,y2"
+    columns: str = DEFAULT_COLUMNS
     """Columns of a txt line in order: class, x1, y1, x2, y2; or x, y (top left), cx, cy (centre),
     w, h; `-` for a column to pass over. Separators and brackets are found by themselves."""
 

@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError, did_you_mean
 from detfinetune.labels.formats.objects import BadLabel
 from detfinetune.labels.text import read_text_file
+
+if TYPE_CHECKING:
+    from detfinetune.config.schema import DataConfig
 
 CLASS_FILES = ("classes.txt", "obj.names", "classes.names", "names.txt", "_darknet.labels")
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")

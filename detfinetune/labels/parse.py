@@ -26,6 +26,10 @@ from detfinetune.labels.records import Polygon, RunLengths
 from detfinetune.labels.text import read_text_file
 
 
+def get_ready() -> None:
+    """Do nothing: that a new process can is because it has imported all that parsing needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageJob:
     """An image whose labels are to be parsed."""

@@ -35,7 +35,7 @@ from detfinetune.labels.gather import gather_dataset
 from detfinetune.labels.gathered import Gathered, shown_path
 from detfinetune.labels.image_sizes import Size, UnreadableImage, read_image_sizes
 from detfinetune.labels.note_sums import join_sums, summed_notes
-from detfinetune.labels.parse import ImageJob, ParsedImages, join_parsed, parse_images
+from detfinetune.labels.parse import ImageJob, ParsedImages, get_ready, join_parsed, parse_images
 from detfinetune.labels.reading import Reading, choose_reading
 from detfinetune.labels.root import require_root
 from detfinetune.labels.source_split import SourceSplit, source_split
@@ -70,9 +70,11 @@ def read_gathered(
     data: DataConfig, gathered: Gathered, *, num_workers: int | None = None
 ) -> LabelledDataset:
     """Do what `read_dataset` does for a data set whose files were found already."""
-    reading = _settle_reading(data, gathered)
     num_images = sum(len(files.images) for files in gathered.splits.values())
-    with Workers(num_workers if num_images >= _WORTH_PROCESSES else 0) as workers:
+    worth_it = num_images >= _WORTH_PROCESSES
+    with Workers(num_workers if worth_it else 0, initializer=get_ready) as workers:
+        workers.start()
+        reading = _settle_reading(data, gathered)
         sizes = _image_sizes(gathered, num_workers, workers)
         sources = {
             split: source_split(gathered, files, reading, sizes[split])

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.config.schema import DataConfig
 from detfinetune.labels.classes import ClassIndex
 from detfinetune.labels.formats.dota import is_dota_header, parse_dota_line, recognise_dota
 from detfinetune.labels.formats.lines import is_comment, is_heading, is_number, tokenize
 from detfinetune.labels.formats.objects import BadLabel, Form, RawLabel, RawProblem
 from detfinetune.labels.formats.registry import DOCUMENT_FORMATS, LINE_FORMATS
-from detfinetune.labels.formats.txt import parse_columns, parse_txt_line
+from detfinetune.labels.formats.txt import DEFAULT_COLUMNS, parse_columns, parse_txt_line
 from detfinetune.labels.formats.yolo import parse_yolo_line, read_plain_yolo
 from detfinetune.labels.geometry import CheckedShape, check_box, check_outlines
 from detfinetune.labels.text import TextFile
 
+if TYPE_CHECKING:
+    # Every process that reads labels would take a third longer to start for it.
+    from detfinetune.config.schema import DataConfig
+
 T = TypeVar("T")
 
-_DEFAULT_COLUMNS = DataConfig.model_fields["columns"].default
 _SAMPLE = 2000
 _MOSTLY = 0.5
 _FORMS = (
@@ -180,7 +182,7 @@ def choose_reading(data: DataConfig, lines: Sequence[str]) -> Reading:
     as_yolo = Reading("yolo", (), True, 0, "data.format=yolo")
     if data.format == "dota":
         return Reading("dota", (), False, data.first_pixel, "data.format=dota")
-    is_default = data.format == "auto" and columns == parse_columns(_DEFAULT_COLUMNS)
+    is_default = data.format == "auto" and columns == parse_columns(DEFAULT_COLUMNS)
     if is_default and (evidence := recognise_dota(lines)):
         return Reading("dota", (), False, data.first_pixel, evidence)
     unit = data.coordinates
@@ -198,7 +200,7 @@ def choose_reading(data: DataConfig, lines: Sequence[str]) -> Reading:
         data.format == "auto"
         and fractions
         and shaped > _MOSTLY
-        and (data.columns == _DEFAULT_COLUMNS and unit != "pixels")
+        and (data.columns == DEFAULT_COLUMNS and unit != "pixels")
     ):
         corners = [tokens for tokens in sample if len(tokens) == 5]
         if not _only_corners_fit(corners):
