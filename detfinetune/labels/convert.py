@@ -70,10 +70,11 @@ def convert_dataset(
     files.check_replaceable(output, MANIFEST_NAME, keep=[root])
     if (root / MANIFEST_NAME).is_file():
         raise DataError(f"{root}: was converted already; train on it with data.root={root}.")
-    result = convert_gathered(
-        data, gather_dataset(data, root), output, overwrite=overwrite, num_workers=num_workers,
-        contact_sheet=contact_sheet,
-    )  # fmt: skip
+    with no_cycle_search():
+        result = convert_gathered(
+            data, gather_dataset(data, root), output, overwrite=overwrite,
+            num_workers=num_workers, contact_sheet=contact_sheet,
+        )  # fmt: skip
     console.say(f"\nWritten to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
     return result
 

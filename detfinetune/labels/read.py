@@ -43,7 +43,7 @@ from detfinetune.labels.table import LabelTable
 from detfinetune.labels.text import read_text_file
 from detfinetune.parallel import Workers
 
-_SAMPLED_FILES = 200
+_SAMPLED_FILES = 100
 _CHUNK = 1000
 _EXAMPLES = 3
 _WORTH_PROCESSES = 10_000

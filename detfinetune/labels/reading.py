@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SAMPLE = 2000
+_SAMPLE = 1000
 _MOSTLY = 0.5
 _FORMS = (
     "x1,y1,x2,y2", "x,y,w,h", "cx,cy,w,h", "y1,x1,y2,x2", "x1,x2,y1,y2",

@@ -80,7 +80,7 @@ def _of_document(path: Path) -> FormatChoice:
 def _of_folder(folder: Path, root: Path) -> FormatChoice | None:
     """Judge the label files below `folder`; images are looked for in all of `root`."""
     files: dict[str, list[str]] = defaultdict(list)
-    stems = set()
+    stems: set[str] = set()
     inside = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
     for name in names_below(root):
         stem, _, ending = name.rpartition("/")[2].rpartition(".")
@@ -91,7 +91,7 @@ def _of_folder(folder: Path, root: Path) -> FormatChoice | None:
             files[suffix].append(name)
     # `a.jpg` may have the label file `a.jpg.txt`.
     matching = {
-        suffix: sum(not stems.isdisjoint(_stems(name)) for name in names)
+        suffix: sum(_is_named_alike(name, stems) for name in names)
         for suffix, names in files.items()
     }
     beside = [suffix for suffix in (".txt", ".xml", ".json") if matching.get(suffix)]
@@ -108,10 +108,10 @@ def _of_folder(folder: Path, root: Path) -> FormatChoice | None:
     return None
 
 
-def _stems(name: str) -> tuple[str, str]:
-    """Return a file's name without its last ending, and without the last two."""
+def _is_named_alike(name: str, stems: set[str]) -> bool:
+    """Whether a file has the name of an image, without its last ending or the last two."""
     stem = name.rpartition("/")[2].rpartition(".")[0]
-    return stem, stem.rpartition(".")[0] or stem
+    return stem in stems or stem.rpartition(".")[0] in stems
 
 
 def _of_sample(root: Path, names: list[str]) -> FormatChoice | None:
