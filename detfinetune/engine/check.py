@@ -26,7 +26,7 @@ from detfinetune.labels.read import read_dataset
 from detfinetune.labels.records import DatasetManifest
 from detfinetune.labels.root import require_root
 from detfinetune.labels.statistics import table_statistics
-from detfinetune.labels.summary import summary_tables
+from detfinetune.labels.summary import dataset_summary
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.verdict import judge
 from detfinetune.models.d2_cfg import anchor_strides
@@ -82,7 +82,7 @@ def check_dataset(config: CheckConfig) -> CheckReport:
     data = config.data.model_copy(update={"on_problem": "fix"})
     dataset = read_dataset(data, num_workers=config.num_workers)
     say_what_was_taken(dataset)
-    say(summary_tables(dataset.ledger, dataset.classes))
+    say(dataset_summary(dataset))
     anchors = anchor_settings(config, dataset.tables)
     findings = dataset_findings(
         dataset, anchors, decode=not config.quick, num_workers=config.num_workers

@@ -25,7 +25,7 @@ from detfinetune.labels.records import DatasetManifest, DatasetSplit
 from detfinetune.labels.root import require_root
 from detfinetune.labels.sheet import write_label_sheet
 from detfinetune.labels.split_file import write_split_file
-from detfinetune.labels.summary import summary_tables
+from detfinetune.labels.summary import dataset_summary
 from detfinetune.labels.verdict import refuse_mostly_wrong
 
 
@@ -94,7 +94,7 @@ def convert_gathered(
     say_what_was_taken(dataset)
     refuse_mostly_wrong(dataset)
     result = write_converted(dataset, output, overwrite=overwrite, contact_sheet=contact_sheet)
-    console.say(summary_tables(dataset.ledger, dataset.classes))
+    console.say(dataset_summary(dataset))
     return result
 
 

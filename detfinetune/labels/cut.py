@@ -32,6 +32,9 @@ class Cut:
     rows: list[SplitRow] = field(default_factory=list)
     """The split as it can be written into a file; empty where the data came divided."""
 
+    shares: dict[str, float] = field(default_factory=dict)
+    """Share of the images that each split but train was to get, where that was the way."""
+
 
 def cut_split(
     data: DataConfig,
@@ -64,6 +67,7 @@ def cut_split(
     of = groups.of if groups else None
     notes = [f"images kept together: {groups.summary}"] if groups else []
     fold_of = None
+    shares: dict[str, float] = {}
     if data.folds is not None:
         fold_of = assign_folds(
             class_counts, folds=data.folds, groups=of, seed=data.split_seed,
@@ -72,9 +76,9 @@ def cut_split(
         images = fold_splits(fold_of, data.fold or 0)
         how = f"images were divided into {data.folds} folds, of which {data.fold or 0} is val"
     else:
-        fractions = {"val": data.val_fraction, "test": test_fraction}
+        shares = {"val": data.val_fraction, "test": test_fraction}
         images = assign_splits(
-            class_counts, fractions=fractions, groups=of, seed=data.split_seed,
+            class_counts, fractions=shares, groups=of, seed=data.split_seed,
             stratify=data.stratify,
         )  # fmt: skip
         how = (
@@ -92,7 +96,7 @@ def cut_split(
             f"the split they make figures too good. To keep them together: "
             f"'data.split_groups=\"{pattern}\"'"
         )
-    return Cut(images, notes, split_rows(names, images, fold_of=fold_of, groups=of))
+    return Cut(images, notes, split_rows(names, images, fold_of=fold_of, groups=of), shares)
 
 
 def refuse_to_divide(data: DataConfig, splits: Sequence[str]) -> None:

@@ -61,6 +61,10 @@ class LabelledDataset:
     has_images: bool = True
     """False where only the images' sizes are known."""
 
+    wanted_shares: dict[str, float] = field(default_factory=dict)
+    """Share of the images that each split but train was to get; empty where the data came divided,
+    or a file divided it."""
+
     split_rows: tuple[SplitRow, ...] = ()
     """The split as it can be written into a file; empty where the data came divided."""
 

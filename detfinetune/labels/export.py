@@ -19,7 +19,7 @@ from detfinetune.labels.read import read_gathered
 from detfinetune.labels.root import require_root
 from detfinetune.labels.sheet import write_label_sheet
 from detfinetune.labels.split_file import write_split_file
-from detfinetune.labels.summary import summary_tables
+from detfinetune.labels.summary import dataset_summary
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.verdict import refuse_mostly_wrong
 from detfinetune.labels.writers import WrittenLabels
@@ -82,7 +82,7 @@ def export_dataset(
         dataset, output, output_format, overwrite=overwrite, contact_sheet=contact_sheet,
         images=images,
     )  # fmt: skip
-    console.say(summary_tables(dataset.ledger, dataset.classes))
+    console.say(dataset_summary(dataset))
     console.say(f"\nWritten to {output}:")
     for written in result.written:
         console.say(f"  {written.text()}")

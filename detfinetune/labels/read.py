@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from detfinetune import console
@@ -105,6 +104,7 @@ def read_gathered(
         stated_sizes=_stated_sizes(sources, tables),
         written={split: source.found.written for split, source in sources.items()},
         has_images=gathered.sizes is None,
+        wanted_shares={s: share for cut in cuts.values() for s, share in cut.shares.items()},
         split_rows=tuple(row for cut in cuts.values() for row in cut.rows),
     )
 
@@ -255,8 +255,7 @@ def _cut(
     if gathered.divided or not (whole or lacks_val):
         return Cut({split: list(range(len(source.usable)))})
     table = source.table()
-    counts = np.zeros((table.num_images, max(1, len(index.names))), dtype=np.int64)
-    np.add.at(counts, (table.image_of, table.categories), 1)
+    counts = table.class_counts(len(index.names))
     return cut_split(data, source.root, table.names, counts, whole=whole)
 
 

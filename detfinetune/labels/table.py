@@ -64,6 +64,12 @@ class LabelTable:
         """Index of the image that each object belongs to; (objects,)."""
         return np.repeat(np.arange(self.num_images), np.diff(self.starts))
 
+    def class_counts(self, num_classes: int) -> NDArray[np.int64]:
+        """Return the objects of each class in each image; (images, classes)."""
+        counts = np.zeros((self.num_images, max(1, num_classes)), dtype=np.int64)
+        np.add.at(counts, (self.image_of, self.categories), 1)
+        return counts
+
     @property
     def has_masks(self) -> bool:
         """Whether there are objects and all but crowds have an outline or a mask."""

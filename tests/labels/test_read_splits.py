@@ -249,3 +249,19 @@ def test_what_is_divided_is_not_divided_anew(
     for take in (prepare_dataset, read_dataset):
         with pytest.raises((ConfigError, DataError), match=message):
             take(DataConfig(root=converted, **option))
+
+
+def test_a_conversion_shows_how_even_its_splits_are(make_dataset, tmp_path: Path, capsys) -> None:
+    names = [f"{number:02}" for number in range(20)]
+    root = make_dataset(
+        [f"images/{name}.jpg" for name in names],
+        {f"labels/{name}.txt": "0 0.5 0.5 0.2 0.2\n" for name in names} | {"classes.txt": "cat\n"},
+    )
+    convert_dataset(DataConfig(root=root), tmp_path / "out", contact_sheet=0)
+    shown = capsys.readouterr().out
+    assert "% (70)" in shown
+    assert "Largest deviation from the wanted share" in shown
+    assert "objects of class" not in shown
+    whole = DataConfig(root=root, val_fraction=0, test_fraction=0)
+    convert_dataset(whole, tmp_path / "whole", contact_sheet=0)
+    assert "objects of class" in capsys.readouterr().out
