@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from detfinetune import files
 from detfinetune.checks.anchors import AnchorSettings
 from detfinetune.checks.findings import SEVERITIES, Finding, Place
@@ -39,6 +41,8 @@ _VERSION = 1
 _EXAMPLES = 3
 _USUAL_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
 """Anchor sides of Detectron2's FPN models, pixels."""
+_RETINANET_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+"""Three anchors a level, as RetinaNet has them."""
 _LEFT_AS_THEY_ARE = ("yolo", "voc", "txt")
 
 
@@ -162,10 +166,11 @@ def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> Ancho
 def resolved_anchors(config: TrainConfig) -> AnchorSettings:
     """Return the anchors of a resolved configuration."""
     sizes = config.model.anchor_sizes or _USUAL_SIZES
+    per_level = _RETINANET_SCALES if "retinanet" in config.model.name else (1.0,)
     return AnchorSettings(
         settled(config.augment.image_size),
         settled(config.augment.max_size),
-        tuple(sizes),
+        [[size * scale for scale in per_level] for size in sizes],
         strides=anchor_strides(config.model.name),
     )
 
@@ -186,9 +191,9 @@ def quick_findings(manifest: DatasetManifest, config: TrainConfig) -> list[Findi
 def _hint(anchors: AnchorSettings | None) -> AnchorHint | None:
     if anchors is None:
         return None
-    sizes = [size for size in anchors.anchor_sizes if isinstance(size, int | float)]
+    sizes = [np.ravel(size).tolist() for size in anchors.anchor_sizes]
     return AnchorHint(
-        sizes=tuple(float(size) for size in sizes),
+        sizes=tuple(size for level in sizes for size in level),
         ratios=anchors.aspect_ratios,
         resizing=Resizing(anchors.image_size, anchors.max_size),
         source="what training would take",
