@@ -16,7 +16,7 @@ from detfinetune.config.schema import Task
 from detfinetune.evaluation.collect import split_truth
 from detfinetune.evaluation.metrics import Detection, Metrics, score_detections
 from detfinetune.files import atomic_path
-from detfinetune.inference.outlines import segmentation_outlines
+from detfinetune.labels.masks import segmentation_outlines
 from detfinetune.pictures import DrawnObject, class_color, contact_sheet, draw_objects, open_image
 
 _PAIRS_A_ROW = 2

@@ -17,7 +17,7 @@ from detfinetune.config.schema import HardwareConfig
 from detfinetune.data.mapper import TestMapper
 from detfinetune.errors import DataError
 from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
-from detfinetune.inference.outlines import segmentation_outlines
+from detfinetune.labels.masks import segmentation_outlines
 from detfinetune.labels.records import Box, Polygon
 from detfinetune.models.checkpoint import find_checkpoint, load_detector
 

@@ -17,6 +17,7 @@ from pycocotools import mask as masks
 
 from detfinetune import files
 from detfinetune.labels.geometry import polygon_area
+from detfinetune.labels.masks import encoded
 from detfinetune.labels.records import Polygon, RunLengths
 from detfinetune.labels.table import LabelTable
 
@@ -136,16 +137,6 @@ def mask_area(polygons: Sequence[Polygon], mask: RunLengths | None) -> float:
     if mask is not None:
         return float(masks.area(encoded(mask)))
     return round(sum(polygon_area(polygon) for polygon in polygons), _DIGITS)
-
-
-def encoded(mask: RunLengths) -> dict[str, Any]:
-    """Return a mask as pycocotools takes it."""
-    if isinstance(mask.counts, str):
-        return {"size": list(mask.size), "counts": mask.counts}
-    rle: dict[str, Any] = masks.frPyObjects(
-        {"size": list(mask.size), "counts": list(mask.counts)}, *mask.size
-    )
-    return rle
 
 
 def _segmentation(polygons: Sequence[Polygon], mask: RunLengths | None) -> Any:

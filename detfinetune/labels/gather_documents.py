@@ -101,9 +101,9 @@ def _find_files(data: DataConfig, root: Path, wanted: DocumentFormat) -> dict[st
         return configured_annotations(data, root)
     if data.labels and (root / Path(data.labels).expanduser()).is_file():
         return {"all": root / Path(data.labels).expanduser()}
-    if wanted.name == "coco":
-        found = find_coco_files(data, root)
-    else:
+    found = find_coco_files(data, root) if wanted.name == "coco" else {}
+    if not found:
+        # By its head, so that a COCO file that is cut short is read, and told where it ends.
         by_split: dict[str, list[Path]] = {}
         for path in walk(root / Path(data.labels).expanduser() if data.labels else root):
             relative = path.relative_to(root)

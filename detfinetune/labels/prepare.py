@@ -59,10 +59,6 @@ def prepare_dataset(data: DataConfig) -> DatasetManifest:
         coco_files = find_coco_files(data, root)
         if coco_files:
             return _prepare_coco(data, root, coco_files)
-        raise DataError(
-            f"{root}: data.format=coco, but there is no COCO JSON. Give it with "
-            "data.annotations=FILE, with {split} where the split's name stands."
-        )
     return _prepare_labels(data, root)
 
 

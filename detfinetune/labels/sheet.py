@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from detfinetune import console, files, pictures
 from detfinetune.errors import DataError
+from detfinetune.labels.drawing import drawn_objects
 from detfinetune.labels.table import LabelTable
 
 _TILE_WIDTH = 480
-_MOST_TAGS = 12
 _LEGEND = 24
 
 
@@ -38,16 +38,7 @@ def write_label_sheet(
             # A header can be sound and the pixels damaged; the labels are shown all the same.
             console.warn(str(error))
             continue
-        tags = len(classes) > 1 and len(record.annotations) <= _MOST_TAGS
-        objects = [
-            pictures.DrawnObject(
-                annotation.bbox,
-                classes[annotation.category] if tags else "",
-                annotation.category,
-                annotation.polygons,
-            )
-            for annotation in record.annotations
-        ]
+        objects = drawn_objects(record, classes)
         drawn = pictures.draw_objects(image, objects, scale=_TILE_WIDTH / max(image.size))
         number = len(record.annotations)
         tiles.append((drawn, f"{record.file_name}   {number} object{'s' * (number != 1)}"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from detfinetune.checks.findings import Finding, Place, sorted_findings
 from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.drawing import class_name
 from detfinetune.pictures import DrawnObject
 from detfinetune.report.album import Album, Picture, Shot
-from detfinetune.report.objects import class_name
 from detfinetune.report.wording import figure, shortened, words
 
 ROWS_SHOWN = 20

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.drawing import annotation_at, class_name, drawn_object, drawn_objects
 from detfinetune.labels.table import LabelTable
 from detfinetune.report.album import Album, Picture, Shot
-from detfinetune.report.objects import annotation_at, class_name, drawn_object, drawn_objects
 from detfinetune.report.wording import by, shortened
 
 _SAMPLE_SIDE, _SAMPLE_BYTES = 640, 90_000

@@ -137,6 +137,9 @@ STOPS = {
     "image list of other images": ({"images/a.jpg": None, "labels/train/a.txt": GOOD_TXT,
         "train.txt": "x\ny\n"}, {}, DataError,
         "train.txt: 2 of 2 listed images are not in {root}/images, such as 'x'."),
+    "COCO JSON that is cut short": ({"images/a.jpg": None, "train.json":
+        b'{"images": [{"id": 1, "file_name": "a.jpg"}],\n"annotations": [{"id": 1, "ima'}, {},
+        DataError, "{root}/train.json:2: "),
     "COCO JSON without images": ({"train.json":
         b'{"images": [], "annotations": [], "categories": []}'}, {}, DataError,
         "{root}: train.json lists no images"),

@@ -23,10 +23,11 @@ from detfinetune.errors import DataError
 from detfinetune.labels.formats.txt import parse_txt_line
 from detfinetune.labels.formats.yolo import parse_yolo_line
 from detfinetune.labels.geometry import check_box, check_polygon, polygon_area
+from detfinetune.labels.masks import decoded
 from detfinetune.labels.records import Annotation, Box, ImageRecord, Polygon, RunLengths
 from detfinetune.labels.table import LabelTable, table_of
 from detfinetune.labels.writers import CROWD, WrittenLabels
-from detfinetune.labels.writers.outlines import decode, join_rings, mask_to_polygons, one_outline
+from detfinetune.labels.writers.outlines import join_rings, mask_to_polygons, one_outline
 from detfinetune.labels.writers.txt import write_txt
 from detfinetune.labels.writers.voc import write_voc
 from detfinetune.labels.writers.yolo import write_yolo, write_yolo_names
@@ -318,7 +319,7 @@ def test_uncompressed_run_lengths_are_traced() -> None:
     # Column by column: 80 rows of which 10 to 29 are filled in columns 1 and 2.
     counts = (90, 20, 60, 20, 80 * 100 - 190)
     lengths = RunLengths((80, 100), counts)
-    assert decode(lengths, 100, 80).sum() == 40
+    assert decoded(lengths).sum() == 40
     ring = one_outline((), lengths, 100, 80)
     assert sorted(zip(ring[0::2], ring[1::2], strict=True)) == [(1, 10), (1, 30), (3, 10), (3, 30)]
 
@@ -411,7 +412,7 @@ def measured(folder: Path, table: LabelTable) -> tuple[list[float], int]:
             sides = zip((x, y, x + w, y + h), _corners(bbox), strict=True)
             moved += bool(ring) and any(abs(a - b) > 0.5 for a, b in sides)
             if annotation.mask is not None and not annotation.polygons:
-                before = decode(annotation.mask, *size)
+                before = decoded(annotation.mask)
             elif len(annotation.polygons) > 1:
                 before = filled(annotation.polygons, *size)
             else:

@@ -28,6 +28,7 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry import Polygon as Area
 from shapely.validation import make_valid
 
+from detfinetune.labels.masks import decoded
 from detfinetune.labels.records import Polygon, RunLengths
 
 Points = NDArray[np.float64]
@@ -64,7 +65,7 @@ def one_outline(
         x0, y0, x1, y1, ... in pixels; empty where nothing has an area.
     """
     if not polygons:
-        parts = _traced(decode(mask, width, height)) if mask is not None else []
+        parts = _traced(decoded(mask)) if mask is not None else []
     else:
         try:
             parts = _united(polygons)
@@ -88,19 +89,6 @@ def join_rings(rings: Sequence[Points]) -> Points:
         detour = np.concatenate([ring[start:], ring[: start + 1], joined[at : at + 1]])
         joined = np.insert(joined, at + 1, detour, axis=0)
     return joined
-
-
-def decode(mask: RunLengths, width: int, height: int) -> NDArray[np.bool_]:
-    """Return a mask's pixels; (height, width)."""
-    return np.asarray(mask_api.decode(run_lengths(mask, width, height)), dtype=bool)
-
-
-def run_lengths(mask: RunLengths, width: int, height: int) -> dict[str, object]:
-    """Return a mask as pycocotools takes it, compressed."""
-    if isinstance(mask.counts, str):
-        return {"size": list(mask.size), "counts": mask.counts.encode("ascii")}
-    lengths = {"size": list(mask.size), "counts": list(mask.counts)}
-    return dict(mask_api.frPyObjects(lengths, height, width))
 
 
 def rasterised(polygons: Sequence[Polygon], width: int, height: int) -> dict[str, object]:

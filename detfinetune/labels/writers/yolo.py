@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from detfinetune.labels.formats.objects import hull
 from detfinetune.labels.geometry import SMALLEST_PIXELS, polygon_area
+from detfinetune.labels.masks import encoded
 from detfinetune.labels.records import Polygon
 from detfinetune.labels.table import LabelTable
 from detfinetune.labels.writers import (
@@ -34,7 +35,6 @@ from detfinetune.labels.writers.outlines import (
     mask_iou,
     one_outline,
     rasterised,
-    run_lengths,
 )
 from detfinetune.labels.writers.txt import boxes_written
 
@@ -187,7 +187,7 @@ def _outline(
         return ""
     if changed:
         before = (
-            run_lengths(mask, width, height)
+            encoded(mask)
             if mask is not None and not polygons
             else rasterised(polygons, width, height)
         )

@@ -1,4 +1,4 @@
-"""Masks as outlines for drawing."""
+"""Masks: as pycocotools takes them, as pixels, and as outlines for drawing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as mask_api
 
-from detfinetune.labels.records import Polygon
+from detfinetune.labels.records import Polygon, RunLengths
+
+
+def encoded(mask: RunLengths) -> dict[str, Any]:
+    """Return a mask as pycocotools takes it, compressed."""
+    size = list(mask.size)
+    if isinstance(mask.counts, str):
+        return {"size": size, "counts": mask.counts.encode("ascii")}
+    return dict(mask_api.frPyObjects({"size": size, "counts": list(mask.counts)}, *size))
+
+
+def decoded(mask: RunLengths) -> npt.NDArray[np.bool_]:
+    """Return a mask's pixels; (height, width)."""
+    return np.asarray(mask_api.decode(encoded(mask)), dtype=bool)
 
 
 def mask_outlines(mask: npt.NDArray[Any]) -> tuple[Polygon, ...]:

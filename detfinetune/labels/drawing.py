@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
-import numpy as np
-from pycocotools import mask as mask_api
-
-from detfinetune.labels.records import Annotation, ImageRecord, Polygon, RunLengths
+from detfinetune.labels.masks import decoded, mask_outlines
+from detfinetune.labels.records import Annotation, ImageRecord
 from detfinetune.labels.table import LabelTable
 from detfinetune.pictures import DrawnObject
 
@@ -29,7 +26,7 @@ def drawn_object(annotation: Annotation, text: str = "") -> DrawnObject:
     """Return one object with its outlines, those of a mask if it has no others."""
     polygons = annotation.polygons
     if not polygons and annotation.mask is not None:
-        polygons = mask_outlines(annotation.mask)
+        polygons = mask_outlines(decoded(annotation.mask))
     return DrawnObject(annotation.bbox, text, annotation.category, polygons)
 
 
@@ -49,23 +46,6 @@ def class_name(classes: Sequence[str], category: int | None) -> str:
     if category is None:
         return ""
     return classes[category] if 0 <= category < len(classes) else str(category)
-
-
-def mask_outlines(mask: RunLengths) -> tuple[Polygon, ...]:
-    """Return the outer outlines of a mask, through the centres of its border pixels."""
-    height, width = mask.size
-    if isinstance(mask.counts, str):
-        encoded = {"size": [height, width], "counts": mask.counts.encode("ascii")}
-    else:
-        lengths = {"size": [height, width], "counts": list(mask.counts)}
-        encoded = mask_api.frPyObjects(lengths, height, width)
-    pixels = np.ascontiguousarray(mask_api.decode(encoded), dtype=np.uint8)
-    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return tuple(
-        tuple(float(value) + 0.5 for value in contour.reshape(-1))
-        for contour in contours
-        if len(contour) >= 3
-    )
 
 
 def _tag(annotation: Annotation, classes: Sequence[str]) -> str:
