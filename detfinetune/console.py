@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -106,6 +107,9 @@ def _let_the_main_process_speak() -> None:
         time.sleep(_SECONDS_TO_SPEAK)
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def run_tool(main: Callable[[list[str]], int | None]) -> None:
     """Run a command-line tool: a user's error becomes a message and exit code 2, no traceback.
 
@@ -125,7 +129,15 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
         print("stopped.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except OSError as error:
-        # No room, no permission, a folder where a file should be: nothing that a traceback helps.
+        if error.errno in _NO_ROOM and os.environ.get("DETFINETUNE_TRACEBACK") != "1":
+            # Writing through an open file, Python does not say which.
+            print(  # noqa: T201
+                f"error: there is no room for what is to be written ({error.strerror}). Free some, "
+                "or choose an output on another disk; nothing half written is left behind.",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+        # No permission, a folder where a file should be: nothing that a traceback helps.
         if error.filename is None or os.environ.get("DETFINETUNE_TRACEBACK") == "1":
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201

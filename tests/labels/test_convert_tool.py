@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +34,23 @@ def test_help_shows_the_options(repo: Path) -> None:
     assert shown.returncode == 0
     assert "data.columns" in shown.stdout
     assert "data.on_problem" in shown.stdout
+
+
+def test_a_disk_without_room_is_one_line_and_leaves_nothing(repo: Path, make_dataset) -> None:
+    lines = "".join(f"0 {n} 1 {n + 9} 9\n" for n in range(80))
+    root = make_dataset(["a.jpg"], {"a.txt": lines, "classes.txt": "cat\n"})
+    out = root.parent / "out"
+
+    def no_file_above_four_kilobytes() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    command = [sys.executable, str(repo / "tools/convert_labels.py"), f"data.root={root}",
+               f"output={out}", "data.val_fraction=0", "contact_sheet=0"]  # fmt: skip
+    failed = subprocess.run(
+        command, capture_output=True, text=True, cwd=repo, check=False,
+        preexec_fn=no_file_above_four_kilobytes,
+    )  # fmt: skip
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-1].startswith("error: there is no room for what is to be")
+    assert "Traceback" not in failed.stderr
+    assert sorted(path.name for path in root.parent.iterdir()) == ["data"]
