@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from detfinetune._detectron2 import add_packaged_detectron2
 
 if TYPE_CHECKING:
-    from detfinetune.engine.check import check_dataset as check
+    from detfinetune.check_dataset import check_dataset as check
     from detfinetune.engine.train import train
     from detfinetune.evaluation.evaluate import evaluate
     from detfinetune.inference.predict import predict
@@ -26,7 +26,7 @@ __all__ = ["__version__", "check", "convert", "evaluate", "export", "predict", "
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "check": ("detfinetune.engine.check", "check_dataset"),
+    "check": ("detfinetune.check_dataset", "check_dataset"),
     "convert": ("detfinetune.labels.convert", "convert_dataset"),
     "evaluate": ("detfinetune.evaluation.evaluate", "evaluate"),
     "export": ("detfinetune.labels.export", "export_dataset"),

@@ -53,6 +53,6 @@ def _draw(generator: np.random.Generator, objects: int) -> tuple[Image.Image, li
         else:
             pen.rectangle(box, fill=(20, 30, 90))
             points = np.array([[x, y], [x + size, y], [x + size, y + size], [x, y + size]], float)
-        fractions = " ".join(f"{value / SIDE:.6f}" for value in points.reshape(-1))
-        lines.append(f"{kind} {fractions}\n")
+        normalized = " ".join(f"{value / SIDE:.6f}" for value in points.reshape(-1))
+        lines.append(f"{kind} {normalized}\n")
     return image, lines

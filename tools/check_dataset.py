@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from detfinetune.check_dataset import check_dataset
 from detfinetune.config.load import load_check_config
 from detfinetune.console import run_tool
-from detfinetune.engine.check import check_dataset
 
 
 def main(argv: list[str]) -> int:

@@ -17,7 +17,7 @@ from detfinetune.checks.anchor_fit import (
 )
 from detfinetune.checks.findings import Finding, Severity
 from detfinetune.checks.places import AllObjects, percent
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 SMALL_PIXELS = 8.0
 """Side after resizing below which an object is two cells of the finest feature map at most."""

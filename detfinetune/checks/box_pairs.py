@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.places import MOST_PLACES, AllObjects, counted
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 SAME_IOU = 0.95
 """Two boxes above this IoU are of one object: people who draw it twice agree less (about 0.9)."""

@@ -15,7 +15,7 @@ from detfinetune.checks.box_pairs import check_box_pairs
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.groups import grouped_median, grouped_spread
 from detfinetune.checks.places import AllObjects, counted, percent
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 THIN_PIXELS = 3.0
 """A side below this is hair-thin, if the box is also far more drawn out than its class."""
@@ -41,7 +41,7 @@ _MOSTLY_CROWD = 0.5
 
 
 def check_boxes(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> list[Finding]:
-    """Return every finding about single boxes and pairs of boxes (outlines: `check_outlines`).
+    """Return every finding about single boxes and pairs of boxes (outlines: `check_polygons`).
 
     Args:
         tables: by split.

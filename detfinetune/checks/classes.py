@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from detfinetune.checks.class_names import check_class_names, class_place, listed
 from detfinetune.checks.findings import Finding, Place, Severity
 from detfinetune.checks.places import MOST_PLACES, AllObjects, counted
-from detfinetune.labels.ledger import Ledger, LedgerEntry
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
+from detfinetune.labels.dataset.table import LabelTable
 
 FEWEST_OBJECTS = 10
 """Training objects below which a class is called rare; ten boxes rarely teach a detector."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detfinetune.checks.duplicates import near_pairs
 from detfinetune.checks.findings import Finding, Place, Severity
 from detfinetune.checks.image_content import ImageFacts
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 _SAME_BOX_PIXELS = 0.5
 

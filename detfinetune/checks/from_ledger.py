@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from detfinetune.checks.findings import Finding, Place, Severity
 from detfinetune.checks.places import MOST_PLACES
-from detfinetune.labels.image_sizes import is_image_name
-from detfinetune.labels.ledger import ANOTHER_SIZE, Ledger, LedgerEntry
+from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, Ledger, LedgerEntry
+from detfinetune.labels.images.sizes import is_image_name
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.labels.formats.objects import Form
+from detfinetune.labels.formats.raw_labels import Form
 
 FORM_COLUMNS: dict[Form, str] = {
     "corners": "x1,y1,x2,y2",
@@ -40,7 +40,7 @@ class Hypothesis:
     columns: str
     """As `data.columns` takes them, the class apart."""
 
-    fractions: bool
+    normalized: bool
     """Whether they are shares of the image's width and height."""
 
     @property
@@ -68,12 +68,12 @@ class Hypothesis:
             second = first + second
         elif form == "centre_and_size":
             first, second = first - second / 2, first + second / 2
-        scale = sizes if self.fractions else 1.0
+        scale = sizes if self.normalized else 1.0
         return np.concatenate([first * scale, second * scale], axis=1)
 
 
 def numbers_written(
-    corners: NDArray[np.float64], sizes: NDArray[np.float64], form: Form, fractions: bool
+    corners: NDArray[np.float64], sizes: NDArray[np.float64], form: Form, normalized: bool
 ) -> NDArray[np.float64]:
     """Return the four numbers that a file must hold for corners in pixels to come of them.
 
@@ -83,7 +83,7 @@ def numbers_written(
         form: how the file gave the boxes.
         fractions: whether in shares of width and height.
     """
-    if fractions:
+    if normalized:
         corners = corners / np.tile(sizes, 2)
     first, second = corners[:, :2], corners[:, 2:]
     if form == "top_left_and_size":
@@ -95,12 +95,12 @@ def numbers_written(
 
 def candidates(current: Hypothesis) -> Iterator[Hypothesis]:
     """Yield other ways to read, those with the fewest changes first."""
-    rest = [Hypothesis(columns, fractions) for fractions in (False, True) for columns in _ORDERS]
+    rest = [Hypothesis(columns, normalized) for normalized in (False, True) for columns in _ORDERS]
     rest.remove(current)
     yield from sorted(
         rest,
         key=lambda other: (
-            (other.fractions != current.fractions)
+            (other.normalized != current.normalized)
             + (other.form != current.form)
             + 2 * (other.transposed != current.transposed)
             + 2 * (other.columns == "x1,x2,y1,y2")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from detfinetune.labels.image_sizes import looks_complete
+from detfinetune.labels.images.sizes import looks_complete
 
 THUMBNAIL_SIDE = 32
 

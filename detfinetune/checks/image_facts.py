@@ -17,7 +17,7 @@ from PIL import __version__
 
 from detfinetune import console
 from detfinetune.checks.image_content import ImageFacts, scan_image
-from detfinetune.labels.image_cache import Stamp, file_stamps, read_cached, write_cached
+from detfinetune.labels.images.size_cache import Stamp, file_stamps, read_cached, write_cached
 
 __all__ = ["ImageFacts", "scan_image", "scan_images"]
 

@@ -14,7 +14,7 @@ from detfinetune.checks.duplicate_findings import ImageEntry, duplicate_findings
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.image_content import ImageFacts
 from detfinetune.checks.image_rules import IMAGE_RULES, ImageRule
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 _SHORT_SIDE = 32
 _LONG_TO_SHORT = 8.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.hypotheses import fitting
 from detfinetune.checks.places import MOST_PLACES, counted, image_place, percent
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 _FEWEST_MISFITS = 3
 _LARGEST_SIDE = 1e6

@@ -11,7 +11,7 @@ from detfinetune.checks.boxes import edges_touched
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.groups import NORMAL_MAD, grouped_spread
 from detfinetune.checks.places import AllObjects, counted, percent
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 MOST_LISTED = 50
 """Places listed of one finding, the strangest first."""

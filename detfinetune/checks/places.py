@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.checks.findings import Place
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

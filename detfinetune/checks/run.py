@@ -15,13 +15,13 @@ from detfinetune.checks.image_facts import ImageFacts, scan_images
 from detfinetune.checks.images import image_findings, image_paths
 from detfinetune.checks.label_frames import check_label_sizes
 from detfinetune.checks.outliers import check_outliers
-from detfinetune.checks.outlines import check_outlines
+from detfinetune.checks.polygons import check_polygons
 from detfinetune.checks.splits import check_splits
 from detfinetune.checks.units import check_units
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.gathered import shown_path
-from detfinetune.labels.table import LabelTable
-from detfinetune.labels.verdict import judge
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.discovery.discovered import shown_path
+from detfinetune.labels.misread import judge
 
 _OF_IMAGES = ("unreadable image", "missing image", "no image")
 """Kinds of ledger entries for which the label itself is not to blame."""
@@ -96,7 +96,7 @@ def table_findings(
             classes_from=_classes_from(dataset) if dataset else "",
         ),
         *check_boxes(tables, classes),
-        *check_outlines(tables, classes),
+        *check_polygons(tables, classes),
         *check_splits(tables, classes),
         *check_outliers(tables, classes),
     ]  # fmt: skip

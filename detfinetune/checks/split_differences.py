@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.places import percent
 from detfinetune.checks.samples import Comparison, compare_samples, share_z
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 _LARGE_DISTANCE = 0.3
 """Kolmogorov-Smirnov distance from which a difference matters; the splits of four public sets stay

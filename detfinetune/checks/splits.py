@@ -18,7 +18,7 @@ from detfinetune.checks.places import (
 )
 from detfinetune.checks.samples import ap_half_width
 from detfinetune.checks.split_differences import compare_splits
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 FEWEST_OBJECTS = 100
 """Objects below which AP is uncertain by more than ten points, even if all were independent."""

@@ -29,11 +29,11 @@ from detfinetune.checks.label_frames import (
     unturned,
 )
 from detfinetune.checks.places import MOST_PLACES, AllObjects, percent
-from detfinetune.labels.formats.objects import Form
-from detfinetune.labels.formats.txt import box_form, parse_columns
-from detfinetune.labels.ledger import Ledger
-from detfinetune.labels.reading import Reading
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.ledger import Ledger
+from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.formats.lines.txt import box_form, parse_columns
+from detfinetune.labels.formats.raw_labels import Form
+from detfinetune.labels.parsing.label_schema import LabelSchema
 
 _SAMPLE = 200_000
 _FEWEST_MISFITS = 10
@@ -66,7 +66,7 @@ def check_units(
     tables: Mapping[str, LabelTable],
     *,
     written: Mapping[str, NDArray[np.float64]],
-    reading: Reading,
+    reading: LabelSchema,
     ledger: Ledger | None = None,
     turned: Mapping[str, Collection[str]] | None = None,
     form: Form | None = None,
@@ -95,7 +95,7 @@ def check_units(
         # The rest is judged without them, so that one fault is not taken for two.
         told = of_turned_images(sizes, tables, turned)
         corners, sizes = corners[~told], sizes[~told]
-    current = Hypothesis(FORM_COLUMNS[form], reading.fractions)
+    current = Hypothesis(FORM_COLUMNS[form], reading.normalized)
     better = _read_otherwise(corners, sizes, current)
     others: list[Finding | None] = []
     if better is not None:
@@ -108,7 +108,7 @@ def check_units(
         others += apart
     else:
         others.append(other_size(corners, sizes, tables, misfits))
-        if form == "corners" and not (reading.fractions or reading.first_pixel):
+        if form == "corners" and not (reading.normalized or reading.first_pixel):
             others.append(counted_from_one(corners, sizes))
     return [finding for finding in (found, *others) if finding is not None]
 
@@ -116,7 +116,7 @@ def check_units(
 def _splits_apart(
     tables: Mapping[str, LabelTable],
     written: Mapping[str, NDArray[np.float64]],
-    reading: Reading,
+    reading: LabelSchema,
     current: Hypothesis,
     misfits: tuple[Place, ...],
 ) -> list[Finding]:
@@ -143,7 +143,7 @@ def _splits_apart(
     return found
 
 
-def form_of(reading: Reading) -> Form:
+def form_of(reading: LabelSchema) -> Form:
     """Return how labels of a format give a box, as far as the format fixes it."""
     if reading.format == "txt" and reading.columns:
         return box_form(reading.columns)
@@ -165,7 +165,7 @@ def _read_otherwise(
     if not (enough or (misfits >= _FEWEST_OF_FEW and misfits * 2 > count)):
         return None
     form: Form = current.form  # type: ignore[assignment]
-    numbers = numbers_written(corners, sizes, form, current.fractions)
+    numbers = numbers_written(corners, sizes, form, current.normalized)
     best: tuple[Hypothesis, float] | None = None
     for other in candidates(current):
         share = float(fitting(other.corners(numbers, sizes), sizes).mean())
@@ -180,7 +180,7 @@ def _read_otherwise(
 
 def _reading_finding(
     tables: Mapping[str, LabelTable],
-    reading: Reading,
+    reading: LabelSchema,
     current: Hypothesis,
     better: Hypothesis,
     misfits: int,
@@ -190,7 +190,7 @@ def _reading_finding(
 ) -> Finding:
     sure = share >= _SURE_SHARE or misfits >= _SURE_MISFITS
     severity: Severity = "error" if sure else "warning"
-    option = option_for(reading, better, with_outlines=any(t.polygons for t in tables.values()))
+    option = option_for(reading, better, with_polygons=any(t.polygons for t in tables.values()))
     return Finding(
         _kind(current, better),
         severity,
@@ -206,8 +206,8 @@ def _reading_finding(
 
 
 def _kind(current: Hypothesis, better: Hypothesis) -> str:
-    if current.fractions != better.fractions:
-        return "fractions_as_pixels" if better.fractions else "pixels_as_fractions"
+    if current.normalized != better.normalized:
+        return "fractions_as_pixels" if better.normalized else "pixels_as_fractions"
     if better.columns == "x1,x2,y1,y2":
         return "columns_in_another_order"
     if current.transposed != better.transposed:
@@ -216,13 +216,13 @@ def _kind(current: Hypothesis, better: Hypothesis) -> str:
 
 
 def _said(hypothesis: Hypothesis) -> str:
-    unit = "fractions" if hypothesis.fractions else "pixels"
+    unit = "fractions" if hypothesis.normalized else "pixels"
     return f"{hypothesis.columns} in {unit}"
 
 
-def option_for(reading: Reading, better: Hypothesis, *, with_outlines: bool = False) -> str:
+def option_for(reading: LabelSchema, better: Hypothesis, *, with_polygons: bool = False) -> str:
     """Return what to do for labels to be read so: configuration keys where there are any."""
-    if reading.format not in ("txt", "yolo") or with_outlines:
+    if reading.format not in ("txt", "yolo") or with_polygons:
         return (
             f"No key changes how {reading.format} is read: mend what wrote these files, so that "
             f"they hold what the format asks for (they hold {_said(better)})."
@@ -236,7 +236,7 @@ def option_for(reading: Reading, better: Hypothesis, *, with_outlines: bool = Fa
         if not reading.columns or "class" in reading.columns
         else better.columns
     )
-    return f"Give {Reading('txt', parse_columns(columns), better.fractions, 0).as_options}."
+    return f"Give {LabelSchema('txt', parse_columns(columns), better.normalized, 0).as_options}."
 
 
 def _bad_places(ledger: Ledger | None) -> tuple[Place, ...]:

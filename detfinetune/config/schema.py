@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from detfinetune.labels.formats.txt import DEFAULT_COLUMNS
+from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS
 
 
 def _not_empty(path: object) -> object:

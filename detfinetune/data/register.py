@@ -10,8 +10,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 
 from detfinetune.errors import DataError, did_you_mean
-from detfinetune.labels.records import DatasetManifest, DatasetSplit
-from detfinetune.labels.statistics import DatasetStatistics
+from detfinetune.labels.dataset.records import DatasetManifest, DatasetSplit
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 
 
 def register_split(manifest: DatasetManifest, split: str) -> str:

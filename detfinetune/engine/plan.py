@@ -9,23 +9,23 @@ from typing import cast
 
 from detectron2.utils import comm
 
+from detfinetune.check_dataset import findings_json, quick_findings
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
 from detfinetune.console import say, table, warn
 from detfinetune.data.loaders import batch_share
 from detfinetune.data.register import dataset_statistics, register_split
-from detfinetune.data.sample_scenes import sample_scenes_folder, write_sample_scenes
-from detfinetune.engine.check import findings_json, quick_findings
 from detfinetune.engine.distributed import from_main
 from detfinetune.engine.recipe import Choice, resolve_recipe, settled
 from detfinetune.engine.run_folder import RunFolder, clear_leftovers, new_run_folder, write_start
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.files import write_json
+from detfinetune.labels.dataset.records import DatasetManifest
 from detfinetune.labels.prepare import prepare_dataset
-from detfinetune.labels.records import DatasetManifest
 from detfinetune.models.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
 from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
 from detfinetune.models.weights import BaseWeights, find_base_weights
+from detfinetune.sample_scenes import sample_scenes_folder, write_sample_scenes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from detfinetune.config.schema import TrainConfig
-from detfinetune.labels.statistics import DatasetStatistics
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 from detfinetune.models.weights import zoo_reachable, zoo_weights_cached
 from detfinetune.models.zoo import PACKAGED_MODEL, check_model_name, model_kind
 

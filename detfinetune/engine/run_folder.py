@@ -19,7 +19,7 @@ from detfinetune._detectron2 import detectron2_origin, detectron2_version
 from detfinetune.config.schema import TrainConfig
 from detfinetune.errors import OutputExistsError, TrainingError
 from detfinetune.files import write_json, write_text
-from detfinetune.labels.records import DatasetManifest
+from detfinetune.labels.dataset.records import DatasetManifest
 
 # What a run writes besides its checkpoints: logs, pictures, results.
 _ROOM_FOR_THE_REST = 200 << 20

@@ -206,7 +206,7 @@ def _changes() -> Iterator[tuple[str, _Change]]:
     )
     yield "read as x1, y1, x2, y2", _from_corners
     yield "read as centre, width and height", _from_centre
-    yield "read as fractions of the image", _from_fractions
+    yield "read as fractions of the image", _from_normalized
 
 
 def _scaling(factor: float) -> _Change:
@@ -234,7 +234,7 @@ def _from_centre(boxes: Boxes, size: tuple[float, float]) -> Boxes:
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
 
 
-def _from_fractions(boxes: Boxes, size: tuple[float, float]) -> Boxes:
+def _from_normalized(boxes: Boxes, size: tuple[float, float]) -> Boxes:
     return boxes * np.array([*size, *size], dtype=np.float64)
 
 

@@ -23,8 +23,8 @@ from detfinetune.evaluation.result import EvaluationResult
 from detfinetune.evaluation.score_split import Loader, evaluate_split
 from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.inference.source import choose_checkpoint
+from detfinetune.labels.dataset.records import DatasetManifest
 from detfinetune.labels.prepare import prepare_dataset
-from detfinetune.labels.records import DatasetManifest
 from detfinetune.models.checkpoint import LoadedDetector, load_detector
 
 __all__ = ["EvaluationResult", "evaluate", "evaluate_split"]

@@ -72,7 +72,7 @@ class Matches:
         return (self.annotation >= 0) & ~self.ignored
 
     @property
-    def false_alarm(self) -> npt.NDArray[np.bool_]:
+    def false_positive(self) -> npt.NDArray[np.bool_]:
         """Whether each detection found nothing."""
         return (self.annotation < 0) & ~self.ignored
 

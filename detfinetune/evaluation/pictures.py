@@ -16,7 +16,7 @@ from detfinetune.config.schema import Task
 from detfinetune.evaluation.collect import split_truth
 from detfinetune.evaluation.metrics import Detection, Metrics, score_detections
 from detfinetune.files import atomic_path
-from detfinetune.labels.masks import segmentation_outlines
+from detfinetune.labels.dataset.masks import segmentation_polygons
 from detfinetune.pictures import DrawnObject, class_color, contact_sheet, draw_objects, open_image
 
 _PAIRS_A_ROW = 2
@@ -35,12 +35,12 @@ class ImageErrors:
     file_name: str
     hits: int
     misses: int
-    false_alarms: int
+    false_positives: int
 
     @property
     def f1(self) -> float:
         """F1 in 0-1; 1 for an image without objects on which nothing was predicted."""
-        total = 2 * self.hits + self.misses + self.false_alarms
+        total = 2 * self.hits + self.misses + self.false_positives
         return 2 * self.hits / total if total else 1.0
 
 
@@ -51,7 +51,7 @@ def rank_images(
     matches = metrics.matches
     shown = matches.score >= score_threshold
     hits = Counter(matches.image_id[shown & matches.hit].tolist())
-    false_alarms = Counter(matches.image_id[shown & matches.false_alarm].tolist())
+    false_positives = Counter(matches.image_id[shown & matches.false_positive].tolist())
     objects = Counter(
         entry["image_id"] for entry in truth["annotations"] if not entry.get("iscrowd", 0)
     )
@@ -61,12 +61,12 @@ def rank_images(
             file_name=image["file_name"],
             hits=hits[image["id"]],
             misses=objects[image["id"]] - hits[image["id"]],
-            false_alarms=false_alarms[image["id"]],
+            false_positives=false_positives[image["id"]],
         )
         for image in truth["images"]
     ]
     return sorted(
-        ranked, key=lambda entry: (entry.f1, -entry.misses - entry.false_alarms, entry.file_name)
+        ranked, key=lambda entry: (entry.f1, -entry.misses - entry.false_positives, entry.file_name)
     )
 
 
@@ -113,7 +113,7 @@ def write_comparison(
         labelled = draw_objects(image, objects, scale=scale)
         found = draw_objects(image, predicted, scale=scale)
         tiles.append((labelled, f"{entry.file_name}: {len(objects)} labelled"))
-        counts = f"{entry.hits} right, {entry.misses} missed, {entry.false_alarms} false alarms"
+        counts = f"{entry.hits} right, {entry.misses} missed, {entry.false_positives} false alarms"
         tiles.append((found, f"predicted: {counts}"))
     sheet = contact_sheet(
         tiles,
@@ -153,7 +153,9 @@ class _Drawing:
         self.predicted: dict[int, list[tuple[Detection, bool]]] = defaultdict(list)
         for at in np.flatnonzero(shown).tolist():
             detection = detections[int(matches.detection[at])]
-            self.predicted[detection["image_id"]].append((detection, bool(matches.false_alarm[at])))
+            self.predicted[detection["image_id"]].append(
+                (detection, bool(matches.false_positive[at]))
+            )
 
     def objects(self, image_id: int, size: tuple[int, int]) -> list[DrawnObject]:
         """Return the labelled objects of an image (`size`: width, height); the missed say so."""
@@ -180,5 +182,5 @@ class _Drawing:
             bbox=(left, top, width, height),
             text=f"{text} {self.names[color]}".strip(),
             color_index=color,
-            polygons=segmentation_outlines(outline, width=size[0], height=size[1]),
+            polygons=segmentation_polygons(outline, width=size[0], height=size[1]),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.image_sizes import IMAGE_SUFFIXES, is_image
+from detfinetune.labels.images.sizes import IMAGE_SUFFIXES, is_image
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg"})
 

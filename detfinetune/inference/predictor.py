@@ -17,8 +17,8 @@ from detfinetune.config.schema import HardwareConfig
 from detfinetune.data.mapper import TestMapper
 from detfinetune.errors import DataError
 from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
-from detfinetune.labels.masks import segmentation_outlines
-from detfinetune.labels.records import Box, Polygon
+from detfinetune.labels.dataset.masks import segmentation_polygons
+from detfinetune.labels.dataset.records import Box, Polygon
 from detfinetune.models.checkpoint import find_checkpoint, load_detector
 
 """Score threshold of a model that was never evaluated on validation."""
@@ -48,7 +48,7 @@ class FoundObject:
         if self.segmentation is None:
             return ()
         height, width = self.segmentation["size"]
-        return segmentation_outlines(self.segmentation, width=width, height=height)
+        return segmentation_polygons(self.segmentation, width=width, height=height)
 
 
 class Predictor:

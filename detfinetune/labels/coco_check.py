@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detfinetune.errors import DataError
-from detfinetune.labels.image_sizes import UnreadableImage, read_image_sizes
+from detfinetune.labels.images.sizes import UnreadableImage, read_image_sizes
 
 _EXAMPLES = 3
 _NEEDED = {

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detfinetune.labels.coco_layout import load_coco
-from detfinetune.labels.records import DatasetSplit, RunLengths
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.records import DatasetSplit, RleMask
+from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.discovery.annotation_files import load_coco
 
 
 def read_coco_table(split: DatasetSplit, classes: Sequence[str]) -> LabelTable:
@@ -47,7 +47,7 @@ def read_coco_table(split: DatasetSplit, classes: Sequence[str]) -> LabelTable:
             if isinstance(shape, list)
         },
         masks={
-            index: RunLengths(
+            index: RleMask(
                 (shape["size"][0], shape["size"][1]),
                 shape["counts"] if isinstance(shape["counts"], str) else tuple(shape["counts"]),
             )

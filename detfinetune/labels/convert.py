@@ -14,19 +14,19 @@ from detfinetune import console, files
 from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
-from detfinetune.labels.coco_json import write_coco
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.gather import gather_dataset
-from detfinetune.labels.gathered import Gathered
-from detfinetune.labels.ledger import Ledger
-from detfinetune.labels.manifest import MANIFEST_NAME, fingerprint_files, write_manifest
-from detfinetune.labels.read import read_gathered
-from detfinetune.labels.records import DatasetManifest, DatasetSplit
-from detfinetune.labels.root import require_root
-from detfinetune.labels.sheet import write_label_sheet
-from detfinetune.labels.split_file import write_split_file
-from detfinetune.labels.summary import dataset_summary
-from detfinetune.labels.verdict import refuse_mostly_wrong
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.ledger import Ledger
+from detfinetune.labels.dataset.manifest import MANIFEST_NAME, fingerprint_files, write_manifest
+from detfinetune.labels.dataset.records import DatasetManifest, DatasetSplit
+from detfinetune.labels.dataset.summary import dataset_summary
+from detfinetune.labels.discovery.data_root import require_root
+from detfinetune.labels.discovery.discover import discover_dataset
+from detfinetune.labels.discovery.discovered import DiscoveredDataset
+from detfinetune.labels.misread import refuse_mostly_wrong
+from detfinetune.labels.preview.contact_sheet import write_label_sheet
+from detfinetune.labels.read import read_discovered
+from detfinetune.labels.splits.split_file import write_split_file
+from detfinetune.labels.writers.coco import write_coco
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,17 @@ def convert_dataset(
     if (root / MANIFEST_NAME).is_file():
         raise DataError(f"{root}: was converted already; train on it with data.root={root}.")
     with no_cycle_search():
-        result = convert_gathered(
-            data, gather_dataset(data, root), output, overwrite=overwrite,
+        result = convert_discovered(
+            data, discover_dataset(data, root), output, overwrite=overwrite,
             num_workers=num_workers, contact_sheet=contact_sheet,
         )  # fmt: skip
     console.say(f"\nWritten to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
     return result
 
 
-def convert_gathered(
+def convert_discovered(
     data: DataConfig,
-    gathered: Gathered,
+    gathered: DiscoveredDataset,
     output: Path,
     *,
     overwrite: bool = False,
@@ -90,7 +90,7 @@ def convert_gathered(
 ) -> ConversionResult:
     """Do what `convert_dataset` does for a data set that was gathered already."""
     with no_cycle_search():
-        dataset = read_gathered(data, gathered, num_workers=num_workers)
+        dataset = read_discovered(data, gathered, num_workers=num_workers)
     say_what_was_taken(dataset)
     refuse_mostly_wrong(dataset)
     result = write_converted(dataset, output, overwrite=overwrite, contact_sheet=contact_sheet)

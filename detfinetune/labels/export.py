@@ -11,17 +11,17 @@ from typing import Literal
 from detfinetune import console, files
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.convert import say_what_was_taken
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.gather import gather_dataset
-from detfinetune.labels.ledger import Ledger
-from detfinetune.labels.manifest import EXPORT_NAME
-from detfinetune.labels.read import read_gathered
-from detfinetune.labels.root import require_root
-from detfinetune.labels.sheet import write_label_sheet
-from detfinetune.labels.split_file import write_split_file
-from detfinetune.labels.summary import dataset_summary
-from detfinetune.labels.table import LabelTable
-from detfinetune.labels.verdict import refuse_mostly_wrong
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.ledger import Ledger
+from detfinetune.labels.dataset.manifest import EXPORT_NAME
+from detfinetune.labels.dataset.summary import dataset_summary
+from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.discovery.data_root import require_root
+from detfinetune.labels.discovery.discover import discover_dataset
+from detfinetune.labels.misread import refuse_mostly_wrong
+from detfinetune.labels.preview.contact_sheet import write_label_sheet
+from detfinetune.labels.read import read_discovered
+from detfinetune.labels.splits.split_file import write_split_file
 from detfinetune.labels.writers import WrittenLabels
 from detfinetune.labels.writers.txt import write_txt
 from detfinetune.labels.writers.voc import write_voc
@@ -75,7 +75,7 @@ def export_dataset(
     files.check_output(output, overwrite)
     root = require_root(data)
     files.check_replaceable(output, EXPORT_NAME, keep=[root])
-    dataset = read_gathered(data, gather_dataset(data, root), num_workers=num_workers)
+    dataset = read_discovered(data, discover_dataset(data, root), num_workers=num_workers)
     say_what_was_taken(dataset)
     refuse_mostly_wrong(dataset)
     result = export_read(

@@ -19,23 +19,23 @@ from numpy.typing import NDArray
 from detfinetune import console, files
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.classes import given_class_names
 from detfinetune.labels.coco_check import CocoSummary, check_coco
-from detfinetune.labels.coco_layout import (
+from detfinetune.labels.convert import convert_discovered
+from detfinetune.labels.dataset.manifest import MANIFEST_NAME, fingerprint_files, read_manifest
+from detfinetune.labels.dataset.records import DatasetManifest, DatasetSplit
+from detfinetune.labels.discovery.annotation_files import (
     CocoSource,
     find_coco_files,
     find_image_root,
     load_coco,
 )
-from detfinetune.labels.convert import convert_gathered
-from detfinetune.labels.cut import cut_split, refuse_to_divide
-from detfinetune.labels.folders import has_labels
-from detfinetune.labels.gather import gather_dataset
-from detfinetune.labels.gathered import Gathered
-from detfinetune.labels.manifest import MANIFEST_NAME, fingerprint_files, read_manifest
-from detfinetune.labels.recognise import choose_format
-from detfinetune.labels.records import DatasetManifest, DatasetSplit
-from detfinetune.labels.root import require_root
+from detfinetune.labels.discovery.class_names import given_class_names
+from detfinetune.labels.discovery.data_root import require_root
+from detfinetune.labels.discovery.detect_format import choose_format
+from detfinetune.labels.discovery.discover import discover_dataset
+from detfinetune.labels.discovery.discovered import DiscoveredDataset
+from detfinetune.labels.discovery.folders import has_labels
+from detfinetune.labels.splits.divide import cut_split, refuse_to_divide
 
 _CONVERTER_VERSION = 2
 """To be raised when the same labels would give other JSON than before."""
@@ -66,7 +66,7 @@ def prepare_dataset(data: DataConfig) -> DatasetManifest:
 
 
 def _prepare_labels(data: DataConfig, root: Path) -> DatasetManifest:
-    gathered = gather_dataset(data, root)
+    gathered = discover_dataset(data, root)
     if gathered.sizes is not None:
         raise DataError(
             "data.image_sizes gives sizes without images, which cannot be trained on. Give the "
@@ -76,12 +76,12 @@ def _prepare_labels(data: DataConfig, root: Path) -> DatasetManifest:
     if (folder / MANIFEST_NAME).is_file():
         console.say(f"Labels of {root} are unchanged: using their conversion in {folder}")
         return read_manifest(folder)
-    convert_gathered(data, gathered, folder, overwrite=True, contact_sheet=_CACHED_PICTURES)
+    convert_discovered(data, gathered, folder, overwrite=True, contact_sheet=_CACHED_PICTURES)
     console.say(f"\nConverted into {folder} (ledger.csv says what was fixed or rejected)")
     return read_manifest(folder)
 
 
-def _fingerprint(data: DataConfig, gathered: Gathered) -> str:
+def _fingerprint(data: DataConfig, gathered: DiscoveredDataset) -> str:
     """Return a hash that changes with the labels, the images or the options of reading them."""
     digest = hashlib.sha256()
 

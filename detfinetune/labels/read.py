@@ -26,19 +26,29 @@ from detfinetune import console
 from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
-from detfinetune.labels.accounts import write_accounts
-from detfinetune.labels.classes import ClassIndex, build_class_index, given_class_names
-from detfinetune.labels.cut import Cut, cut_split, refuse_to_divide
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.gather import gather_dataset
-from detfinetune.labels.gathered import Gathered, shown_path
-from detfinetune.labels.image_sizes import Size, UnreadableImage, read_image_sizes
-from detfinetune.labels.note_sums import join_sums, summed_notes
-from detfinetune.labels.parse import ImageJob, ParsedImages, get_ready, join_parsed, parse_images
-from detfinetune.labels.reading import Reading, choose_reading
-from detfinetune.labels.root import require_root
-from detfinetune.labels.source_split import SourceSplit, source_split
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.discovery.class_names import (
+    ClassIndex,
+    build_class_index,
+    given_class_names,
+)
+from detfinetune.labels.discovery.data_root import require_root
+from detfinetune.labels.discovery.discover import discover_dataset
+from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
+from detfinetune.labels.images.sizes import Size, UnreadableImage, read_image_sizes
+from detfinetune.labels.parsing.build_ledger import write_accounts
+from detfinetune.labels.parsing.label_schema import LabelSchema, choose_schema
+from detfinetune.labels.parsing.note_sums import join_sums, summed_notes
+from detfinetune.labels.parsing.parse import (
+    ImageJob,
+    ParsedImages,
+    get_ready,
+    join_parsed,
+    parse_images,
+)
+from detfinetune.labels.parsing.source_split import SourceSplit, source_split
+from detfinetune.labels.splits.divide import Cut, cut_split, refuse_to_divide
 from detfinetune.labels.text import read_text_file
 from detfinetune.parallel import Workers
 
@@ -61,12 +71,12 @@ def read_dataset(data: DataConfig, *, num_workers: int | None = None) -> Labelle
         LabelError: a label is wrong and `data.on_problem` is `stop`.
     """
     with no_cycle_search():
-        gathered = gather_dataset(data, require_root(data))
-        return read_gathered(data, gathered, num_workers=num_workers)
+        gathered = discover_dataset(data, require_root(data))
+        return read_discovered(data, gathered, num_workers=num_workers)
 
 
-def read_gathered(
-    data: DataConfig, gathered: Gathered, *, num_workers: int | None = None
+def read_discovered(
+    data: DataConfig, gathered: DiscoveredDataset, *, num_workers: int | None = None
 ) -> LabelledDataset:
     """Do what `read_dataset` does for a data set whose files were found already."""
     num_images = sum(len(files.images) for files in gathered.splits.values())
@@ -109,15 +119,15 @@ def read_gathered(
     )
 
 
-def _settle_reading(data: DataConfig, gathered: Gathered) -> Reading:
+def _settle_reading(data: DataConfig, gathered: DiscoveredDataset) -> LabelSchema:
     choice = gathered.format
     if choice.format is None:
-        return choose_reading(data, sample_lines(gathered))
+        return choose_schema(data, sample_lines(gathered))
     first_pixel = data.first_pixel
-    return Reading(choice.format.name, (), gathered.fractions, first_pixel, choice.evidence)
+    return LabelSchema(choice.format.name, (), gathered.normalized, first_pixel, choice.evidence)
 
 
-def sample_lines(gathered: Gathered) -> list[str]:
+def sample_lines(gathered: DiscoveredDataset) -> list[str]:
     """Return the lines of some label files that have an image, evenly spaced."""
     labels = [
         image.label for files in gathered.splits.values() for image in files.images if image.label
@@ -132,7 +142,7 @@ def sample_lines(gathered: Gathered) -> list[str]:
 
 
 def _object_lines(path: Path) -> list[str]:
-    any_line = Reading("txt", (), False, 0)
+    any_line = LabelSchema("txt", (), False, 0)
     lines: list[str] = []
     try:
         text = read_text_file(path)
@@ -145,7 +155,7 @@ def _object_lines(path: Path) -> list[str]:
 
 
 def _image_sizes(
-    gathered: Gathered, num_workers: int | None, workers: Workers
+    gathered: DiscoveredDataset, num_workers: int | None, workers: Workers
 ) -> dict[str, list[Size | UnreadableImage]]:
     """Return the size of each image, or why it cannot be read, by split and in order."""
     if gathered.sizes is not None:
@@ -166,7 +176,7 @@ def _image_sizes(
 
 def _parse(
     data: DataConfig,
-    reading: Reading,
+    reading: LabelSchema,
     sources: Mapping[str, SourceSplit],
     workers: Workers,
 ) -> None:
@@ -196,7 +206,10 @@ def _with_progress(
 
 
 def _class_index(
-    data: DataConfig, gathered: Gathered, reading: Reading, sources: Mapping[str, SourceSplit]
+    data: DataConfig,
+    gathered: DiscoveredDataset,
+    reading: LabelSchema,
+    sources: Mapping[str, SourceSplit],
 ) -> tuple[ClassIndex, str]:
     """Return the class list and where it is from; empty: from the labels themselves."""
     tokens = {token for source in sources.values() for token in source.found.tokens}
@@ -217,7 +230,7 @@ def _class_index(
 
 
 def _nothing_readable(
-    gathered: Gathered, reading: Reading, sources: Mapping[str, SourceSplit]
+    gathered: DiscoveredDataset, reading: LabelSchema, sources: Mapping[str, SourceSplit]
 ) -> str:
     unreadable = [
         f"  {shown_path(source.files.image_root / source.files.images[job].name, gathered.root)}: "
@@ -240,7 +253,7 @@ def _nothing_readable(
 
 def _cut(
     data: DataConfig,
-    gathered: Gathered,
+    gathered: DiscoveredDataset,
     split: str,
     sources: Mapping[str, SourceSplit],
     index: ClassIndex,

@@ -15,7 +15,7 @@ from PIL import Image
 
 from detfinetune import console
 from detfinetune.errors import DataError
-from detfinetune.labels.records import Box
+from detfinetune.labels.dataset.records import Box
 from detfinetune.pictures import DrawnObject, draw_objects, open_image
 
 _QUALITIES = (82, 70, 58)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 Floats = NDArray[np.float64]
 

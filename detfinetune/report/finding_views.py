@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detfinetune.checks.findings import Finding, Place, sorted_findings
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.drawing import class_name
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.preview.objects import class_name
 from detfinetune.pictures import DrawnObject
 from detfinetune.report.album import Album, Picture, Shot
 from detfinetune.report.wording import figure, shortened, words

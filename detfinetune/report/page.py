@@ -7,7 +7,7 @@ from pathlib import Path
 
 from detfinetune import files
 from detfinetune.checks.findings import Finding
-from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.report.album import Album
 from detfinetune.report.finding_views import view_findings
 from detfinetune.report.plots import AnchorHint, all_plots

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.report.columns import Floats, Resizing, SplitColumns, split_columns
 from detfinetune.report.svg import Chart, linear_ticks, log_ticks
 from detfinetune.report.wording import by, number, plural

@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.drawing import annotation_at, class_name, drawn_object, drawn_objects
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.preview.objects import (
+    annotation_at,
+    class_name,
+    drawn_object,
+    drawn_objects,
+)
 from detfinetune.report.album import Album, Picture, Shot
 from detfinetune.report.wording import by, shortened
 

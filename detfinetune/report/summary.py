@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detfinetune.checks.findings import SEVERITIES, Finding
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.ledger import Ledger, LedgerEntry, SplitCounts
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry, SplitCounts
 from detfinetune.pictures import class_color
 
 _EXAMPLES = 20

@@ -82,7 +82,7 @@ def encoded(image: Image.Image, image_format: str = "JPEG", **options: object) -
     return stream.getvalue()
 
 
-def fractions(corners: tuple[float, ...]) -> tuple[float, float, float, float]:
+def normalized(corners: tuple[float, ...]) -> tuple[float, float, float, float]:
     """Return centre and size of x1, y1, x2, y2 as shares of the image's size."""
     x1, y1, x2, y2 = corners
     width, height = SIZE
@@ -90,10 +90,10 @@ def fractions(corners: tuple[float, ...]) -> tuple[float, float, float, float]:
 
 
 def yolo_line(category: int, corners: tuple[float, ...]) -> str:
-    return " ".join([str(category), *(f"{value:.6f}" for value in fractions(corners))])
+    return " ".join([str(category), *(f"{value:.6f}" for value in normalized(corners))])
 
 
-def outline_line(category: int, points: list[tuple[float, float]]) -> str:
+def polygon_line(category: int, points: list[tuple[float, float]]) -> str:
     """Return a YOLO line of an outline, points in pixels."""
     shares = [f"{x / SIZE[0]:.6f} {y / SIZE[1]:.6f}" for x, y in points]
     return " ".join([str(category), *shares])
@@ -137,7 +137,7 @@ def voc_text(scene: Scene, size: tuple[int, int] = SIZE, names: tuple[str, ...] 
 _WRITERS: dict[LabelForm, Callable[[Scene], str]] = {
     "yolo": lambda scene: "".join(f"{yolo_line(*item)}\n" for item in scene.objects),
     "outlines": lambda scene: "".join(
-        f"{outline_line(category, corner_points(corners))}\n" for category, corners in scene.objects
+        f"{polygon_line(category, corner_points(corners))}\n" for category, corners in scene.objects
     ),
     "txt": lambda scene: "".join(f"{txt_line(*item)}\n" for item in scene.objects),
     "voc": voc_text,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fault_list import Spot, appended, at, fault
-from planted import SIZE, Planted, outline_line, txt_line, voc_text, yolo_line
+from planted import SIZE, Planted, polygon_line, txt_line, voc_text, yolo_line
 
 # --- one box ----------------------------------------------------------------------------------
 
@@ -74,10 +74,10 @@ def _two_classes(p: Planted) -> list[Spot]:
     return appended(p, yolo_line((category + 1) % 3, corners))
 
 
-@fault("outline that crosses itself", "outline_crosses_itself", "warning", form="outlines")
+@fault("outline that crosses itself", "polygon_crosses_itself", "warning", form="outlines")
 def _crossing(p: Planted) -> list[Spot]:
     points = [(20.0, 20.0), (60.0, 60.0), (60.0, 20.0), (20.0, 40.0)]
-    return appended(p, outline_line(1, points))
+    return appended(p, polygon_line(1, points))
 
 
 # --- values -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from fault_list import Spot, at, fault
 from PIL import Image
-from planted import COUNTS, SIZE, Planted, encoded, outline_line, voc_text, yolo_line
+from planted import COUNTS, SIZE, Planted, encoded, polygon_line, voc_text, yolo_line
 
 ROOM = (40.0, 40.0, 80.0, 80.0)
 
@@ -253,6 +253,6 @@ def _saved_again_beside(p: Planted) -> list[Spot]:
 
 
 @fault("outline wide of its label's image", "box_partly_outside", "warning", form="outlines")
-def _outline_outside(p: Planted) -> list[Spot]:
-    p.append("train", 5, outline_line(1, [(230, 20), (270, 25), (260, 60), (232, 50)]))
+def _polygon_outside(p: Planted) -> list[Spot]:
+    p.append("train", 5, polygon_line(1, [(230, 20), (270, 25), (260, 60), (232, 50)]))
     return [at(p, "train", 5, 7)]

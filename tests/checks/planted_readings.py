@@ -46,7 +46,7 @@ def _pixels(p: Planted) -> list[Spot]:
         "anchor_recall", "boxes_at_edge",
     ),
 )  # fmt: skip
-def _fractions(p: Planted) -> list[Spot]:
+def _normalized(p: Planted) -> list[Spot]:
     return every_object(p)
 
 
@@ -84,7 +84,7 @@ def _centre(p: Planted) -> list[Spot]:
 
 @fault("corners in fractions read as YOLO", "xyxy_as_centre", "error", only_some=True,
        also=("box_partly_outside",), format="yolo")  # fmt: skip
-def _corner_fractions(p: Planted) -> list[Spot]:
+def _corner_normalized(p: Planted) -> list[Spot]:
     p.rewrite(lambda c, b: txt_line(c, tuple(v / SIZE[i % 2] for i, v in enumerate(b))))
     return every_object(p)
 

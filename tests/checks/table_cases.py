@@ -13,8 +13,8 @@ import numpy as np
 
 from detfinetune.checks.findings import Finding
 from detfinetune.config.schema import DataConfig
-from detfinetune.labels.records import Annotation, ImageRecord
-from detfinetune.labels.table import LabelTable, table_of
+from detfinetune.labels.dataset.records import Annotation, ImageRecord
+from detfinetune.labels.dataset.table import LabelTable, table_of
 
 CLASSES = ("cat", "dog", "horse")
 Records = dict[str, list[ImageRecord]]

@@ -23,7 +23,7 @@ from table_cases import (
 from detfinetune.checks.anchor_fit import best_ious, cell_anchors, cluster_sides, resize_scales
 from detfinetune.checks.anchors import check_anchors
 from detfinetune.checks.findings import Finding
-from detfinetune.labels.records import Annotation
+from detfinetune.labels.dataset.records import Annotation
 
 STRIDES = (4, 8, 16, 32, 64)
 SETTINGS: dict[str, Any] = {

@@ -22,16 +22,16 @@ from table_cases import (
 from detfinetune.checks.box_pairs import near_pairs
 from detfinetune.checks.boxes import check_boxes
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.outlines import check_outlines
 from detfinetune.checks.places import MOST_PLACES
-from detfinetune.labels.records import Annotation, Box, RunLengths
+from detfinetune.checks.polygons import check_polygons
+from detfinetune.labels.dataset.records import Annotation, Box, RleMask
 
 _SQUARE = (100.0, 100.0, 180.0, 100.0, 180.0, 180.0, 100.0, 180.0)
 
 
 def findings_of(records: Records) -> dict[str, Finding]:
     tables = tables_of(records)
-    return by_kind([*check_boxes(tables, CLASSES), *check_outlines(tables, CLASSES)])
+    return by_kind([*check_boxes(tables, CLASSES), *check_polygons(tables, CLASSES)])
 
 
 def test_clean_labels_raise_nothing() -> None:
@@ -202,11 +202,11 @@ def test_far_more_boxes_at_the_edges_than_chance_puts_there() -> None:
     assert finding.figures["share"] > 1.5 * finding.figures["expected_share"]
 
 
-def test_an_outline_of_another_place_than_its_box() -> None:
+def test_an_polygon_of_another_place_than_its_box() -> None:
     good = Annotation(0, (100.0, 100.0, 80.0, 80.0), (_SQUARE,))
     half_size = replace(good, bbox=(50.0, 50.0, 40.0, 40.0))
     records, planted = add(clean_records(), "train", 2, good, half_size)
-    finding = findings_of(records)["outline_not_in_box"]
+    finding = findings_of(records)["polygon_not_in_box"]
     assert wheres(finding) == planted[1:] == ["labels/train_002.txt:8"]
     assert "90 px off" in finding.places[0].detail
 
@@ -215,16 +215,16 @@ def test_a_mask_of_another_place_than_its_box() -> None:
     # 480 pixels a column: columns 100 to 179, rows 100 to 179.
     counts = (100 * 480 + 100, *((80, 400) * 79), 80, 640 * 480 - 179 * 480 - 180)
     assert sum(counts) == 640 * 480
-    good = Annotation(0, (100.0, 100.0, 80.0, 80.0), mask=RunLengths((480, 640), counts))
+    good = Annotation(0, (100.0, 100.0, 80.0, 80.0), mask=RleMask((480, 640), counts))
     records, planted = add(
         clean_records(), "train", 2, good, replace(good, category=1, bbox=(300.0, 99.0, 80.0, 80.0))
     )
-    finding = findings_of(records)["outline_not_in_box"]
+    finding = findings_of(records)["polygon_not_in_box"]
     assert wheres(finding) == planted[1:]
     assert "200 px off" in finding.places[0].detail
 
 
-def test_an_outline_that_fills_hardly_any_or_too_much_of_its_box() -> None:
+def test_an_polygon_that_fills_hardly_any_or_too_much_of_its_box() -> None:
     sliver = (100.0, 100.0, 180.0, 178.0, 180.0, 180.0, 100.0, 101.0)
     good = Annotation(0, (100.0, 100.0, 80.0, 80.0), (_SQUARE,))
     records, planted = add(
@@ -232,14 +232,14 @@ def test_an_outline_that_fills_hardly_any_or_too_much_of_its_box() -> None:
         replace(good, category=1, polygons=(sliver,)),
         replace(good, category=2, polygons=(_SQUARE, _SQUARE)),
     )  # fmt: skip
-    finding = findings_of(records)["outline_fill"]
+    finding = findings_of(records)["polygon_fill"]
     assert wheres(finding) == planted[1:]
     assert [place.detail for place in finding.places] == [
         "dog: fills 1.9 % of its box", "horse: fills 200 % of its box",
     ]  # fmt: skip
 
 
-def test_an_outline_that_crosses_itself_but_not_one_that_touches_itself() -> None:
+def test_an_polygon_that_crosses_itself_but_not_one_that_touches_itself() -> None:
     crossing = (100.0, 100.0, 180.0, 180.0, 180.0, 100.0, 100.0, 170.0)
     touching = (100.0, 100.0, 140.0, 140.0, 180.0, 100.0, 180.0, 180.0, 140.0, 140.0, 100.0, 180.0)
     records, planted = add(
@@ -248,7 +248,7 @@ def test_an_outline_that_crosses_itself_but_not_one_that_touches_itself() -> Non
         Annotation(1, (100.0, 100.0, 80.0, 80.0), (crossing,)),
         Annotation(2, (100.0, 100.0, 80.0, 80.0), (touching,)),
     )  # fmt: skip
-    finding = findings_of(records)["outline_crosses_itself"]
+    finding = findings_of(records)["polygon_crosses_itself"]
     assert wheres(finding) == planted[1:2]
     assert finding.figures == {"objects": 1, "touching_only": 1}
     assert "self-intersection" in finding.places[0].detail

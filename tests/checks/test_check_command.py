@@ -20,10 +20,10 @@ import pytest
 from fault_list import FAULTS
 from planted import ANCHORS, Planted, make_scenes, write_clean
 
+from detfinetune.check_dataset import check_dataset
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.load import load_check_config
 from detfinetune.config.schema import DataConfig
-from detfinetune.engine.check import check_dataset
 from detfinetune.errors import ConfigError, OutputExistsError
 from detfinetune.labels.read import read_dataset
 

@@ -23,8 +23,8 @@ from table_cases import (
 from detfinetune.checks.class_spelling import one_slip, same_classes
 from detfinetune.checks.classes import check_classes, rejected_class_numbers
 from detfinetune.checks.findings import Finding
-from detfinetune.labels.ledger import Ledger, LedgerEntry
-from detfinetune.labels.records import Annotation
+from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
+from detfinetune.labels.dataset.records import Annotation
 
 
 def findings_of(

@@ -16,8 +16,8 @@ from detfinetune.checks.findings import Finding
 from detfinetune.checks.image_content import ImageFacts
 from detfinetune.checks.image_facts import scan_images
 from detfinetune.checks.images import image_findings
-from detfinetune.labels.records import Annotation, ImageRecord
-from detfinetune.labels.table import table_of
+from detfinetune.labels.dataset.records import Annotation, ImageRecord
+from detfinetune.labels.dataset.table import table_of
 
 BOX = Annotation(0, (10.0, 10.0, 30.0, 20.0))
 OTHER = Annotation(1, (50.0, 40.0, 30.0, 20.0))

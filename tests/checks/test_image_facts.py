@@ -19,10 +19,10 @@ from detfinetune.checks.image_content import ImageFacts, scan_image
 from detfinetune.checks.image_facts import scan_images
 from detfinetune.checks.image_rules import IMAGE_RULES
 from detfinetune.checks.images import image_findings, image_paths
-from detfinetune.labels.image_cache import file_stamps, read_cached
-from detfinetune.labels.image_sizes import read_image_size
-from detfinetune.labels.records import ImageRecord
-from detfinetune.labels.table import LabelTable, table_of
+from detfinetune.labels.dataset.records import ImageRecord
+from detfinetune.labels.dataset.table import LabelTable, table_of
+from detfinetune.labels.images.size_cache import file_stamps, read_cached
+from detfinetune.labels.images.sizes import read_image_size
 
 LONG_AGO = 1_600_000_000
 

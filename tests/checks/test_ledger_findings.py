@@ -7,7 +7,7 @@ import pytest
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.from_ledger import ledger_findings
 from detfinetune.checks.places import MOST_PLACES
-from detfinetune.labels.ledger import Action, Ledger, LedgerEntry
+from detfinetune.labels.dataset.ledger import Action, Ledger, LedgerEntry
 
 
 def entry(kind: str, line: int = 3, action: Action = "rejected", path: str = "") -> LedgerEntry:

@@ -22,7 +22,7 @@ from table_cases import (
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.groups import grouped_median, grouped_spread
 from detfinetune.checks.outliers import MOST_LISTED, check_outliers
-from detfinetune.labels.records import Annotation
+from detfinetune.labels.dataset.records import Annotation
 
 
 def findings_of(records: Records) -> dict[str, Finding]:

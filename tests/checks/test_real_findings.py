@@ -12,7 +12,7 @@ from detfinetune.checks.findings import Finding, Severity
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.load import load_check_config
 from detfinetune.config.schema import DataConfig
-from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.export import export_read
 from detfinetune.labels.read import read_dataset
 

@@ -24,7 +24,7 @@ from table_cases import (
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.samples import ap_half_width, compare_samples, share_z
 from detfinetune.checks.splits import check_splits
-from detfinetune.labels.records import Annotation, ImageRecord
+from detfinetune.labels.dataset.records import Annotation, ImageRecord
 
 
 def findings_of(records: Records, classes: Sequence[str] = CLASSES) -> dict[str, Finding]:

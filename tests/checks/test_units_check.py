@@ -16,10 +16,10 @@ from detfinetune.checks.hypotheses import Hypothesis, candidates, fitting, numbe
 from detfinetune.checks.label_frames import check_label_sizes
 from detfinetune.checks.units import check_units, form_of, option_for
 from detfinetune.config.schema import DataConfig
-from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.records import Box
+from detfinetune.labels.parsing.label_schema import LabelSchema
 from detfinetune.labels.read import read_dataset
-from detfinetune.labels.reading import Reading
-from detfinetune.labels.records import Box
 
 Writer = Callable[[Box, int, int], Sequence[float]]
 
@@ -147,13 +147,13 @@ def test_another_reading_that_fits_is_named_and_does_away_with_the_finding(
 
 
 def test_the_class_column_keeps_its_place(tmp_path: Path) -> None:
-    last = Reading("txt", ("x1", "y1", "x2", "y2", "class"), False, 0)
-    none = Reading("txt", ("x1", "y1", "x2", "y2"), False, 0)
+    last = LabelSchema("txt", ("x1", "y1", "x2", "y2", "class"), False, 0)
+    none = LabelSchema("txt", ("x1", "y1", "x2", "y2"), False, 0)
     better = Hypothesis("cx,cy,w,h", False)
     assert "data.columns=cx,cy,w,h,class " in option_for(last, better)
     assert "data.columns=cx,cy,w,h " in option_for(none, better)
     assert option_for(none, Hypothesis("cx,cy,w,h", True)) == "Give data.format=yolo."
-    assert "No key" in option_for(Reading("coco", (), False, 0), better)
+    assert "No key" in option_for(LabelSchema("coco", (), False, 0), better)
 
 
 @pytest.mark.parametrize("overhang", [12, 30])
@@ -276,7 +276,7 @@ def test_numbers_and_corners_are_inverse() -> None:
         Hypothesis("cx,cy,w,h", True),
     ):  # fmt: skip
         form: Any = hypothesis.form
-        numbers = numbers_written(corners, sizes, form, hypothesis.fractions)
+        numbers = numbers_written(corners, sizes, form, hypothesis.normalized)
         assert hypothesis.corners(numbers, sizes) == pytest.approx(corners)
     current = Hypothesis("x1,y1,x2,y2", False)
     assert current not in list(candidates(current))
@@ -286,10 +286,10 @@ def test_numbers_and_corners_are_inverse() -> None:
 
 
 def test_forms_of_formats() -> None:
-    assert form_of(Reading("yolo", (), True, 0)) == "centre_and_size"
-    assert form_of(Reading("coco", (), False, 0)) == "top_left_and_size"
-    assert form_of(Reading("voc", (), False, 0)) == "corners"
-    assert form_of(Reading("txt", ("x1", "y1", "w", "h"), False, 0)) == "top_left_and_size"
+    assert form_of(LabelSchema("yolo", (), True, 0)) == "centre_and_size"
+    assert form_of(LabelSchema("coco", (), False, 0)) == "top_left_and_size"
+    assert form_of(LabelSchema("voc", (), False, 0)) == "corners"
+    assert form_of(LabelSchema("txt", ("x1", "y1", "w", "h"), False, 0)) == "top_left_and_size"
 
 
 @pytest.mark.benchmark_data

@@ -20,8 +20,8 @@ from detfinetune.data.loaders import build_test_loader, build_train_loader
 from detfinetune.data.mapper import TrainMapper
 from detfinetune.data.register import dataset_statistics, register_split
 from detfinetune.errors import DataError
+from detfinetune.labels.dataset.records import DatasetManifest
 from detfinetune.labels.prepare import prepare_dataset
-from detfinetune.labels.records import DatasetManifest
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_output_that_is_there_already(toy_dataset: Path, tmp_path: Path) -> None
     assert (tmp_path / "out" / "thesis.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_masks_without_outlines(toy_dataset: Path, tmp_path: Path) -> None:
+def test_masks_without_polygons(toy_dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "boxes"
     shutil.copytree(toy_dataset, folder)
     for file in (folder / "labels").rglob("*.txt"):

@@ -7,7 +7,7 @@ import pytest
 from detfinetune.config.load import load_train_config
 from detfinetune.engine.recipe import Choice, resolve_recipe
 from detfinetune.errors import ModelError
-from detfinetune.labels.statistics import DatasetStatistics
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 
 
 def statistics(**changes: object) -> DatasetStatistics:

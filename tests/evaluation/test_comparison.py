@@ -37,7 +37,7 @@ def test_images_are_ranked_by_f1_at_the_threshold() -> None:
     truth = _truth()
     ranked = rank_images(truth, score_detections(truth, DETECTIONS), 0.5)
     assert [
-        (entry.file_name, entry.hits, entry.misses, entry.false_alarms) for entry in ranked
+        (entry.file_name, entry.hits, entry.misses, entry.false_positives) for entry in ranked
     ] == [
         ("3.png", 0, 0, 1),
         ("2.png", 1, 1, 0),
@@ -50,7 +50,7 @@ def test_images_are_ranked_by_f1_at_the_threshold() -> None:
 def test_a_lower_threshold_lets_the_false_alarm_in() -> None:
     truth = _truth()
     ranked = rank_images(truth, score_detections(truth, DETECTIONS), 0.2)
-    assert {entry.file_name: entry.false_alarms for entry in ranked}["1.png"] == 1
+    assert {entry.file_name: entry.false_positives for entry in ranked}["1.png"] == 1
 
 
 @pytest.fixture

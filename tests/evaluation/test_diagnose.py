@@ -106,7 +106,7 @@ def _corners(box: list[float]) -> list[float]:
     return [x, y, x + w, y + h]
 
 
-def _fractions(box: list[float]) -> list[float]:
+def _normalized(box: list[float]) -> list[float]:
     x, y, w, h = box
     return [x / 400, y / 200, w / 400, h / 200]
 
@@ -118,7 +118,7 @@ def _fractions(box: list[float]) -> list[float]:
         (_shrunk, "scaled by about 2.5"),
         (_turned, "turned a quarter to the right"),
         (_corners, "read as x1, y1, x2, y2"),
-        (_fractions, "read as fractions of the image"),
+        (_normalized, "read as fractions of the image"),
     ],
 )
 def test_size_mismatch(spoil: Any, words: str) -> None:

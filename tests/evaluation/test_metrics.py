@@ -113,7 +113,7 @@ def test_a_detection_on_a_crowd_counts_neither_way() -> None:
     assert metrics.ap == pytest.approx(100.0)
     assert metrics.matches.num_objects == {1: 1}
     assert metrics.matches.hit.tolist() == [False, True]
-    assert metrics.matches.false_alarm.tolist() == [False, False]
+    assert metrics.matches.false_positive.tolist() == [False, False]
 
 
 def test_masks_are_compared_by_their_pixels() -> None:

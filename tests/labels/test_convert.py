@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError, DetFinetuneError, OutputExistsError
 from detfinetune.labels.convert import ConversionResult, convert_dataset
-from detfinetune.labels.manifest import read_manifest
+from detfinetune.labels.dataset.manifest import read_manifest
 
 WHOLE = {"val_fraction": 0.0, "test_fraction": 0.0}
 
@@ -35,7 +35,7 @@ def boxes(result: ConversionResult, split: str = "train") -> list[tuple[str, str
     ]
 
 
-def test_yolo_boxes_and_outlines_in_one_file(make_dataset) -> None:
+def test_yolo_boxes_and_polygons_in_one_file(make_dataset) -> None:
     text = "1 0.5 0.5 0.2 0.25\n0 0.1 0.1 0.3 0.1 0.3 0.6\n"
     root = make_dataset(["images/a.jpg"], {"labels/a.txt": text, "classes.txt": "cat\ndog\n"})
     result = convert(root)
@@ -67,7 +67,7 @@ def test_ways_to_write_a_box(make_dataset, options, line: str, box: list[float])
     assert boxes(convert(root, **options)) == [("a.jpg", "cat", box)]
 
 
-def test_fractions_that_fit_as_corners_only(make_dataset) -> None:
+def test_normalized_that_fit_as_corners_only(make_dataset) -> None:
     text = "".join(f"0 0.{n} 0.{n} 0.9{n} 0.95\n" for n in range(4, 9))
     root = make_dataset(["a.jpg"], {"a.txt": text, "classes.txt": "cat"})
     assert boxes(convert(root))[0][2] == [40, 32, 54, 44]

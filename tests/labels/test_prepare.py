@@ -13,8 +13,8 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.files import cache_dir
 from detfinetune.labels.convert import convert_dataset
+from detfinetune.labels.dataset.records import DatasetManifest
 from detfinetune.labels.prepare import prepare_dataset
-from detfinetune.labels.records import DatasetManifest
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DetFinetuneError
-from detfinetune.labels.dataset import LabelledDataset
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.read import read_dataset
 
 IMAGES = {"a.png": (64, 48), "b.png": (30, 90), "c.png": (200, 10)}
@@ -33,7 +33,7 @@ ODD = st.sampled_from(
 CLASSES = st.sampled_from(["0", "1", "2", "9", "-1", "cat", "dog", "Cat", "white pawn", "1.0"])
 SHARES = st.floats(0.05, 0.95).map(lambda value: f"{value:.4f}")
 PIXELS = st.integers(-5, 205).map(str)
-FRACTIONS = st.floats(-50, 250).map(lambda value: f"{value:.2f}")
+NORMALIZED = st.floats(-50, 250).map(lambda value: f"{value:.2f}")
 
 
 def lines(*columns: st.SearchStrategy[str], separator: str = " ") -> st.SearchStrategy[str]:
@@ -50,12 +50,12 @@ def file_per_image(texts: st.SearchStrategy[str], suffix: str) -> st.SearchStrat
 
 YOLO = file_per_image(lines(CLASSES, SHARES, SHARES, SHARES, SHARES), ".txt")
 OUTLINES = file_per_image(lines(CLASSES, *[SHARES] * 6), ".txt")
-TXT = file_per_image(lines(CLASSES, *[PIXELS | FRACTIONS] * 4), ".txt")
+TXT = file_per_image(lines(CLASSES, *[PIXELS | NORMALIZED] * 4), ".txt")
 DOTA = file_per_image(lines(*[PIXELS] * 8, CLASSES, st.sampled_from(["0", "1"])), ".txt")
 
 # Some files are no XML at all, but not most.
 IN_XML = ODD.filter(lambda text: not set(text) & set("<&\0"))
-BOX_TAGS = st.tuples(CLASSES | IN_XML, *[PIXELS | FRACTIONS | IN_XML] * 4).map(
+BOX_TAGS = st.tuples(CLASSES | IN_XML, *[PIXELS | NORMALIZED | IN_XML] * 4).map(
     lambda v: (
         f"<object><name>{v[0]}</name><bndbox><xmin>{v[1]}</xmin><ymin>{v[2]}</ymin>"
         f"<xmax>{v[3]}</xmax><ymax>{v[4]}</ymax></bndbox></object>"
@@ -81,7 +81,7 @@ NAMES = st.sampled_from(
     ["a.png", "a.png", "b.png", "b.png", "x/c.png", "c", "gone.png", ""]
 )  # fmt: skip
 # A table or JSON with one good object, so that most examples get beyond the class list.
-CSV = lines(NAMES, CLASSES, *[PIXELS | FRACTIONS] * 4, separator=",").map(
+CSV = lines(NAMES, CLASSES, *[PIXELS | NORMALIZED] * 4, separator=",").map(
     lambda rows: {"boxes.csv": f"filename,class,xmin,ymin,xmax,ymax\na.png,cat,1,2,30,40\n{rows}"}
 )
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from detfinetune.checks.findings import Finding, Place
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.ledger import Ledger, LedgerEntry
-from detfinetune.labels.records import Annotation, ImageRecord, RunLengths
-from detfinetune.labels.table import LabelTable, table_of
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
+from detfinetune.labels.dataset.records import Annotation, ImageRecord, RleMask
+from detfinetune.labels.dataset.table import LabelTable, table_of
 
 SIZE = (120, 90)
 HOSTILE_CLASS = "<script>alert('class')</script>"
@@ -43,7 +43,7 @@ def make_dataset(root: Path) -> LabelledDataset:
     """
     outline = Annotation(1, (20, 30, 40, 30), ((20, 30, 60, 30, 60, 60, 20, 60),), line=2)
     # Ten columns of ninety pixels, of which the first five are set.
-    mask = Annotation(0, (0, 0, 5, 90), mask=RunLengths((90, 120), (0, 450, 10350)), line=3)
+    mask = Annotation(0, (0, 0, 5, 90), mask=RleMask((90, 120), (0, 450, 10350)), line=3)
     crowd = Annotation(0, (60, 10, 50, 70), crowd=True, line=4)
     train = [
         record(QUOTED_NAME, box(0, 20, 30, 40, 30), outline, label_file="labels/quoted.txt"),

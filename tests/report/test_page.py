@@ -22,10 +22,10 @@ from page_parts import Page
 from PIL import Image
 
 from detfinetune.checks.findings import Finding, Place
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.ledger import Ledger
-from detfinetune.labels.records import Annotation, ImageRecord
-from detfinetune.labels.table import LabelTable, table_of
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.ledger import Ledger
+from detfinetune.labels.dataset.records import Annotation, ImageRecord
+from detfinetune.labels.dataset.table import LabelTable, table_of
 from detfinetune.report import album
 from detfinetune.report.page import write_dataset_page
 

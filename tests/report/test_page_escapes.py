@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from page_parts import Page
 
 from detfinetune.checks.findings import Finding, Place
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.ledger import Ledger, LedgerEntry
-from detfinetune.labels.records import Annotation, ImageRecord
-from detfinetune.labels.table import table_of
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
+from detfinetune.labels.dataset.records import Annotation, ImageRecord
+from detfinetune.labels.dataset.table import table_of
 from detfinetune.report.page import write_dataset_page
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from detfinetune.labels.masks import decoded, mask_outlines
-from detfinetune.labels.records import RunLengths
+from detfinetune.labels.dataset.masks import decoded, mask_to_polygons
+from detfinetune.labels.dataset.records import RleMask
 from detfinetune.pictures import DrawnObject
 from detfinetune.report.album import Album, Picture, Shot
 
@@ -144,10 +144,10 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path, content: bytes | None, r
         assert reason in picture.problem
 
 
-def test_masks_become_outlines() -> None:
+def test_masks_become_polygons() -> None:
     # Columns 2 to 4 of six, rows 1 to 3 of five.
     counts = (2 * 5 + 1, 3, 2, 3, 2, 3, 1 + 5)
-    (outline,) = mask_outlines(decoded(RunLengths((5, 6), counts)))
+    (outline,) = mask_to_polygons(decoded(RleMask((5, 6), counts)))
     assert sorted(set(zip(outline[::2], outline[1::2], strict=True))) == [
         (2.5, 1.5), (2.5, 3.5), (4.5, 1.5), (4.5, 3.5)
     ]  # fmt: skip

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from page_data import box, make_dataset, record
 
-from detfinetune.labels.dataset import LabelledDataset
-from detfinetune.labels.ledger import Ledger, LedgerEntry
-from detfinetune.labels.records import Annotation, ImageRecord
-from detfinetune.labels.table import table_of
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
+from detfinetune.labels.dataset.records import Annotation, ImageRecord
+from detfinetune.labels.dataset.table import table_of
 from detfinetune.report.album import Album
 from detfinetune.report.columns import Resizing, split_columns
 from detfinetune.report.plots import AnchorHint, all_plots

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from detfinetune.labels.formats.coco import parse_coco, recognise_coco
-from detfinetune.labels.formats.csv_table import parse_csv, recognise_csv
-from detfinetune.labels.formats.cvat import parse_cvat, recognise_cvat
-from detfinetune.labels.formats.label_studio import parse_label_studio, recognise_label_studio
-from detfinetune.labels.formats.labelme import parse_labelme, recognise_labelme
-from detfinetune.labels.formats.objects import Document
-from detfinetune.labels.formats.openimages import parse_openimages, recognise_openimages
-from detfinetune.labels.formats.via import parse_via, recognise_via
-from detfinetune.labels.formats.voc import parse_voc, recognise_voc
+from detfinetune.labels.formats.json.coco import detect_coco, parse_coco
+from detfinetune.labels.formats.json.label_studio import detect_label_studio, parse_label_studio
+from detfinetune.labels.formats.json.labelme import detect_labelme, parse_labelme
+from detfinetune.labels.formats.json.via import detect_via, parse_via
+from detfinetune.labels.formats.raw_labels import Document
+from detfinetune.labels.formats.tables.csv_table import detect_csv, parse_csv
+from detfinetune.labels.formats.tables.openimages import detect_openimages, parse_openimages
+from detfinetune.labels.formats.xml.cvat import detect_cvat, parse_cvat
+from detfinetune.labels.formats.xml.voc import detect_voc, parse_voc
 
 LINE_FORMATS = ("txt", "yolo", "dota")
 """Formats of one object a line, in a .txt file an image."""
@@ -30,7 +30,7 @@ class DocumentFormat:
     file_per_image: bool
     """Whether each image has a label file of its name; else one file holds many images."""
 
-    recognise: Callable[[str], str]
+    detect: Callable[[str], str]
     """Takes a file's text; returns by what it was recognised, or nothing."""
 
     parse: Callable[[str], Document]
@@ -41,19 +41,19 @@ class DocumentFormat:
 DOCUMENT_FORMATS = {
     f.name: f
     for f in (
-        DocumentFormat("voc", ".xml", True, recognise_voc, parse_voc),
-        DocumentFormat("cvat", ".xml", False, recognise_cvat, parse_cvat),
-        DocumentFormat("coco", ".json", False, recognise_coco, parse_coco),
-        DocumentFormat("labelme", ".json", True, recognise_labelme, parse_labelme),
-        DocumentFormat("label_studio", ".json", False, recognise_label_studio, parse_label_studio),
-        DocumentFormat("via", ".json", False, recognise_via, parse_via),
-        DocumentFormat("openimages", ".csv", False, recognise_openimages, parse_openimages),
-        DocumentFormat("csv", ".csv", False, recognise_csv, parse_csv),
+        DocumentFormat("voc", ".xml", True, detect_voc, parse_voc),
+        DocumentFormat("cvat", ".xml", False, detect_cvat, parse_cvat),
+        DocumentFormat("coco", ".json", False, detect_coco, parse_coco),
+        DocumentFormat("labelme", ".json", True, detect_labelme, parse_labelme),
+        DocumentFormat("label_studio", ".json", False, detect_label_studio, parse_label_studio),
+        DocumentFormat("via", ".json", False, detect_via, parse_via),
+        DocumentFormat("openimages", ".csv", False, detect_openimages, parse_openimages),
+        DocumentFormat("csv", ".csv", False, detect_csv, parse_csv),
     )
 }
 
 
-def recognise_text(text: str, suffix: str) -> tuple[DocumentFormat, str] | None:
+def detect_file_format(text: str, suffix: str) -> tuple[DocumentFormat, str] | None:
     """Return the format of a label file and by what it was recognised, or None.
 
     Args:
@@ -63,6 +63,6 @@ def recognise_text(text: str, suffix: str) -> tuple[DocumentFormat, str] | None:
     # Tables are written under other endings too.
     suffix = ".csv" if suffix in (".tsv", ".csv") else suffix
     for known in DOCUMENT_FORMATS.values():
-        if known.suffix == suffix and (evidence := known.recognise(text)):
+        if known.suffix == suffix and (evidence := known.detect(text)):
             return known, evidence
     return None

@@ -33,13 +33,13 @@ class WrittenLabels:
     left_out: Counter[str] = field(default_factory=Counter)
     """Objects that are in no file, by reason."""
 
-    outlines_lost: int = 0
+    polygons_lost: int = 0
     """Objects with an outline or a mask, of which only the box is written."""
 
     boxes_only: int = 0
     """Objects written as boxes among outlines, because they have none that can be written."""
 
-    outlines_changed: int = 0
+    polygons_changed: int = 0
     """Outlines that had to be joined or traced; the figures below are theirs."""
 
     iou_min: float | None = None
@@ -62,16 +62,16 @@ class WrittenLabels:
             f"{_count(self.files, 'file')} ({self.format})"
         ]
         lines += [f"left out: {reason}: {count}" for reason, count in self.left_out.items()]
-        if self.outlines_lost:
+        if self.polygons_lost:
             lines.append(
-                f"lost: the outlines of {_count(self.outlines_lost, 'object')}; only their boxes "
+                f"lost: the outlines of {_count(self.polygons_lost, 'object')}; only their boxes "
                 "are written"
             )
         if self.boxes_only:
             lines.append(f"written as boxes, without an outline: {self.boxes_only}")
         if self.iou_min is not None and self.iou_mean is not None:
             lines.append(
-                f"joined or traced: {_count(self.outlines_changed, 'outline')}; mask IoU with the "
+                f"joined or traced: {_count(self.polygons_changed, 'outline')}; mask IoU with the "
                 f"original {self.iou_mean:.4f} on average, {self.iou_min:.4f} at worst, "
                 f"{self.iou_below} below {NEARLY_EQUAL}"
             )
@@ -87,7 +87,7 @@ class WrittenLabels:
         """Whether reading back gives the same objects, boxes and masks."""
         return not (
             self.left_out.total()
-            or self.outlines_lost
+            or self.polygons_lost
             or self.boxes_moved
             or (self.iou_min is not None and self.iou_min < 1)
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detfinetune import console
 from detfinetune.errors import DataError
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 
 _FEW = 2000
 """Images below which writing takes no time worth a progress bar."""

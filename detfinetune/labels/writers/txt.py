@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.writers import CROWD, WrittenLabels, check_classes
 from detfinetune.labels.writers.files import (
     kept_objects,
@@ -49,5 +49,5 @@ def boxes_written(name: str, split: str, table: LabelTable) -> WrittenLabels:
         files=table.num_images,
         objects=table.num_objects - crowds,
         left_out=Counter({CROWD: crowds} if crowds else {}),
-        outlines_lost=sum(not table.crowd[i] for i in outlined),
+        polygons_lost=sum(not table.crowd[i] for i in outlined),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from detfinetune.errors import DataError
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.writers import WrittenLabels, check_classes
 from detfinetune.labels.writers.files import (
     kept_objects,

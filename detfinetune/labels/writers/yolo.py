@@ -10,11 +10,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from detfinetune.labels.formats.objects import hull
-from detfinetune.labels.geometry import SMALLEST_PIXELS, polygon_area
-from detfinetune.labels.masks import encoded
-from detfinetune.labels.records import Polygon
-from detfinetune.labels.table import LabelTable
+from detfinetune.labels.dataset.masks import encoded
+from detfinetune.labels.dataset.records import Polygon
+from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.formats.raw_labels import hull
+from detfinetune.labels.parsing.box_rules import SMALLEST_PIXELS, polygon_area
 from detfinetune.labels.writers import (
     BOX_MOVED_PIXELS,
     CROWD,
@@ -30,10 +30,10 @@ from detfinetune.labels.writers.files import (
     write_classes,
     write_label_files,
 )
-from detfinetune.labels.writers.outlines import (
+from detfinetune.labels.writers.polygons import (
     FEWEST_VALUES,
     mask_iou,
-    one_outline,
+    one_polygon,
     rasterised,
 )
 from detfinetune.labels.writers.txt import boxes_written
@@ -75,7 +75,7 @@ def write_yolo(
         write_label_files(target, names, _box_texts(table))
         return boxes_written("yolo", split, table)
     loss = _Loss()
-    write_label_files(target, names, _outline_texts(table, loss))
+    write_label_files(target, names, _polygon_texts(table, loss))
     crowds = int(table.crowd.sum())
     ious = loss.ious
     return WrittenLabels(
@@ -85,7 +85,7 @@ def write_yolo(
         objects=table.num_objects - crowds,
         left_out=Counter({CROWD: crowds} if crowds else {}),
         boxes_only=loss.boxes_only,
-        outlines_changed=len(ious),
+        polygons_changed=len(ious),
         iou_min=min(ious, default=None),
         iou_mean=sum(ious) / len(ious) if ious else None,
         iou_below=sum(iou < NEARLY_EQUAL for iou in ious),
@@ -155,21 +155,21 @@ def _box_texts(table: LabelTable) -> Iterator[str]:
     return ("".join([lines[i] for i in objects]) for objects in kept_objects(table))
 
 
-def _outline_texts(table: LabelTable, loss: _Loss) -> Iterator[str]:
+def _polygon_texts(table: LabelTable, loss: _Loss) -> Iterator[str]:
     """Yield the text of each image's label file, with outlines where there are any."""
     boxes = _box_lines(table)
     digits = decimals(table.sizes)
     for image, objects in enumerate(kept_objects(table)):
         lines = []
         for index in objects:
-            numbers = _outline(table, index, table.sizes[image], digits[image], loss)
+            numbers = _polygon(table, index, table.sizes[image], digits[image], loss)
             loss.boxes_only += not numbers
             line = f"{table.categories[index]} {numbers}\n" if numbers else boxes[index]
             lines.append(line)
         yield "".join(lines)
 
 
-def _outline(
+def _polygon(
     table: LabelTable, index: int, size: NDArray[np.int64], digits: int, loss: _Loss
 ) -> str:
     """Return an object's outline as written; empty where it has none with an area."""
@@ -179,7 +179,7 @@ def _outline(
         return ""
     width, height = size.tolist()
     changed = len(polygons) != 1
-    outline = one_outline(polygons, mask, width, height) if changed else polygons[0]
+    outline = one_polygon(polygons, mask, width, height) if changed else polygons[0]
     shares = rounded(np.reshape(outline, (-1, 2)) / size, digits)
     # As reading it gives it, to a thousandth of a pixel (`labels.geometry`).
     written: Polygon = tuple(rounded(shares * size, 3).ravel().tolist())

@@ -1,0 +1,1 @@
+"""What labels become: tables in columns, records, the ledger, the manifest, statistics."""

@@ -1,0 +1,41 @@
+"""What the recipe needs to know of the training images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detfinetune.labels.dataset.table import LabelTable
+
+
+@dataclass(frozen=True)
+class DatasetStatistics:
+    """Measures of the training images and their objects."""
+
+    num_images: int
+    num_annotations: int
+
+    median_side: float
+    """Median of the images' shorter sides, pixels."""
+
+    object_sizes: tuple[float, ...]
+    """Square roots of box areas as shares of the image's shorter side, ascending."""
+
+    fullest_image: int
+    """Most annotations on one image."""
+
+
+def table_statistics(table: LabelTable) -> DatasetStatistics:
+    """Measure a split that was just read."""
+    shorter = table.sizes.min(axis=1)
+    areas = table.boxes[:, 2] * table.boxes[:, 3]
+    sizes = np.sort(np.sqrt(areas) / shorter[table.image_of])
+    sides = np.sort(shorter)
+    return DatasetStatistics(
+        num_images=table.num_images,
+        num_annotations=table.num_objects,
+        median_side=float(sides[len(sides) // 2]) if len(sides) else 0.0,
+        object_sizes=tuple(sizes.tolist()),
+        fullest_image=int(np.diff(table.starts).max(initial=0)),
+    )

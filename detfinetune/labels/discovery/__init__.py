@@ -1,0 +1,1 @@
+"""Which files belong to a data set: folders, splits, images, label files, format, class list."""

@@ -1,0 +1,45 @@
+"""Finds all images and labels of a data set, whatever its format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from detfinetune.config.schema import DataConfig
+from detfinetune.labels.discovery.detect_format import choose_format
+from detfinetune.labels.discovery.discover_documents import discover_documents
+from detfinetune.labels.discovery.discover_label_files import discover_label_files
+from detfinetune.labels.discovery.discovered import DiscoveredDataset
+from detfinetune.labels.discovery.folders import listed_once
+
+
+def discover_dataset(data: DataConfig, root: Path) -> DiscoveredDataset:
+    """Find and match all images and label files of `data`.
+
+    Raises:
+        ConfigError, DataError: nothing usable is there.
+    """
+    with listed_once():
+        choice = choose_format(data, root)
+        gather = discover_label_files if choice.file_per_image else discover_documents
+        gathered = gather(data, root, choice)
+    if choice.note:
+        gathered.notes.append(choice.note)
+    _note_shared_images(gathered)
+    return gathered
+
+
+def _note_shared_images(gathered: DiscoveredDataset) -> None:
+    """Say so when splits share images: AP would be measured on what was trained on."""
+    owners: dict[tuple[Path, str], str] = {}
+    shared: Counter[tuple[str, str]] = Counter()
+    for split, files in gathered.splits.items():
+        for image in files.images:
+            first = owners.setdefault((files.image_root, image.name), split)
+            if first != split:
+                shared[first, split] += 1
+    for (first, second), count in shared.items():
+        gathered.notes.append(
+            f"{count} images are in both {first} and {second}: figures measured on {second} will "
+            "be too good"
+        )

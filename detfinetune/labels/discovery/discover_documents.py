@@ -1,0 +1,244 @@
+"""Brings images together with label files that each describe many of them.
+
+- the file says which images belong to the split; one that it lists without objects is a true
+  negative, and images that it does not list are left out, with a note
+- a listed image that is not there is rejected, with all its labels
+- where a file names a subset for its images, that is their split
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detfinetune.config.schema import DataConfig
+from detfinetune.errors import DataError
+from detfinetune.labels.dataset.ledger import LedgerEntry
+from detfinetune.labels.dataset.manifest import MANIFEST_NAME, read_manifest
+from detfinetune.labels.dataset.records import DatasetSplit
+from detfinetune.labels.discovery.annotation_files import (
+    choose_by_split,
+    configured_annotations,
+    find_coco_files,
+    find_image_root,
+    split_of,
+)
+from detfinetune.labels.discovery.class_descriptions import name_classes
+from detfinetune.labels.discovery.detect_format import FormatChoice
+from detfinetune.labels.discovery.discovered import (
+    DiscoveredDataset,
+    ImageFile,
+    SplitFiles,
+    image_names,
+    shown_path,
+)
+from detfinetune.labels.discovery.folders import walk
+from detfinetune.labels.discovery.match_images import NameFinder
+from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage, RawProblem
+from detfinetune.labels.formats.registry import DocumentFormat, detect_file_format
+from detfinetune.labels.text import read_text_file
+
+_DEEPEST = 3
+_EXAMPLES = 3
+
+
+@dataclass
+class _Source:
+    """One label file, read."""
+
+    path: Path
+    shown: str
+    document: Document
+
+
+def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> DiscoveredDataset:
+    """Read the label files of a data set whose files describe many images each.
+
+    Raises:
+        ConfigError, DataError: no such file, one that cannot be read, or no image of it is there.
+    """
+    wanted = choice.format
+    if wanted is None:
+        raise ValueError("formats of one object a line have a file for each image")
+    paths = _find_files(data, root, wanted)
+    sources = {}
+    for split, path in paths.items():
+        sources[split] = _Source(path, shown_path(path, root), _read(path, wanted))
+    listed = ", ".join(source.shown for source in sources.values())
+    documents = [source.document for source in sources.values()]
+    folders = [source.path.parent for source in sources.values()]
+    gathered = DiscoveredDataset(
+        root,
+        choice,
+        listed,
+        folders,
+        {},
+        notes=name_classes(documents, folders, root) if wanted.name == "openimages" else [],
+        classes=_classes(documents),
+        normalized=any(document.normalized for document in documents),
+    )
+    matcher = _Matcher(data, gathered)
+    for split, source in sources.items():
+        gathered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
+        for name, images in _by_subset(data, split, source.document).items():
+            gathered.splits[name] = matcher.match(name, source, images)
+    matcher.note_unlisted([source.shown for source in sources.values()])
+    gathered.divided = set(_converted(root)) >= set(gathered.splits)
+    if set(gathered.splits) == {"train"} and not gathered.divided:
+        gathered.splits = {"all": gathered.splits["train"]}
+    order = ("train", "val", "test", "all")
+    gathered.splits = {s: gathered.splits[s] for s in order if s in gathered.splits}
+    if not any(files.images for files in gathered.splits.values()):
+        if not any(image.name for document in documents for image in document.images):
+            raise DataError(f"{root}: {listed} lists no images (data.format={wanted.name}).")
+        raise DataError(f"{root}: no image that {listed} lists is there. Give data.images=FOLDER.")
+    return gathered
+
+
+def _find_files(data: DataConfig, root: Path, wanted: DocumentFormat) -> dict[str, Path]:
+    if data.annotations:
+        return configured_annotations(data, root)
+    if data.labels and (root / Path(data.labels).expanduser()).is_file():
+        return {"all": root / Path(data.labels).expanduser()}
+    found = find_coco_files(data, root) if wanted.name == "coco" else {}
+    if not found:
+        # By its head, so that a COCO file that is cut short is read, and told where it ends.
+        by_split: dict[str, list[Path]] = {}
+        for path in walk(root / Path(data.labels).expanduser() if data.labels else root):
+            relative = path.relative_to(root)
+            if len(relative.parts) <= _DEEPEST and _is_of(path, wanted):
+                by_split.setdefault(split_of(relative, data), []).append(path)
+        found = choose_by_split(root, by_split)
+    if not found:
+        raise DataError(
+            f"{root}: data.format={wanted.name}, but there is no such {wanted.suffix} file. Give "
+            "it with data.annotations=FILE, with {split} where the split's name stands."
+        )
+    return found
+
+
+def _is_of(path: Path, wanted: DocumentFormat) -> bool:
+    suffix = path.suffix.lower()
+    if suffix != wanted.suffix and not (wanted.suffix == ".csv" and suffix == ".tsv"):
+        return False
+    found = detect_file_format(read_text_file(path).text, suffix)
+    return found is not None and found[0].name == wanted.name
+
+
+def _read(path: Path, wanted: DocumentFormat) -> Document:
+    try:
+        return wanted.parse(read_text_file(path).text)
+    except BadFile as problem:
+        where = f"{path}:{problem.line}" if problem.line else str(path)
+        raise DataError(f"{where}: {problem} (data.format={wanted.name})") from None
+
+
+def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
+    """Return the classes that the files declare, in order of their first mention."""
+    names: dict[str, None] = {}
+    for document in documents:
+        names |= dict.fromkeys(document.classes)
+    return tuple(names)
+
+
+def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, list[RawImage]]:
+    """Return the images by split: the file's own word on it where the file's name says none."""
+    parts: dict[str, list[RawImage]] = {}
+    for image in document.images:
+        named = split_of(Path(image.split), data) if split == "all" and image.split else split
+        parts.setdefault(named, []).append(image)
+    if len(parts) > 1 and "all" in parts:
+        # Some images name a subset and some do not: those belong to training.
+        parts["train"] = parts.get("train", []) + parts.pop("all")
+    if document.problems:
+        stray = RawImage("", problems=document.problems)
+        parts.setdefault(next(iter(parts), split), []).append(stray)
+    return parts
+
+
+def _converted(root: Path) -> dict[str, DatasetSplit]:
+    """Return the splits of a folder that a conversion made; none for any other."""
+    return read_manifest(root).splits if (root / MANIFEST_NAME).is_file() else {}
+
+
+class _Matcher:
+    """Matches what label files list with the images on disk; each folder is looked through once."""
+
+    def __init__(self, data: DataConfig, gathered: DiscoveredDataset) -> None:
+        self.data = data
+        self.gathered = gathered
+        self._finders: dict[Path, NameFinder] = {}
+        self._on_disk: dict[Path, list[str]] = {}
+        self._found: dict[Path, set[str]] = {}
+
+    def match(self, split: str, source: _Source, images: list[RawImage]) -> SplitFiles:
+        """Return the files of a split.
+
+        Raises:
+            DataError: the images are not found, or most are missing.
+        """
+        names = [image.name for image in images if image.name]
+        image_root = self._image_root(split, source, names)
+        find = self._finder(image_root)
+        found: dict[str, RawImage] = {}
+        orphans: list[ImageFile] = []
+        missing: list[RawImage] = []
+        for image in images:
+            name = find(image.name) if image.name else None
+            if name is None:
+                orphans.append(ImageFile(image.name, source.shown, image))
+                missing += [image] if image.name else []
+            elif name in found:
+                _merge(found[name], image)
+            else:
+                found[name] = image
+        if len(missing) > len(found):
+            raise DataError(
+                f"{source.path}: {len(missing)} of its {len(names)} images were not found in "
+                f"{image_root}: {find.why_not(missing[0].name)}. Give the folder with "
+                "data.images=FOLDER."
+            )
+        for image in missing:
+            where = f"{source.shown}:{image.line}" if image.line else source.shown
+            reason = find.why_not(image.name)
+            self.gathered.entries.append(
+                LedgerEntry(split, where, 0, "rejected", "missing image", reason, image.name)
+            )
+        self._found.setdefault(image_root, set()).update(found)
+        return SplitFiles(
+            image_root,
+            tuple(ImageFile(name, source.shown, found[name]) for name in sorted(found)),
+            tuple(orphans),
+            len(missing),
+        )
+
+    def note_unlisted(self, shown: Sequence[str]) -> None:
+        """Say which images none of the label files lists; splits may share a folder."""
+        listed = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else shown[0]
+        for image_root, found in self._found.items():
+            unlisted = [name for name in self._on_disk[image_root] if name not in found]
+            if unlisted:
+                self.gathered.notes.append(
+                    f"{len(unlisted)} images in {shown_path(image_root, self.gathered.root)} are "
+                    f"not in {listed} and are left out, such as {', '.join(unlisted[:_EXAMPLES])}"
+                )
+
+    def _finder(self, image_root: Path) -> NameFinder:
+        if image_root not in self._finders:
+            self._on_disk[image_root] = image_names(image_root)
+            self._finders[image_root] = NameFinder(self._on_disk[image_root])
+        return self._finders[image_root]
+
+    def _image_root(self, split: str, source: _Source, names: list[str]) -> Path:
+        """Return the folder of a split's images; a conversion says where it left them."""
+        root = self.gathered.root
+        if self.data.images is None and split in (parts := _converted(root)):
+            return parts[split].image_root
+        return find_image_root(self.data, root, split, source.path, names)
+
+
+def _merge(first: RawImage, second: RawImage) -> None:
+    """Take the labels of an image that its file lists twice together."""
+    first.labels += second.labels
+    first.problems += [RawProblem(p.line, p.kind, p.reason, p.text) for p in second.problems]

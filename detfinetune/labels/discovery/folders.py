@@ -1,0 +1,150 @@
+"""Looking at folders: the names that are known, and what lies in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from detfinetune.labels.dataset.manifest import EXPORT_NAME, MANIFEST_NAME
+from detfinetune.labels.discovery.class_names import CLASS_FILES
+from detfinetune.labels.images.sizes import is_image_name
+
+SPLIT_NAMES = {
+    "train": ("train", "training", "trainval"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
+LABEL_FOLDERS = (
+    "labels", "label", "labels_txt", "labeltxt", "annotations", "annotation", "groundtruth",
+    "ground_truth", "gt", "txt", "bboxes", "boxes", "xml", "xmls", "json", "jsons",
+)  # fmt: skip
+
+_NO_LABELS = ("readme", "license", "licence", "requirements", "notice", "changelog", "labelmap")
+_HIDDEN = (".", "__MACOSX")
+_NAME_LISTS = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words}
+_NAME_LISTS |= set(CLASS_FILES)
+_CONVERTED = ({MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"})
+
+
+_LISTINGS: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("listings", default=None)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield every file below `folder` in sorted order.
+
+    Hidden folders and what an earlier conversion wrote below it are left out; links are followed.
+    """
+    return (folder / name for name in names_below(folder))
+
+
+def names_below(folder: Path) -> Iterator[str]:
+    """Yield what `walk` does as names relative to `folder`, with forward slashes.
+
+    There may be hundreds of thousands, and a Path takes ten times as long to make as a name.
+    """
+    known = _LISTINGS.get()
+    if known is None:
+        yield from _listed(folder)
+        return
+    place = folder.as_posix()
+    if place not in known:
+        known[place] = _part_of(known, place) or tuple(_listed(folder))
+    yield from known[place]
+
+
+def _part_of(known: dict[str, tuple[str, ...]], place: str) -> tuple[str, ...]:
+    """Return what the listing of a folder further up says of `place`; nothing where it is silent.
+
+    It passes over hidden folders and outputs, which may be asked for by name.
+    """
+    for above, names in known.items():
+        prefix = place[len(above) :].lstrip("/") + "/"
+        if place.startswith(f"{above.rstrip('/')}/"):
+            return tuple(name[len(prefix) :] for name in names if name.startswith(prefix))
+    return ()
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """Ask the disk what is in a folder only once within this block, in which nothing may change."""
+    token = _LISTINGS.set({})
+    try:
+        yield
+    finally:
+        _LISTINGS.reset(token)
+
+
+def _listed(folder: Path) -> Iterator[str]:
+    top = len(str(folder)) + (not str(folder).endswith(os.sep))
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if len(place) >= top and any(marks.issubset(files) for marks in _CONVERTED):
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        inside = place[top:].replace(os.sep, "/")
+        prefix = f"{inside}/" if inside else ""
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield prefix + name
+
+
+def is_label_name(name: str, suffix: str = ".txt") -> bool:
+    """Whether a file may hold labels: of that ending, and no class list, image list or read-me."""
+    name = name.rpartition("/")[2].lower()
+    return name.endswith(suffix) and name not in _NAME_LISTS and not name.startswith(_NO_LABELS)
+
+
+def has_images(folder: Path) -> bool:
+    """Whether any image lies below `folder`."""
+    return any(map(is_image_name, names_below(folder)))
+
+
+def has_labels(folder: Path, suffix: str = ".txt") -> bool:
+    """Whether any label file lies below `folder`."""
+    return any(is_label_name(name, suffix) for name in names_below(folder))
+
+
+def labels_folder_for(images: Path, suffix: str = ".txt") -> Path | None:
+    """Return the folder of labels that belongs to a folder of images, or None."""
+    swapped = _swap_part(images, IMAGE_FOLDERS, "labels")
+    for folder in (swapped, images):
+        if folder is not None and has_labels(folder, suffix):
+            return folder
+    return None
+
+
+def images_folder_for(labels: Path, root: Path) -> Path | None:
+    """Return the folder of images that belongs to a folder of labels, or None."""
+    swapped = _swap_part(labels, LABEL_FOLDERS, "images")
+    beside = children(root, IMAGE_FOLDERS)
+    for folder in (swapped, labels, *beside, root):
+        if folder is not None and has_images(folder):
+            return folder
+    return None
+
+
+def _swap_part(folder: Path, names: tuple[str, ...], other: str) -> Path | None:
+    """Replace the last part of a path that is one of `names`."""
+    parts = list(folder.parts)
+    for index in range(len(parts) - 1, 0, -1):
+        if parts[index].lower() in names:
+            return Path(*parts[:index], other, *parts[index + 1 :])
+    return None
+
+
+def children(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """Return the subfolders with one of `names`, in the order of `names`."""
+    found = {path.name.lower(): path for path in subfolders(folder)}
+    return [found[name] for name in names if name in found]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    # Among 100,000 files, what the folder itself says of each spares as many questions.
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if entry.is_dir())

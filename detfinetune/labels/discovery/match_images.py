@@ -1,0 +1,133 @@
+"""Which label file belongs to which image, and which image an entry of a list means."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from detfinetune.labels.images.sizes import is_image
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Which image has which label file."""
+
+    label_of: dict[str, str]
+    """Label key by image name."""
+
+    twins: dict[str, str]
+    """Images that are left out, each with the one that has their label."""
+
+
+def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
+    """Match image names with label keys: by whole path, else by a file name that is unique."""
+    keys = set(keys)
+    label_of: dict[str, str] = {}
+    owner: dict[str, str] = {}
+    twins: dict[str, str] = {}
+    for name in names:
+        # `a.jpg` has the label `a.txt`, or else `a.jpg.txt`.
+        own_keys = (label_key(name), unicodedata.normalize("NFC", name))
+        own = next((key for key in own_keys if key in keys), None)
+        if own is None:
+            continue
+        if own in owner:
+            twins[name] = owner[own]
+        else:
+            label_of[name], owner[own] = own, name
+    free = [name for name in names if name not in label_of and name not in twins]
+    name_of = _unique((label_key(name).rpartition("/")[2], name) for name in free)
+    key_of = _unique((key.rpartition("/")[2], key) for key in sorted(keys - set(owner)))
+    for stem, key in key_of.items():
+        if stem in name_of:
+            label_of[name_of[stem]] = key
+    return Matched(label_of, twins)
+
+
+def label_key(name: str) -> str:
+    """Return a relative path without its ending, in Unicode's composed form."""
+    name = unicodedata.normalize("NFC", name)
+    stem, dot, _ = name.rpartition(".")
+    # A dot in a folder's name, or at the start of the file's, begins no ending.
+    is_ending = dot and stem and not stem.endswith("/") and "/" not in name[len(stem) :]
+    return stem if is_ending else name
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the pairs whose first part is there once."""
+    pairs = list(pairs)
+    counts = Counter(first for first, _ in pairs)
+    return {first: second for first, second in pairs if counts[first] == 1}
+
+
+class NameFinder:
+    """Finds the image that an entry of a list means: a path, a name, with or without ending.
+
+    Where several images have the name, the one whose folders agree with the entry's the furthest is
+    meant; where that is no single one, none is.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.exact = {unicodedata.normalize("NFC", name): name for name in names}
+        self.by_key = {label_key(name): name for name in reversed(names)}
+        self.by_name: dict[str, list[str]] = {}
+        self.by_stem: dict[str, list[str]] = {}
+        for name in self.exact:
+            self.by_name.setdefault(name.rpartition("/")[2], []).append(name)
+        for key in dict.fromkeys(map(label_key, names)):
+            self.by_stem.setdefault(key.rpartition("/")[2], []).append(key)
+
+    def __call__(self, entry: str) -> str | None:
+        """Return the image, or None."""
+        if entry in self.exact:
+            return self.exact[entry]
+        for text, last, stem in _readings(entry):
+            if text in self.exact or text in self.by_key:
+                return self.exact.get(text) or self.by_key[text]
+            for table, key, names in (
+                (self.by_name, last, self.exact), (self.by_stem, stem, self.by_key)
+            ):  # fmt: skip
+                if key in table:
+                    nearest = _nearest(text, table[key])
+                    return names[nearest[0]] if len(nearest) == 1 else None
+        return None
+
+    def why_not(self, entry: str) -> str:
+        """Return why an entry means no image."""
+        for _, last, stem in _readings(entry):
+            several = self.by_name.get(last) or self.by_stem.get(stem)
+            if several:
+                shown = " and ".join(several[:2])
+                return f"'{entry}' could mean any of {len(several)} images, such as {shown}"
+        return f"there is no image '{entry}'"
+
+
+def _readings(entry: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what an entry may say: its path, its last part, and that without ending."""
+    entry = unicodedata.normalize("NFC", entry.replace("\\", "/")).removeprefix("./")
+    # Pascal VOC's lists of one class end in 1, 0 or -1.
+    for text in (entry, re.sub(r"\s+(-1|0|1)$", "", entry)):
+        last = PurePosixPath(text).name
+        stem = PurePosixPath(label_key(last)).name if is_image(Path(last)) else last
+        yield text, last, stem
+
+
+def _nearest(entry: str, names: Sequence[str]) -> list[str]:
+    """Return the names that have the most folders above the last part in common with an entry."""
+    if len(names) == 1:
+        return list(names)
+    folders = entry.split("/")[-2::-1]
+    common = [
+        sum(1 for _ in takewhile(_equal, zip(folders, name.split("/")[-2::-1], strict=False)))
+        for name in names
+    ]
+    return [name for name, count in zip(names, common, strict=True) if count == max(common)]
+
+
+def _equal(pair: tuple[str, str]) -> bool:
+    return pair[0] == pair[1]

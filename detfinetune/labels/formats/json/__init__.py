@@ -1,0 +1,1 @@
+"""JSON formats: COCO, LabelMe, Label Studio, VIA."""

@@ -1,0 +1,1 @@
+"""Formats with one object a line: txt, YOLO, DOTA."""

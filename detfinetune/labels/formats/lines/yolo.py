@@ -1,0 +1,66 @@
+"""YOLO labels: `class cx cy w h`, or `class x y x y x y ...` for outlines, as fractions."""
+
+from __future__ import annotations
+
+import re
+
+from detfinetune.labels.formats.lines.tokens import to_number, tokenize
+from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, hull
+
+# Nothing but lines of a class number and four plain numbers, as most files are.
+_PLAIN_FILE = re.compile(r"(?:\d+(?: [\d.]+){4}\n)*\d+(?: [\d.]+){4}\n?", re.ASCII)
+_BOX = ("the x of the centre", "the y of the centre", "the width", "the height")
+
+
+def parse_yolo_line(line: str) -> RawLabel:
+    """Read a box (5 values) or an outline (7 or more, odd); a file may hold both.
+
+    The box of an outline is its tight hull.
+
+    Raises:
+        BadLabel: another number of values, or one that is not a finite number.
+    """
+    tokens = tokenize(line)
+    if len(tokens) == 5:
+        cx, cy, w, h = (to_number(t, name) for t, name in zip(tokens[1:], _BOX, strict=True))
+        corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+        return RawLabel(tokens[0], corners, form="centre_and_size")
+    if len(tokens) < 7 or len(tokens) % 2 == 0:
+        kind = "too few columns" if len(tokens) < 5 else "wrong number of columns"
+        raise BadLabel(
+            kind,
+            f"{len(tokens)} value{'s' * (len(tokens) != 1)}; a YOLO line has 5 "
+            "(class cx cy w h) or, for an outline, an odd number from 7 on (class x1 y1 x2 y2 ...)",
+        )
+    points = tuple(
+        to_number(token, f"{'xy'[index % 2]} of point {index // 2 + 1}")
+        for index, token in enumerate(tokens[1:])
+    )
+    return RawLabel(tokens[0], hull((points,)), polygons=(points,), has_box=False)
+
+
+def read_plain_yolo(text: str) -> list[RawLabel] | None:
+    """Read a file of plain box lines at once, five times as quickly as line by line.
+
+    Returns:
+        What `parse_yolo_line` gives for each line, with its number and text; None where any line
+        is not of the plainest kind, which `parse_yolo_line` is then to judge.
+    """
+    if _PLAIN_FILE.fullmatch(text) is None:
+        return None
+    tokens = text.split()
+    try:
+        numbers = list(map(float, tokens))
+    except ValueError:
+        return None
+    rows = zip(
+        text.split("\n"), tokens[0::5], numbers[1::5], numbers[2::5], numbers[3::5], numbers[4::5],
+        strict=False,
+    )  # fmt: skip
+    return [
+        RawLabel(
+            token, (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), form="centre_and_size",
+            line=number, text=line,
+        )
+        for number, (line, token, cx, cy, w, h) in enumerate(rows, start=1)
+    ]  # fmt: skip

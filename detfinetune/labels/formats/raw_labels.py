@@ -1,0 +1,115 @@
+"""What every label format is read into: objects in the file's own units, image by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from detfinetune.labels.dataset.records import Polygon, RleMask
+
+Form = Literal["corners", "top_left_and_size", "centre_and_size"]
+
+
+class BadLabel(Exception):
+    """An object that cannot be used; `kind` is for counting, the text for reading."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class BadFile(Exception):
+    """A label file that cannot be read at all, such as JSON that is cut short."""
+
+    def __init__(self, reason: str, line: int = 0) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+@dataclass(slots=True)
+class RawLabel:
+    """One object as its label file says it, in the file's own units."""
+
+    class_token: str
+    """Class number or name; empty where the file has none."""
+
+    corners: tuple[float, float, float, float]
+    """x1, y1, x2, y2 as written, not necessarily in order; the hull of an outline without box."""
+
+    polygons: tuple[Polygon, ...] = ()
+    """Outlines, each x0, y0, x1, y1, ..."""
+
+    form: Form = "corners"
+    """How the file gave the box; with a size, x2 < x1 means a negative width."""
+
+    has_box: bool = True
+    """False where only outlines are given, so that the box follows them when they are mended."""
+
+    mask: RleMask | None = None
+    """A mask as run lengths, in pixels of the image."""
+
+    crowd: bool = False
+    """A region of many objects (COCO's `iscrowd`, OpenImages' `IsGroupOf`)."""
+
+    line: int = 0
+    """Line of the label file, from 1, on which the object starts."""
+
+    text: str = ""
+    """What the ledger shows of it."""
+
+    area: float | None = None
+    """Square pixels, where the file says it (COCO's `area`, which sorts objects by size)."""
+
+
+@dataclass(slots=True)
+class RawProblem:
+    """An object that its format's rules already reject."""
+
+    line: int
+    kind: str
+    """Short name of the rule, for counting."""
+
+    reason: str
+    text: str = ""
+
+
+@dataclass(slots=True)
+class RawImage:
+    """One image as a label file describes it, with every object it lists, good or bad."""
+
+    name: str
+    """As the file says it, with forward slashes; empty where the label file's own name decides."""
+
+    labels: list[RawLabel] = field(default_factory=list)
+    problems: list[RawProblem] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    """Width and height in pixels as the file says them."""
+
+    line: int = 0
+    split: str = ""
+    """The subset that the file puts the image into, as it says it; empty where it says none."""
+
+
+@dataclass(slots=True)
+class Document:
+    """A label file that has been read: sums hold, each object is a label or a problem."""
+
+    images: list[RawImage] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
+    """The class list that the file itself declares, in order; empty where it declares none."""
+
+    problems: list[RawProblem] = field(default_factory=list)
+    """Objects that belong to no image of the file."""
+
+    normalized: bool = False
+    """Whether coordinates are shares of the image's width and height instead of pixels."""
+
+    notes: list[str] = field(default_factory=list)
+    """What the file holds that was passed over, for the user to read."""
+
+
+def hull(polygons: tuple[Polygon, ...]) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 around outlines (at least one, each with a point)."""
+    xs = [x for polygon in polygons for x in polygon[0::2]]
+    ys = [y for polygon in polygons for y in polygon[1::2]]
+    return min(xs), min(ys), max(xs), max(ys)

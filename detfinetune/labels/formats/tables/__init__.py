@@ -1,0 +1,1 @@
+"""Tables: CSV, OpenImages, VIA's CSV."""

@@ -1,0 +1,1 @@
+"""Image sizes, read from headers and cached."""

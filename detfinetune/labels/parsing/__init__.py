@@ -1,0 +1,1 @@
+"""Raw labels -> columns: line schemas, box rules, duplicates, the ledger."""

@@ -1,0 +1,304 @@
+"""How label lines are to be read: the format, its columns and units, and by what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detfinetune.labels.discovery.class_names import ClassIndex
+from detfinetune.labels.formats.lines.dota import detect_dota, is_dota_header, parse_dota_line
+from detfinetune.labels.formats.lines.tokens import is_comment, is_heading, is_number, tokenize
+from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS, parse_columns, parse_txt_line
+from detfinetune.labels.formats.lines.yolo import parse_yolo_line, read_plain_yolo
+from detfinetune.labels.formats.raw_labels import BadLabel, Form, RawLabel, RawProblem
+from detfinetune.labels.formats.registry import DOCUMENT_FORMATS, LINE_FORMATS
+from detfinetune.labels.parsing.box_rules import CheckedShape, check_box, check_polygons
+from detfinetune.labels.text import TextFile
+
+if TYPE_CHECKING:
+    # Every process that reads labels would take a third longer to start for it.
+    from detfinetune.config.schema import DataConfig
+
+T = TypeVar("T")
+
+_SAMPLE = 1000
+_MOSTLY = 0.5
+_FORMS = (
+    "x1,y1,x2,y2", "x,y,w,h", "cx,cy,w,h", "y1,x1,y2,x2", "x1,x2,y1,y2",
+)  # fmt: skip
+
+
+_FROM_ONE: dict[Form, tuple[float, float]] = {
+    "corners": (1.0, 0.0),
+    "top_left_and_size": (1.0, 1.0),
+    "centre_and_size": (0.5, 0.5),
+}
+"""What is taken off the first and the last edge of a box in pixels counted from 1."""
+
+
+@dataclass(slots=True)
+class FileObjects:
+    """What a label file says of one image; each object is a label or a problem."""
+
+    labels: list[RawLabel]
+    problems: list[RawProblem]
+    blank: int = 0
+    """Lines that say nothing of objects."""
+
+    size: tuple[int, int] | None = None
+    """Width and height of the image as the file says them."""
+
+    notes: list[str] = field(default_factory=list)
+    """What the file holds that was passed over."""
+
+    note: str = ""
+    """How the file was read, where its encoding had to be guessed."""
+
+
+@dataclass(frozen=True)
+class LabelSchema:
+    """A settled way to read labels."""
+
+    format: str
+    """Name of the format, as `data.format` takes it."""
+
+    columns: tuple[str, ...]
+    """Of a txt line."""
+
+    normalized: bool
+    """Whether coordinates are shares of the image's width and height."""
+
+    first_pixel: int
+    """0: coordinates are distances from the image's edge; 1: pixels counted from 1."""
+
+    evidence: str = ""
+    """Why, for the user."""
+
+    def parse(self, line: str) -> RawLabel:
+        """Parse one line, in the line's own units; raises BadLabel."""
+        if self.format == "yolo":
+            return parse_yolo_line(line)
+        if self.format == "dota":
+            return parse_dota_line(line)
+        return parse_txt_line(line, self.columns)
+
+    def read(self, file: TextFile) -> FileObjects:
+        """Read the label file of one image.
+
+        Raises:
+            BadFile: it cannot be read at all.
+        """
+        if self.format == "yolo" and (labels := read_plain_yolo(file.text)) is not None:
+            return FileObjects(labels, [])
+        if self.format in LINE_FORMATS:
+            return self._read_lines(file.lines)
+        document = DOCUMENT_FORMATS[self.format].parse(file.text)
+        images = document.images
+        return FileObjects(
+            [label for image in images for label in image.labels],
+            [problem for image in images for problem in image.problems],
+            size=images[0].size if len(images) == 1 else None,
+            notes=document.notes,
+        )
+
+    def _read_lines(self, lines: Sequence[str]) -> FileObjects:
+        found = FileObjects([], [])
+        for number, line in enumerate(lines, start=1):
+            if self.says_nothing(line, first=not (found.labels or found.problems)):
+                found.blank += 1
+                continue
+            try:
+                label = self.parse(line)
+            except BadLabel as problem:
+                found.problems.append(RawProblem(number, problem.kind, str(problem), line))
+                continue
+            label.line, label.text = number, line
+            found.labels.append(label)
+        return found
+
+    def says_nothing(self, line: str, *, first: bool) -> bool:
+        """Whether a line is blank, a comment or, before the first object, a heading."""
+        if is_comment(line):
+            return True
+        if not first or line[0] in "0123456789.":
+            return False
+        return is_dota_header(line) if self.format == "dota" else is_heading(line)
+
+    def to_pixels(
+        self, corners: NDArray[np.float64], sizes: NDArray[np.float64], forms: Sequence[Form]
+    ) -> NDArray[np.float64]:
+        """Return x1, y1, x2, y2 as written, (boxes, 4), in pixels of images of `sizes`."""
+        if self.normalized:
+            return corners * np.tile(sizes, 2)
+        if self.first_pixel:
+            # Pixel p, counted from 1, reaches from p - 1 to p; corners name the first and the
+            # last pixel inside, a centre lies in the middle of its pixel.
+            shift = np.array([_FROM_ONE[form] for form in forms], dtype=np.float64)
+            return corners - shift.reshape(-1, 2).repeat(2, axis=1)
+        return corners
+
+    def shape(self, raw: RawLabel, width: int, height: int) -> CheckedShape:
+        """Return the shape in pixels, inside the image; raises BadLabel."""
+        size = np.array([[width, height]], dtype=np.float64)
+        box = self.to_pixels(np.array([raw.corners], dtype=np.float64), size, [raw.form])[0]
+        x1, y1, x2, y2 = box.tolist()
+        if raw.polygons:
+            scale = (width, height) if self.normalized else (1, 1)
+            shift = float(self.first_pixel) if not self.normalized else 0.0
+            outlines = [
+                tuple(value * scale[i % 2] - shift for i, value in enumerate(polygon))
+                for polygon in raw.polygons
+            ]
+            given = (x1, y1, x2, y2) if raw.has_box else None
+            return check_polygons(outlines, width, height, given)
+        return check_box((x1, y1, x2, y2), width, height, sized=raw.form != "corners")
+
+    @property
+    def as_options(self) -> str:
+        """The configuration that asks for this reading."""
+        if self.format != "txt":
+            return f"data.format={self.format}"
+        unit = "fractions" if self.normalized else "pixels"
+        return f"data.format=txt data.columns={','.join(self.columns)} data.coordinates={unit}"
+
+
+def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
+    """Settle the reading from the configuration and, where it says `auto`, from the lines.
+
+    `auto` takes YOLO when most lines have 5 values (or an odd number from 7 on) that lie
+    between 0 and 1 and `data.columns` was left alone, unless they only make sense as corners;
+    else txt.
+    """
+    columns = parse_columns(data.columns)
+    sample = _sample([tokenize(line, len(columns)) for line in lines])
+    normalized = _share(sample, _has_normalized) > _MOSTLY
+    shaped = _share(
+        sample, lambda tokens: len(tokens) == 5 or (len(tokens) > 6 and len(tokens) % 2 == 1)
+    )
+    as_yolo = LabelSchema("yolo", (), True, 0, "data.format=yolo")
+    if data.format == "dota":
+        return LabelSchema("dota", (), False, data.first_pixel, "data.format=dota")
+    is_default = data.format == "auto" and columns == parse_columns(DEFAULT_COLUMNS)
+    if is_default and (evidence := detect_dota(lines)):
+        return LabelSchema("dota", (), False, data.first_pixel, evidence)
+    unit = data.coordinates
+    as_txt = LabelSchema(
+        "txt",
+        columns,
+        unit == "fractions" or (unit == "auto" and normalized),
+        data.first_pixel,
+        "data.format=txt" if data.format == "txt" else f"columns {','.join(columns)}",
+    )
+    shown = "values between 0 and 1" if normalized else "values above 1"
+    if data.format == "yolo":
+        return as_yolo
+    if (
+        data.format == "auto"
+        and normalized
+        and shaped > _MOSTLY
+        and (data.columns == DEFAULT_COLUMNS and unit != "pixels")
+    ):
+        corners = [tokens for tokens in sample if len(tokens) == 5]
+        if not _only_corners_fit(corners):
+            count = "5 values a line" if len(corners) * 2 >= len(sample) else "outlines"
+            return replace(as_yolo, evidence=f"{count}, {shown}")
+        return replace(as_txt, evidence=f"{shown} that fit as corners, not as centre and size")
+    return replace(as_txt, evidence=f"{as_txt.evidence}; {shown}")
+
+
+def suggest_schema(
+    rows: Sequence[tuple[str, int, int]], current: LabelSchema, names: tuple[str, ...]
+) -> LabelSchema | None:
+    """Return the reading that makes sense of lines which `current` does not, or None.
+
+    Args:
+        rows: lines, each with its image's width and height in pixels.
+        current: the reading in use.
+        names: class names, for judging the class column.
+    """
+    rows = _sample(rows)
+    candidates = [LabelSchema("yolo", (), True, 0)]
+    for normalized in (False, True):
+        for form in _FORMS:
+            for columns in (f"class,{form}", f"{form},class"):
+                candidates.append(LabelSchema("txt", parse_columns(columns), normalized, 0))
+    scored = [(_score(rows, candidate, names), candidate) for candidate in candidates]
+    best_score, best = max(scored, key=lambda pair: pair[0])
+    same = (best.format, best.columns, best.normalized) == (
+        current.format, current.columns, current.normalized
+    )  # fmt: skip
+    return (
+        None
+        if same or best_score < 0.8 or best_score < _score(rows, current, names) + 0.2
+        else best
+    )
+
+
+def _score(
+    rows: Sequence[tuple[str, int, int]], reading: LabelSchema, names: tuple[str, ...]
+) -> float:
+    """Return the share of lines that need no mending under a reading."""
+    good = 0
+    indexes = [ClassIndex(names, first) for first in (0, 1)]
+    for line, width, height in rows:
+        try:
+            raw = reading.parse(line)
+            good += (
+                _class_fits(raw.class_token, indexes)
+                and not reading.shape(raw, width, height).fixes
+            )
+        except BadLabel:
+            continue
+    return good / len(rows) if rows else 0.0
+
+
+def _class_fits(token: str, indexes: list[ClassIndex]) -> bool:
+    for index in indexes:
+        try:
+            index.contiguous_id(token)
+            return True
+        except BadLabel:
+            continue
+    return False
+
+
+def _sample(items: Sequence[T]) -> list[T]:
+    """Return at most `_SAMPLE` items, evenly spaced."""
+    step = max(1, len(items) // _SAMPLE)
+    return list(items[::step])
+
+
+def _share(sample: Sequence[list[str]], test: Callable[[list[str]], bool]) -> float:
+    return sum(map(test, sample)) / len(sample) if sample else 0.0
+
+
+def _has_normalized(tokens: list[str]) -> bool:
+    """Whether the numbers of a line, its class apart, are at most 1 (with room for a slip)."""
+    numbers = sorted(float(token) for token in tokens if is_number(token))
+    # The class may be the largest number or not be one; a whole number above 1 can only be it.
+    if len(numbers) == len(tokens) and len(numbers) > 4:
+        numbers.pop()
+    return (
+        len(numbers) >= 4
+        and numbers[0] >= -1
+        and numbers[-1] <= 1
+        and any(number % 1 for number in numbers)
+    )
+
+
+def _only_corners_fit(rows: list[list[str]]) -> bool:
+    """Whether `x1 y1 x2 y2` makes sense of nearly all lines and `cx cy w h` of few."""
+    as_corners = as_centres = 0
+    for tokens in rows:
+        if not all(map(is_number, tokens[1:])):
+            continue
+        a, b, c, d = map(float, tokens[1:])
+        as_corners += a < c and b < d
+        as_centres += all(
+            -0.01 <= edge <= 1.01 for edge in (a - c / 2, a + c / 2, b - d / 2, b + d / 2)
+        )
+    return bool(rows) and as_corners >= 0.95 * len(rows) and as_centres < 0.5 * len(rows)

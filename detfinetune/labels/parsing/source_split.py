@@ -1,0 +1,201 @@
+"""One split as it lies on disk: its files, what they say, and which of it can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.discovery.class_names import ClassIndex
+from detfinetune.labels.discovery.discovered import (
+    DiscoveredDataset,
+    ImageFile,
+    SplitFiles,
+    shown_path,
+)
+from detfinetune.labels.formats.raw_labels import BadLabel
+from detfinetune.labels.images.sizes import Size, UnreadableImage
+from detfinetune.labels.parsing.label_schema import FileObjects, LabelSchema
+from detfinetune.labels.parsing.parse import ImageJob, LabelEvent, ParsedImages
+from detfinetune.labels.text import read_text_file
+
+V = TypeVar("V")
+
+
+@dataclass
+class SourceSplit:
+    """A split's images, then its labels without image, each with what is known of it."""
+
+    root: Path
+    """The data root."""
+
+    files: SplitFiles
+    reading: LabelSchema
+    jobs: list[ImageJob]
+    unreadable: dict[int, str]
+    """Why an image cannot be read, by its index among the jobs."""
+
+    parsed: ParsedImages | None = None
+    categories: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """Class id of each parsed object, -1 where it has none; (objects,)."""
+
+    keep: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
+    """Which parsed objects can be used; (objects,)."""
+
+    events: list[LabelEvent] = field(default_factory=list)
+    """Labels that cannot be used."""
+
+    _last_read: tuple[str, FileObjects | None] = ("", None)
+
+    @property
+    def found(self) -> ParsedImages:
+        """What the label files say; set once they are parsed."""
+        if self.parsed is None:
+            raise RuntimeError("the labels of this split are not parsed yet")
+        return self.parsed
+
+    @cached_property
+    def image_of(self) -> NDArray[np.int64]:
+        """Job that each parsed object belongs to; (objects,)."""
+        return np.repeat(np.arange(len(self.jobs)), self.found.counts)
+
+    @property
+    def usable(self) -> list[int]:
+        """Jobs that are images which can be read, as can their label files."""
+        bad = self.found.bad_files
+        return [
+            job for job in range(len(self.files.images))
+            if job not in self.unreadable and job not in bad
+        ]  # fmt: skip
+
+    def settle_classes(self, index: ClassIndex) -> None:
+        """Give each object its class id, and reject those of no class and the repeated ones."""
+        found = self.found
+        ids, problems = [], {}
+        for number, token in enumerate(found.tokens):
+            try:
+                ids.append(index.contiguous_id(token))
+            except BadLabel as problem:
+                ids.append(-1)
+                problems[number] = problem
+        table = np.array([*ids, -1], dtype=np.int32)
+        self.categories = table[found.token_ids]
+        self.keep = self.categories >= 0
+        self.events = list(found.events)
+        for position in np.flatnonzero(~self.keep).tolist():
+            why = problems[int(found.token_ids[position])]
+            self._reject(position, why.kind, str(why))
+        for position, first in self._repeated():
+            self.keep[position] = False
+            line = int(found.lines[first])
+            self._reject(position, "duplicate", f"the same object as line {line}")
+        self.events.sort(key=lambda event: (event.image, event.line))
+
+    def _reject(self, position: int, kind: str, reason: str) -> None:
+        image = int(self.image_of[position])
+        line = int(self.found.lines[position])
+        self.events.append(LabelEvent(image, line, kind, reason, self._text(position)))
+
+    def _text(self, position: int) -> str:
+        """Return what stands in the label file; read anew, for few are ever asked for."""
+        job = self.jobs[int(self.image_of[position])]
+        objects = job.objects or self._file_objects(job.label)
+        return objects.labels[int(self.found.ordinals[position])].text
+
+    def _file_objects(self, label: str) -> FileObjects:
+        # Those of one file are asked for one after the other.
+        name, objects = self._last_read
+        if objects is None or name != label:
+            objects = self.reading.read(read_text_file(self.root / label))
+            self._last_read = (label, objects)
+        return objects
+
+    def _repeated(self) -> list[tuple[int, int]]:
+        """Return the objects that repeat an earlier one, each with that one."""
+        found = self.found
+        if not len(found.lines):
+            return []
+        bits = np.ascontiguousarray(found.boxes).view(np.uint64)
+        key = self.image_of.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        key += self.categories.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
+        for column in range(4):
+            key = (key ^ bits[:, column]) * np.uint64(0x100000001B3)
+            key ^= key >> np.uint64(29)
+        kept = np.flatnonzero(self.keep)
+        _, inverse, counts = np.unique(key[kept], return_inverse=True, return_counts=True)
+        groups: dict[tuple[object, ...], int] = {}
+        repeated = []
+        for position in kept[counts[inverse.ravel()] > 1].tolist():
+            same = (
+                int(self.image_of[position]), int(self.categories[position]),
+                tuple(found.boxes[position]), found.polygons.get(position),
+                found.masks.get(position), bool(found.crowd[position]),
+            )  # fmt: skip
+            if same in groups:
+                repeated.append((position, groups[same]))
+            else:
+                groups[same] = position
+        return repeated
+
+    def table(self) -> LabelTable:
+        """Return the usable images with their objects."""
+        found, jobs = self.found, self.usable
+        kept = np.flatnonzero(self.keep)
+        rare = found.polygons.keys() | found.masks.keys() | found.areas.keys()
+        place = {int(old): new for new, old in enumerate(kept) if old in rare} if rare else {}
+        per_job = np.bincount(self.image_of[kept], minlength=len(self.jobs))
+        sizes = [self.jobs[job].size for job in jobs]
+        return LabelTable(
+            image_root=self.files.image_root,
+            names=tuple(self.files.images[job].name for job in jobs),
+            label_files=tuple(self.jobs[job].label for job in jobs),
+            sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+            starts=np.concatenate(([0], np.cumsum(per_job[jobs]))).astype(np.int64),
+            categories=self.categories[kept],
+            boxes=found.boxes[kept],
+            lines=found.lines[kept],
+            crowd=found.crowd[kept],
+            polygons=_moved(found.polygons, place),
+            masks=_moved(found.masks, place),
+            areas=_moved(found.areas, place),
+        )
+
+
+def _moved(values: Mapping[int, V], place: Mapping[int, int]) -> dict[int, V]:
+    return {place[index]: value for index, value in values.items() if index in place}
+
+
+def source_split(
+    gathered: DiscoveredDataset,
+    files: SplitFiles,
+    reading: LabelSchema,
+    sizes: Sequence[Size | UnreadableImage],
+) -> SourceSplit:
+    """Return a split whose labels are still to be parsed; `sizes` are those of its images."""
+    jobs, unreadable = [], {}
+    for number, (image, size) in enumerate(zip(files.images, sizes, strict=True)):
+        if isinstance(size, UnreadableImage):
+            path = files.image_root / image.name
+            unreadable[number] = str(size)
+            reason = f"its image {shown_path(path, gathered.root)} cannot be read"
+            jobs.append(_job(image, None, "unreadable image", reason))
+        else:
+            jobs.append(_job(image, size))
+    for orphan in files.orphans:
+        if orphan.name:
+            jobs.append(_job(orphan, None, "missing image", f"there is no image '{orphan.name}'"))
+        else:
+            jobs.append(_job(orphan, None, "no image", "there is no image for this label file"))
+    return SourceSplit(gathered.root, files, reading, jobs, unreadable)
+
+
+def _job(image: ImageFile, size: Size | None, kind: str = "", reason: str = "") -> ImageJob:
+    raw = image.raw
+    objects = FileObjects(raw.labels, raw.problems, size=raw.size) if raw is not None else None
+    return ImageJob(image.label, size, objects, kind, reason)

@@ -1,0 +1,1 @@
+"""Train, val and test: shares, folds, groups, split files."""

@@ -1,0 +1,81 @@
+"""From the map of owners to labels: visible outlines and their tight boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from detfinetune.sample_scenes.canvas import Canvas
+from detfinetune.sample_scenes.noise import Mask
+from detfinetune.sample_scenes.settings import SUPERSAMPLE, SceneSettings
+
+_SIMPLIFY = 0.4
+"""How far, in final pixels, a simplified outline may stray from the true one."""
+
+
+@dataclass(frozen=True)
+class SceneLabel:
+    """A labelled object as it is seen, in final pixels."""
+
+    category: int
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom; halves of a pixel at the finest."""
+
+    outline: tuple[tuple[float, float], ...]
+    """Corners of the visible outline; its hull is `box`."""
+
+
+def largest_part(mask: Mask) -> Mask:
+    """The largest connected part of a mask, its holes filled."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros(mask.shape, np.uint8)
+    if contours:
+        cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    return filled.astype(bool)
+
+
+def visible_share(canvas: Canvas, number: int) -> float:
+    """Share of an instance's whole area that is seen."""
+    seen = int(np.count_nonzero(canvas.owner == number))
+    return seen / max(canvas.instances[number - 1].full_area, 1.0)
+
+
+def visible_labels(canvas: Canvas, settings: SceneSettings) -> list[SceneLabel]:
+    """Labels of all instances that can be seen well enough."""
+    labels = []
+    for instance in canvas.instances:
+        if visible_share(canvas, instance.number) < settings.min_visibility:
+            continue
+        label = _label_of(canvas, instance.number, instance.category)
+        if label is None:
+            continue
+        left, top, right, bottom = label.box
+        low, high = settings.side_limits
+        if min(right - left, bottom - top) >= low and max(right - left, bottom - top) <= high:
+            labels.append(label)
+    return labels
+
+
+def _label_of(canvas: Canvas, number: int, category: int) -> SceneLabel | None:
+    mask = (canvas.owner == number).astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    contour = max(contours, key=cv2.contourArea)
+    left, top, width, height = cv2.boundingRect(contour)
+    corners = cv2.approxPolyDP(contour, _SIMPLIFY * SUPERSAMPLE, True).reshape(-1, 2)
+    if len(corners) < 3 or width < 2 or height < 2:
+        return None
+    # Contours run through the middles of points; stretch them to the points' outer edges, which
+    # is where the box is, so that box and outline agree exactly.
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    share = (corners - low) / np.maximum(high - low, 1)
+    outline = (np.array([left, top]) + share * np.array([width, height])) / SUPERSAMPLE
+    box = (left, top, left + width, top + height)
+    return SceneLabel(
+        category,
+        (box[0] / SUPERSAMPLE, box[1] / SUPERSAMPLE, box[2] / SUPERSAMPLE, box[3] / SUPERSAMPLE),
+        tuple((float(x), float(y)) for x, y in outline),
+    )
