@@ -111,7 +111,7 @@ def sample_scenes_folder() -> Path:
 
     The folder need not exist yet.
     """
-    checkout = Path(__file__).resolve().parents[3]
+    checkout = Path(__file__).resolve().parents[2]
     datasets = checkout / "datasets"
     # The file that every checkout has there; an installed package has none.
     if (datasets / "README.md").is_file() and os.access(datasets, os.W_OK):
