@@ -14,15 +14,13 @@ import numpy as np
 from detfinetune import files
 from detfinetune.checks.anchors import AnchorSettings
 from detfinetune.checks.findings import SEVERITIES, Finding, Place
-from detfinetune.checks.run import dataset_findings, table_findings
+from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import CheckConfig, TrainConfig
 from detfinetune.console import say, table
 from detfinetune.engine.recipe import resolve_recipe, settled
 from detfinetune.errors import ConfigError
-from detfinetune.labels.coco_table import read_coco_table
 from detfinetune.labels.convert import say_what_was_taken, write_converted
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.dataset.records import DatasetManifest
 from detfinetune.labels.dataset.statistics import table_statistics
 from detfinetune.labels.dataset.summary import dataset_summary
 from detfinetune.labels.dataset.table import LabelTable
@@ -173,19 +171,6 @@ def resolved_anchors(config: TrainConfig) -> AnchorSettings:
         [[size * scale for scale in per_level] for size in sizes],
         strides=anchor_strides(config.model.name),
     )
-
-
-def quick_findings(manifest: DatasetManifest, config: TrainConfig) -> list[Finding]:
-    """Return what the labels alone tell, just before they are trained on; no image is opened.
-
-    Args:
-        manifest: as `labels.prepare` returns it.
-        config: resolved, for the model's anchors.
-    """
-    tables = {
-        name: read_coco_table(split, manifest.classes) for name, split in manifest.splits.items()
-    }
-    return table_findings(tables, manifest.classes, resolved_anchors(config))
 
 
 def _hint(anchors: AnchorSettings | None) -> AnchorHint | None:

@@ -61,9 +61,9 @@ def dataset_findings(
     found += image_findings(dataset.tables, kept, dataset.root, rejected)
     turned = _turned_images(dataset.tables, facts) if wanted else None
     of_reading: list[Finding] = []
-    if dataset.reading is not None:
+    if dataset.schema is not None:
         of_reading = check_units(
-            dataset.tables, written=dataset.written, reading=dataset.reading,
+            dataset.tables, written=dataset.written, reading=dataset.schema,
             ledger=dataset.ledger, turned=turned,
         )  # fmt: skip
     found += of_reading

@@ -33,6 +33,7 @@ from detfinetune.engine.recipe import settled
 from detfinetune.engine.run_folder import forget_metrics_after
 from detfinetune.engine.trainer import Trainer
 from detfinetune.evaluation.evaluate import evaluate_split
+from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult, write_result
@@ -70,7 +71,7 @@ class TrainingJob:
             self._restore(plan.resume_from)
 
     def _build_model(self) -> tuple[nn.Module, str]:
-        config, classes = self.config, self.plan.manifest.classes
+        config, classes = self.config, self.plan.dataset.classes
         seed_everything(config.seed)
         cfg = build_cfg(model_settings(config, len(classes), self.device))
         model = build_detector(
@@ -93,7 +94,7 @@ class TrainingJob:
 
     def _build_trainer(self) -> Trainer:
         config, solver = self.config, self.config.solver
-        name = register_split(self.plan.manifest, "train")
+        name = register_split(self.plan.dataset, "train")
         mask_format = mask_format_of(name) if config.task == "segm" else None
         mapper = TrainMapper(
             build_augmentations(config.augment),
@@ -148,7 +149,7 @@ class TrainingJob:
         config, run = self.config, self.plan.run
         eval_period = settled(config.evaluation.eval_period)
         steps: list[Any] = [hooks.IterationTimer(warmup_iter=1)]
-        if "val" in self.plan.manifest.splits:
+        if "val" in self.plan.dataset.tables:
             steps.append(Validate(eval_period, self._validate))
         if comm.is_main_process():
             period = settled(config.solver.checkpoint_period)
@@ -190,13 +191,13 @@ class TrainingJob:
         return figures
 
     def _evaluate(self, split: str) -> EvaluationResult:
-        config, manifest = self.config, self.plan.manifest
+        config, dataset = self.config, self.plan.dataset
         # The ground truth does not change during a run, so it is checked once.
         self_check = split not in self.self_checked
         self.self_checked.add(split)
-        name = register_split(manifest, split)
+        truth = ground_truth(dataset, split)
         loader = build_test_loader(
-            name,
+            truth.name,
             settled(config.augment.image_size),
             settled(config.augment.max_size),
             self.input_format,
@@ -205,10 +206,10 @@ class TrainingJob:
         share_buffers(self.model)
         return evaluate_split(
             self.model,
-            name,
+            truth,
             loader,
             task=config.task,
-            classes=manifest.classes,
+            classes=dataset.classes,
             detections_per_image=settled(config.evaluation.detections_per_image),
             output_dir=self.plan.run.evaluation(split),
             provenance=self._provenance(split),
@@ -218,22 +219,22 @@ class TrainingJob:
 
     def evaluate_best(self) -> dict[str, EvaluationResult]:
         """Report the best checkpoint on validation and test, and draw the worst images."""
-        evaluation, manifest = self.config.evaluation, self.plan.manifest
+        evaluation, dataset = self.config.evaluation, self.plan.dataset
         best = self.plan.run.best_checkpoint
         if best.is_file():
             load_weights(self.model, read_checkpoint(best), best)
         results = {}
-        if "val" in manifest.splits:
+        if "val" in dataset.tables:
             results["val"] = self._evaluate_best_on_val()
-        if evaluation.test_at_end and "test" in manifest.splits:
+        if evaluation.test_at_end and "test" in dataset.tables:
             results["test"] = self._evaluate("test")
         if comm.is_main_process() and results:
             which = "best" if best.is_file() else "last"
             for split, result in results.items():
-                print_result(result, manifest.classes, title=f"{split}, {which} checkpoint")
+                print_result(result, dataset.classes, title=f"{split}, {which} checkpoint")
             held_out, result = list(results.items())[-1]
             write_comparison(
-                result.dataset_name,
+                ground_truth(dataset, held_out),
                 result.detections,
                 self.plan.run.path / "pictures" / f"{held_out}_worst_first.jpg",
                 count=evaluation.pictures,
@@ -260,20 +261,20 @@ class TrainingJob:
             "split": split,
             "iteration": self.trainer.finished_steps,
             "best": asdict(best) if best else None,
-            "data_fingerprint": self.plan.manifest.fingerprint,
+            "data_fingerprint": self.plan.dataset.fingerprint,
         }
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
             model=self.model.state_dict(),
-            classes=self.plan.manifest.classes,
+            classes=self.plan.dataset.classes,
             config=self.config,
             iteration=self.trainer.finished_steps,
             optimizer=self.trainer.optimizer.state_dict(),
             grad_scaler=self.trainer.scaler.state_dict(),
             best=self.best,
             score_threshold=self.threshold,
-            data_fingerprint=self.plan.manifest.fingerprint,
+            data_fingerprint=self.plan.dataset.fingerprint,
         )
 
     def _save_last(self) -> None:

@@ -9,17 +9,18 @@ from typing import cast
 
 from detectron2.utils import comm
 
-from detfinetune.check_dataset import findings_json, quick_findings
+from detfinetune.check_dataset import findings_json, resolved_anchors
+from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
 from detfinetune.console import say, table, warn
 from detfinetune.data.loaders import batch_share
-from detfinetune.data.register import dataset_statistics, register_split
 from detfinetune.engine.distributed import from_main
 from detfinetune.engine.recipe import Choice, resolve_recipe, settled
 from detfinetune.engine.run_folder import RunFolder, clear_leftovers, new_run_folder, write_start
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.files import write_json
-from detfinetune.labels.dataset.records import DatasetManifest
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.statistics import table_statistics
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.models.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
 from detfinetune.models.d2_cfg import build_cfg
@@ -35,7 +36,7 @@ class TrainingPlan:
     config: TrainConfig
     """Resolved: no nulls that the recipe fills."""
 
-    manifest: DatasetManifest
+    dataset: LabelledDataset
     run: RunFolder
     base_weights: BaseWeights | None = None
     """What a new run starts from; None for a resumed one."""
@@ -61,22 +62,20 @@ def fresh_plan(config: TrainConfig) -> TrainingPlan:
     """
     data = from_main(lambda: _located(config.data, config.task))
     config = config.model_copy(update={"data": data})
-    manifest = from_main(lambda: _prepare(data, config.task))
-    resolved, choices = resolve_recipe(
-        config, dataset_statistics(register_split(manifest, "train"))
-    )
+    dataset = from_main(lambda: _prepare(data, config.task))
+    resolved, choices = resolve_recipe(config, table_statistics(dataset.tables["train"]))
     batch_share(settled(resolved.solver.images_per_batch))
     # All that can be wrong is found before the run folder is made.
     device = resolved.hardware.device
-    build_cfg(model_settings(resolved, len(manifest.classes), device))
+    build_cfg(model_settings(resolved, dataset.num_classes, device))
     model = resolved.model
     weights = from_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
     run = from_main(lambda: new_run_folder(config))
     if comm.is_main_process():
-        write_start(run, resolved, manifest)
-        _say_plan(resolved, manifest, choices, run)
-        _check_labels(resolved, manifest, run)
-    return TrainingPlan(resolved, manifest, run, base_weights=weights)
+        write_start(run, resolved, dataset)
+        _say_plan(resolved, dataset, choices, run)
+        _check_labels(resolved, dataset, run)
+    return TrainingPlan(resolved, dataset, run, base_weights=weights)
 
 
 def read_stored(run: Path) -> Checkpoint:
@@ -106,26 +105,26 @@ def resumed_plan(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
             )
         solver = resolved.solver.model_copy(update={"max_iter": config.solver.max_iter})
         resolved = resolved.model_copy(update={"solver": solver})
-    manifest = from_main(lambda: _prepare(resolved.data, resolved.task))
+    dataset = from_main(lambda: _prepare(resolved.data, resolved.task, brief=True))
     from_main(lambda: clear_leftovers(run))
-    _check_same_data(stored, manifest, run)
+    _check_same_data(stored, dataset, run)
     if comm.is_main_process() and stored.iteration < (resolved.solver.max_iter or 0):
         say(f"resuming {run.path} after step {stored.iteration} of {resolved.solver.max_iter}")
-    return TrainingPlan(resolved, manifest, run, resume_from=stored)
+    return TrainingPlan(resolved, dataset, run, resume_from=stored)
 
 
-def _prepare(data: DataConfig, task: Task) -> DatasetManifest:
-    manifest = prepare_dataset(data)
-    if "train" not in manifest.splits or not manifest.splits["train"].num_images:
+def _prepare(data: DataConfig, task: Task, *, brief: bool = False) -> LabelledDataset:
+    dataset = prepare_dataset(data, brief=brief)
+    if "train" not in dataset.tables or not dataset.tables["train"].num_images:
         raise DataError(f"{data.root}: there are no training images.")
-    if not manifest.splits["train"].num_annotations:
+    if not dataset.tables["train"].num_objects:
         raise DataError(f"{data.root}: the training images have no labels at all.")
-    if task == "segm" and not manifest.has_masks:
+    if task == "segm" and not dataset.has_masks:
         raise ConfigError(
-            "task=segm needs outlines, but not every label has one. Train boxes with task=bbox, "
+            "task=segm needs masks, but not every label has one. Train boxes with task=bbox, "
             "or give YOLO polygons or COCO JSON with segmentation."
         )
-    return manifest
+    return dataset
 
 
 def _located(data: DataConfig, task: Task) -> DataConfig:
@@ -141,31 +140,36 @@ def _located(data: DataConfig, task: Task) -> DataConfig:
     return data.model_copy(update={"root": folder, "images": "images/{split}", **labels})
 
 
-def _check_same_data(stored: Checkpoint, manifest: DatasetManifest, run: RunFolder) -> None:
-    if stored.classes != manifest.classes:
+def _check_same_data(stored: Checkpoint, dataset: LabelledDataset, run: RunFolder) -> None:
+    if stored.classes != dataset.classes:
         raise CheckpointError(
             f"{run.path}: the classes of the data have changed since this run began.\n"
-            f"  run:  {', '.join(stored.classes)}\n  data: {', '.join(manifest.classes)}"
+            f"  run:  {', '.join(stored.classes)}\n  data: {', '.join(dataset.classes)}"
         )
-    if stored.data_fingerprint != manifest.fingerprint:
+    if stored.data_fingerprint != dataset.fingerprint:
+        older = (
+            ", or the run was started by a version that took COCO JSON unread"
+            if dataset.format == "coco"
+            else ""
+        )
         raise DataError(
             f"{run.path}: the data has changed since this run began (fingerprint "
-            f"{manifest.fingerprint[:12]}, was {stored.data_fingerprint[:12]}), so going on would "
-            "mix two data sets. Start a new run from its weights instead: "
+            f"{dataset.fingerprint[:12]}, was {stored.data_fingerprint[:12]}){older}. Resuming "
+            "would mix two data sets. Start a new run from its weights instead: "
             f"model.weights={run.best_checkpoint}"
         )
 
 
 def _say_plan(
-    config: TrainConfig, manifest: DatasetManifest, choices: list[Choice], run: RunFolder
+    config: TrainConfig, dataset: LabelledDataset, choices: list[Choice], run: RunFolder
 ) -> None:
     splits = ", ".join(
-        f"{name} {split.num_images} images with {split.num_annotations} objects"
-        for name, split in manifest.splits.items()
+        f"{split} {part.num_images} images with {part.num_objects} objects"
+        for split, part in dataset.tables.items()
     )
-    say(f"data: {manifest.name}: {splits}; classes: {', '.join(manifest.classes)}")
-    val = manifest.splits.get("val")
-    if val is None or not val.num_annotations:
+    say(f"data: {dataset.name}: {splits}; classes: {', '.join(dataset.classes)}")
+    val = dataset.tables.get("val")
+    if val is None or not val.num_objects:
         warn(
             "there is no labelled object to validate on, so no AP is measured during training and "
             "no best checkpoint is kept, only the last."
@@ -175,9 +179,9 @@ def _say_plan(
     say(table(rows, headers=("chosen for you", "", "because")) + "\n")
 
 
-def _check_labels(config: TrainConfig, manifest: DatasetManifest, run: RunFolder) -> None:
+def _check_labels(config: TrainConfig, dataset: LabelledDataset, run: RunFolder) -> None:
     """Say what looks wrong with the labels before time is spent on them."""
-    findings = quick_findings(manifest, config)
+    findings = dataset_findings(dataset, resolved_anchors(config), decode=False)
     write_json(run.path / "findings.json", findings_json(findings))
     rows = [[f.severity, f.title] for f in findings if f.severity != "note"]
     if not rows:

@@ -19,10 +19,14 @@ from detfinetune._detectron2 import detectron2_origin, detectron2_version
 from detfinetune.config.schema import TrainConfig
 from detfinetune.errors import OutputExistsError, TrainingError
 from detfinetune.files import write_json, write_text
-from detfinetune.labels.dataset.records import DatasetManifest
+from detfinetune.labels.convert import write_accounts
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 
 # What a run writes besides its checkpoints: logs, pictures, results.
 _ROOM_FOR_THE_REST = 200 << 20
+
+# Labelled images of each split on a contact sheet.
+_LABELLED_PICTURES = 16
 
 
 @dataclass(frozen=True)
@@ -110,27 +114,26 @@ def _next_free(path: Path) -> Path:
             return candidate
 
 
-def write_start(run: RunFolder, config: TrainConfig, manifest: DatasetManifest) -> None:
-    """Write the resolved configuration, the environment, the classes and the data's identity."""
+def write_start(run: RunFolder, config: TrainConfig, dataset: LabelledDataset) -> None:
+    """Write the resolved configuration, the environment, and what the labels were read as."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_text(run.config_file, "# The resolved configuration of this run.\n" + text)
     write_json(run.path / "environment.json", environment())
-    write_text(run.path / "classes.txt", "".join(f"{name}\n" for name in manifest.classes))
+    write_accounts(dataset, run.path, _LABELLED_PICTURES)
     splits = {
-        name: {
-            "json_file": str(split.json_file),
-            "image_root": str(split.image_root),
-            "images": split.num_images,
-            "annotations": split.num_annotations,
+        split: {
+            "image_root": str(table.image_root.resolve()),
+            "images": table.num_images,
+            "annotations": table.num_objects,
         }
-        for name, split in manifest.splits.items()
+        for split, table in dataset.tables.items()
     }
     write_json(
         run.path / "data.json",
         {
-            "name": manifest.name,
-            "fingerprint": manifest.fingerprint,
-            "classes": list(manifest.classes),
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "classes": list(dataset.classes),
             "splits": splits,
         },
     )

@@ -88,7 +88,7 @@ def _already_finished(plan: TrainingPlan) -> TrainResult:
     say(
         f"{plan.run.path}: this run is finished ({plan.start_iter} of {plan.max_iter} steps). To "
         f"train further: resume={plan.run.path} solver.max_iter={2 * plan.max_iter}. To evaluate "
-        f"it: python tools/evaluate.py run={plan.run.path} split={list(plan.manifest.splits)[-1]}"
+        f"it: python tools/evaluate.py run={plan.run.path} split={list(plan.dataset.tables)[-1]}"
     )
     best = plan.resume_from.best if plan.resume_from else None
     return TrainResult(plan.run.path, finished=True, iteration=plan.start_iter, best=best)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from detectron2.data import MetadataCatalog
+import torch
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
-from detfinetune.config.schema import Task
 from detfinetune.errors import CheckpointError
-from detfinetune.evaluation.metrics import Detection, read_ground_truth
+from detfinetune.evaluation.ground_truth import GroundTruth
+from detfinetune.evaluation.metrics import Detection
 
 
 class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
@@ -23,23 +22,21 @@ class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
     same (a test compares them), and come with recall, matches and an AP where nothing was found.
     """
 
-    def __init__(self, dataset_name: str, tasks: tuple[Task, ...], classes: Sequence[str]) -> None:
-        """Collect for a split that `data.register` registered.
+    def __init__(self, truth: GroundTruth, classes: Sequence[str]) -> None:
+        """Collect for a split.
 
         Raises:
             CheckpointError: the split's classes are not the model's `classes`, by name.
         """
-        super().__init__(dataset_name, tasks=tasks, use_fast_impl=False)
-        names = list(self._metadata.thing_classes)
-        check_classes(classes, names, dataset_name)
-        ids = {
-            names[at]: id_ for id_, at in self._metadata.thing_dataset_id_to_contiguous_id.items()
-        }
-        self._category_ids = [int(ids[name]) for name in classes]
-        self.truth = split_truth(dataset_name)
+        # Not super().__init__, which would read a JSON file for what is in memory already.
+        self._cpu_device = torch.device("cpu")
+        self._predictions: list[dict[str, Any]] = []
+        check_classes(classes, truth.classes, truth.name)
+        ids = {category["name"]: category["id"] for category in truth.content["categories"]}
+        self._category_ids = [ids[name] for name in classes]
 
     def evaluate(self, img_ids: Any = None) -> list[Detection] | None:
-        """Return all processes' detections with the JSON's category ids; None elsewhere."""
+        """Return all processes' detections with COCO category ids; None elsewhere."""
         comm.synchronize()
         gathered = comm.gather(self._predictions, dst=0)
         if not comm.is_main_process():
@@ -50,17 +47,6 @@ class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
             for image in sorted(by_image, key=lambda image: image["image_id"])
             for detection in image["instances"]
         ]
-
-
-def split_truth(dataset_name: str) -> dict[str, Any]:
-    """Return a registered split's COCO JSON, with every class of the data among its categories.
-
-    A split's own JSON need not list the classes that none of its images show.
-    """
-    entry = MetadataCatalog.get(dataset_name)
-    ids = {at: id_ for id_, at in entry.thing_dataset_id_to_contiguous_id.items()}
-    categories = [{"id": ids[at], "name": name} for at, name in enumerate(entry.thing_classes)]
-    return {**read_ground_truth(Path(entry.json_file)), "categories": categories}
 
 
 def check_classes(model: Sequence[str], data: Sequence[str], where: str) -> None:

@@ -13,9 +13,9 @@ from typing import Any, cast
 from detfinetune import console
 from detfinetune.config.schema import DataConfig, EvaluateConfig, TrainConfig
 from detfinetune.data.loaders import build_test_loader
-from detfinetune.data.register import register_split
 from detfinetune.errors import ConfigError
 from detfinetune.evaluation.collect import check_classes
+from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
@@ -23,7 +23,7 @@ from detfinetune.evaluation.result import EvaluationResult
 from detfinetune.evaluation.score_split import Loader, evaluate_split
 from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.inference.source import choose_checkpoint
-from detfinetune.labels.dataset.records import DatasetManifest
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.models.checkpoint import LoadedDetector, load_detector
 
@@ -47,24 +47,25 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     checkpoint = choose_checkpoint(config.run, config.checkpoint)
     detector = load_detector(checkpoint, config.hardware)
     own_data = _is_own_data(config.data)
-    manifest = prepare_dataset(detector.config.data if own_data else config.data)
-    check_classes(detector.classes, manifest.classes, f"'{manifest.name}'")
-    dataset_name = register_split(manifest, config.split)
-    folder = config.split if own_data else f"{manifest.name}_{config.split}"
+    data = detector.config.data if own_data else config.data
+    dataset = prepare_dataset(data, brief=own_data)
+    check_classes(detector.classes, dataset.classes, f"'{dataset.name}'")
+    truth = ground_truth(dataset, config.split)
+    folder = config.split if own_data else f"{dataset.name}_{config.split}"
     output = config.output or run_folder(checkpoint) / "evaluation" / folder
     limit = _set_detections_limit(detector, config.evaluation.detections_per_image)
     result = evaluate_split(
         detector.model,
-        dataset_name,
-        split_loader(dataset_name, detector, config.hardware.num_workers),
+        truth,
+        split_loader(truth.name, detector, config.hardware.num_workers),
         task=detector.config.task,
         classes=detector.classes,
         detections_per_image=limit,
         output_dir=output,
-        provenance=_provenance(config, detector, manifest),
+        provenance=_provenance(config, detector, dataset),
         progress_description=f"evaluate {config.split}",
     )
-    print_result(result, detector.classes, title=f"{manifest.name}, {config.split}")
+    print_result(result, detector.classes, title=f"{dataset.name}, {config.split}")
     threshold = next(
         (
             score
@@ -74,7 +75,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         FALLBACK_THRESHOLD,
     )
     write_comparison(
-        dataset_name,
+        truth,
         result.detections,
         output / PICTURES_FILE,
         count=config.evaluation.pictures,
@@ -126,16 +127,16 @@ def _set_detections_limit(detector: LoadedDetector, wanted: int | None) -> int:
 
 
 def _provenance(
-    config: EvaluateConfig, detector: LoadedDetector, manifest: DatasetManifest
+    config: EvaluateConfig, detector: LoadedDetector, dataset: LabelledDataset
 ) -> dict[str, Any]:
     """Return what figures can be traced by: checkpoint, data, configuration, versions."""
     return {
         "checkpoint": str(detector.checkpoint),
         "iteration": detector.iteration,
-        "data": manifest.name,
-        "data_fingerprint": manifest.fingerprint,
+        "data": dataset.name,
+        "data_root": str(dataset.root.resolve()),
+        "data_fingerprint": dataset.fingerprint,
         "split": config.split,
-        "json_file": str(manifest.splits[config.split].json_file),
         "config": config.model_dump(mode="json"),
         "versions": {
             "python": platform.python_version(),

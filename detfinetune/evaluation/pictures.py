@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.data import MetadataCatalog
 from PIL import Image
 
 from detfinetune.config.schema import Task
-from detfinetune.evaluation.collect import split_truth
+from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.metrics import Detection, Metrics, score_detections
 from detfinetune.files import atomic_path
 from detfinetune.labels.dataset.masks import segmentation_polygons
@@ -71,7 +70,7 @@ def rank_images(
 
 
 def write_comparison(
-    dataset_name: str,
+    truth: GroundTruth,
     detections: Sequence[Detection],
     output: Path,
     *,
@@ -85,8 +84,8 @@ def write_comparison(
     images.
 
     Args:
-        dataset_name: registered split.
-        detections: COCO results with the category ids of the split's JSON.
+        truth: the split's ground truth.
+        detections: COCO results with its image and category ids.
         output: picture file; its ending says the format.
         count: images shown.
         score_threshold: lowest score that is shown and counted.
@@ -94,18 +93,16 @@ def write_comparison(
     Returns:
         The images shown, worst first.
     """
-    truth = split_truth(dataset_name)
-    image_root = Path(MetadataCatalog.get(dataset_name).image_root)
     task: Task = "segm" if any("segmentation" in entry for entry in detections) else "bbox"
     fullest = max(Counter(entry["image_id"] for entry in detections).values(), default=1)
-    metrics = score_detections(truth, detections, task, fullest)
-    worst = rank_images(truth, metrics, score_threshold)[:count]
+    metrics = score_detections(truth.content, detections, task, fullest)
+    worst = rank_images(truth.content, metrics, score_threshold)[:count]
     if not worst:
         return []
-    drawing = _Drawing(truth, detections, metrics, score_threshold)
+    drawing = _Drawing(truth.content, detections, metrics, score_threshold)
     tiles: list[tuple[Image.Image, str]] = []
     for entry in worst:
-        image = open_image(image_root / entry.file_name)
+        image = open_image(truth.image_root / entry.file_name)
         # Drawn at the size of its tile, so that lines and text stay legible on the sheet.
         scale = _TILE_WIDTH / image.width
         objects = drawing.objects(entry.image_id, image.size)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from torch import nn
 
@@ -16,6 +15,7 @@ from detfinetune import console
 from detfinetune.config.schema import Task
 from detfinetune.evaluation.collect import DetectionCollector
 from detfinetune.evaluation.diagnose import diagnose, empty_buckets
+from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE, score_detections
 from detfinetune.evaluation.result import EvaluationResult, write_result
 from detfinetune.evaluation.self_check import check_ground_truth
@@ -26,7 +26,7 @@ Loader = Iterable[list[dict[str, Any]]]
 
 def evaluate_split(
     model: nn.Module,
-    dataset_name: str,
+    truth: GroundTruth,
     loader: Loader,
     *,
     task: Task,
@@ -41,7 +41,7 @@ def evaluate_split(
 
     Args:
         model: a Detectron2 detector; left in the mode (training or not) it was in.
-        dataset_name: registered split; its metadata has `json_file`.
+        truth: the split's ground truth.
         loader: test loader of that split, sharded over the processes.
         task: `bbox` scores boxes, `segm` boxes and masks.
         classes: the model's class names, in the order of its class ids.
@@ -60,26 +60,26 @@ def evaluate_split(
     """
     start = time.monotonic()
     tasks: tuple[Task, ...] = ("bbox", "segm") if task == "segm" else ("bbox",)
-    collector = DetectionCollector(dataset_name, tasks, classes)
-    notes = _self_check(dataset_name, tasks) if self_check else []
+    collector = DetectionCollector(truth, classes)
+    notes = _self_check(truth, tasks) if self_check else []
     _collect(model, loader, collector, progress_description)
     detections = collector.evaluate()
     if detections is None:
-        return EvaluationResult(dataset_name)
-    truth = collector.truth
+        return EvaluationResult(truth.name)
+    content = truth.content
     metrics = {
-        each: score_detections(truth, detections, each, detections_per_image) for each in tasks
+        each: score_detections(content, detections, each, detections_per_image) for each in tasks
     }
     main = metrics[task]
     threshold = best_threshold(main)
     result = EvaluationResult(
-        dataset_name=dataset_name,
+        dataset_name=truth.name,
         metrics=metrics,
         detections=detections,
         threshold=threshold,
-        diagnosis=tuple(diagnose(truth, detections, main)),
+        diagnosis=tuple(diagnose(content, detections, main)),
         notes=(*notes, *empty_buckets(main)),
-        num_images=len(truth["images"]),
+        num_images=len(content["images"]),
         seconds=time.monotonic() - start,
     )
     if output_dir is not None:
@@ -87,10 +87,9 @@ def evaluate_split(
     return result
 
 
-def _self_check(dataset_name: str, tasks: tuple[Task, ...]) -> list[str]:
+def _self_check(truth: GroundTruth, tasks: tuple[Task, ...]) -> list[str]:
     """Check the split's ground truth on every process alike, so that all stop when one does."""
-    json_file = Path(MetadataCatalog.get(dataset_name).json_file)
-    warnings = (check_ground_truth(json_file, task).warning() for task in tasks)
+    warnings = (check_ground_truth(truth.content, task).warning() for task in tasks)
     return [warning for warning in dict.fromkeys(warnings) if warning]
 
 

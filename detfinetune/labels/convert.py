@@ -7,17 +7,17 @@ one is found, the reading that fits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from detfinetune import console, files
 from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
+from detfinetune.labels.dataset.coco_json import write_coco
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger
-from detfinetune.labels.dataset.manifest import MANIFEST_NAME, fingerprint_files, write_manifest
-from detfinetune.labels.dataset.records import DatasetManifest, DatasetSplit
+from detfinetune.labels.dataset.manifest import MANIFEST_NAME, write_manifest
 from detfinetune.labels.dataset.summary import dataset_summary
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discover import discover_dataset
@@ -26,16 +26,19 @@ from detfinetune.labels.misread import refuse_mostly_wrong
 from detfinetune.labels.preview.contact_sheet import write_label_sheet
 from detfinetune.labels.read import read_discovered
 from detfinetune.labels.splits.split_file import write_split_file
-from detfinetune.labels.writers.coco import write_coco
 
 
 @dataclass(frozen=True)
 class ConversionResult:
     """What a conversion made."""
 
-    manifest: DatasetManifest
-    ledger: Ledger
+    dataset: LabelledDataset
     folder: Path
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was fixed or rejected."""
+        return self.dataset.ledger
 
 
 def convert_dataset(
@@ -103,12 +106,8 @@ def write_converted(
 ) -> ConversionResult:
     """Write a data set that was read as COCO JSON, all its files at once, without a word."""
     with no_cycle_search(), files.atomic_folder(output, overwrite) as folder:
-        manifest = _write(dataset, folder, contact_sheet)
-    moved = {
-        name: replace(split, json_file=output / split.json_file.name)
-        for name, split in manifest.splits.items()
-    }
-    return ConversionResult(replace(manifest, splits=moved), dataset.ledger, output)
+        _write(dataset, folder, contact_sheet)
+    return ConversionResult(dataset, output)
 
 
 def say_what_was_taken(dataset: LabelledDataset) -> None:
@@ -131,29 +130,35 @@ def say_what_was_taken(dataset: LabelledDataset) -> None:
         console.say(f"Note: {note}")
 
 
-def _write(dataset: LabelledDataset, folder: Path, contact_sheet: int) -> DatasetManifest:
-    """Write all files into `folder` and return the manifest, whose paths lie there."""
-    classes = dataset.classes
-    splits = {}
-    for split, table in dataset.tables.items():
-        json_file = folder / f"{split}.json"
-        write_coco(json_file, dataset.name, split, classes, table)
-        image_root = table.image_root.resolve()
-        splits[split] = DatasetSplit(json_file, image_root, table.num_images, table.num_objects)
-        if contact_sheet and dataset.has_images:
-            path = folder / f"labels_{split}.jpg"
-            write_label_sheet(path, table, classes, contact_sheet, split)
-    files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())
-    files.write_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
-    if dataset.split_rows:
-        write_split_file(folder / "split.csv", dataset.split_rows)
-    manifest = DatasetManifest(
+def _write(dataset: LabelledDataset, folder: Path, contact_sheet: int) -> None:
+    classes, tables = dataset.classes, dataset.tables
+    for split, table in tables.items():
+        write_coco(folder / f"{split}.json", dataset.name, split, classes, table)
+    write_accounts(dataset, folder, contact_sheet)
+    write_manifest(
+        folder,
         name=dataset.name,
         classes=classes,
-        splits=splits,
-        fingerprint=fingerprint_files({name: s.json_file for name, s in splits.items()}),
-        has_masks=dataset.has_masks,
-        source=str(dataset.root.resolve()),
+        fingerprint=dataset.fingerprint,
+        source=dataset.root,
+        image_roots={split: table.image_root for split, table in tables.items()},
+        counts={split: (table.num_images, table.num_objects) for split, table in tables.items()},
     )
-    write_manifest(folder, manifest)
-    return manifest
+
+
+def write_accounts(dataset: LabelledDataset, folder: Path, contact_sheet: int) -> None:
+    """Write what shows how labels were read: ledger, class list, split file, contact sheets.
+
+    Args:
+        dataset: as read.
+        folder: is there already.
+        contact_sheet: images a split on its contact sheet; 0 draws none.
+    """
+    files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())
+    files.write_text(folder / "classes.txt", "".join(f"{name}\n" for name in dataset.classes))
+    if dataset.split_rows:
+        write_split_file(folder / "split.csv", dataset.split_rows)
+    for split, table in dataset.tables.items():
+        if contact_sheet and dataset.has_images:
+            path = folder / f"labels_{split}.jpg"
+            write_label_sheet(path, table, dataset.classes, contact_sheet, split)

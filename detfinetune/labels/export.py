@@ -10,7 +10,7 @@ from typing import Literal
 
 from detfinetune import console, files
 from detfinetune.config.schema import DataConfig
-from detfinetune.labels.convert import say_what_was_taken
+from detfinetune.labels.convert import say_what_was_taken, write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger
 from detfinetune.labels.dataset.manifest import EXPORT_NAME
@@ -19,9 +19,7 @@ from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discover import discover_dataset
 from detfinetune.labels.misread import refuse_mostly_wrong
-from detfinetune.labels.preview.contact_sheet import write_label_sheet
 from detfinetune.labels.read import read_discovered
-from detfinetune.labels.splits.split_file import write_split_file
 from detfinetune.labels.writers import WrittenLabels
 from detfinetune.labels.writers.txt import write_txt
 from detfinetune.labels.writers.voc import write_voc
@@ -108,16 +106,9 @@ def export_read(
             if images != "leave":
                 place = "JPEGImages" if output_format == "voc" else "images"
                 _bring_images(table, folder / place / split, images)
-            if contact_sheet and dataset.has_images:
-                path = folder / f"labels_{split}.jpg"
-                write_label_sheet(path, table, dataset.classes, contact_sheet, split)
         if output_format == "yolo":
             write_yolo_names(folder, dataset.classes, list(dataset.tables))
-        names = "".join(f"{name}\n" for name in dataset.classes)
-        files.write_text(folder / "classes.txt", names)
-        files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())
-        if dataset.split_rows:
-            write_split_file(folder / "split.csv", dataset.split_rows)
+        write_accounts(dataset, folder, contact_sheet)
         files.write_json(folder / EXPORT_NAME, _description(dataset, output_format, written))
     return ExportResult(tuple(written), dataset.ledger, output)
 

@@ -61,8 +61,8 @@ def judge(dataset: LabelledDataset) -> Verdict:
         problem = "no image can be used"
     wrong = total.rejected + swapped
     better = None
-    if wrong * 5 > total.lines and dataset.reading and dataset.format in LINE_FORMATS:
-        better = suggest_schema(_sampled_rows(dataset), dataset.reading, dataset.classes)
+    if wrong * 5 > total.lines and dataset.schema and dataset.format in LINE_FORMATS:
+        better = suggest_schema(_sampled_rows(dataset), dataset.schema, dataset.classes)
     return Verdict(problem, wrong, total.lines, better)
 
 
@@ -96,7 +96,7 @@ def _sampled_rows(dataset: LabelledDataset) -> list[tuple[str, int, int]]:
     for label, (width, height) in images[:: max(1, len(images) // _SAMPLED_FILES)]:
         first = True
         for line in read_text_file(dataset.root / label).lines:
-            if dataset.reading and not dataset.reading.says_nothing(line, first=first):
+            if dataset.schema and not dataset.schema.says_nothing(line, first=first):
                 first = False
                 rows.append((line, width, height))
     return rows
@@ -138,7 +138,7 @@ def _warn_of_unlabelled(dataset: LabelledDataset) -> None:
 
 def _mostly_wrong(dataset: LabelledDataset, verdict: Verdict) -> str:
     kinds = dataset.ledger.kinds("rejected") + dataset.ledger.kinds("fixed")
-    options = dataset.reading.as_options if dataset.reading else f"data.format={dataset.format}"
+    options = dataset.schema.as_options if dataset.schema else f"data.format={dataset.format}"
     text = [f"{dataset.root}: {verdict.problem}, read as {options}:"]
     for kind, count in kinds.most_common():
         text.append(f"  {count} x {kind}")

@@ -83,14 +83,14 @@ def read_discovered(
     worth_it = num_images >= _WORTH_PROCESSES
     with Workers(num_workers if worth_it else 0, initializer=get_ready) as workers:
         workers.start()
-        reading = _settle_reading(data, gathered)
+        schema = _settle_reading(data, gathered)
         sizes = _image_sizes(gathered, num_workers, workers)
         sources = {
-            split: source_split(gathered, files, reading, sizes[split])
+            split: source_split(gathered, files, schema, sizes[split])
             for split, files in gathered.splits.items()
         }
-        _parse(data, reading, sources, workers)
-    index, names_from = _class_index(data, gathered, reading, sources)
+        _parse(data, schema, sources, workers)
+    index, names_from = _class_index(data, gathered, schema, sources)
     for source in sources.values():
         source.settle_classes(index)
     cuts = {split: _cut(data, gathered, split, sources, index) for split in sources}
@@ -101,15 +101,15 @@ def read_discovered(
     return LabelledDataset(
         name=data.name,
         root=gathered.root,
-        format=reading.format,
-        evidence=reading.evidence,
+        format=schema.format,
+        evidence=schema.evidence,
         classes=index.names,
         classes_from=names_from,
         tables=tables,
         ledger=ledger,
         notes=(*gathered.notes, *summed_notes(sums), *of_cuts),
         found=gathered.found,
-        reading=reading,
+        schema=schema,
         first_class=index.first_class,
         stated_sizes=_stated_sizes(sources, tables),
         written={split: source.found.written for split, source in sources.items()},
@@ -176,14 +176,14 @@ def _image_sizes(
 
 def _parse(
     data: DataConfig,
-    reading: LabelSchema,
+    schema: LabelSchema,
     sources: Mapping[str, SourceSplit],
     workers: Workers,
 ) -> None:
     """Parse the labels of all splits, on all cores where there are many files."""
     for source in sources.values():
         chunks = [source.jobs[i : i + _CHUNK] for i in range(0, len(source.jobs), _CHUNK)] or [[]]
-        work = partial(parse_images, source.root, reading, data.on_problem == "reject")
+        work = partial(parse_images, source.root, schema, data.on_problem == "reject")
         in_files = any(job.objects is None and job.label for job in source.jobs)
         # What is read already takes longer to send than to look at.
         parts = workers.map(work, chunks) if in_files else map(work, chunks)
@@ -208,7 +208,7 @@ def _with_progress(
 def _class_index(
     data: DataConfig,
     gathered: DiscoveredDataset,
-    reading: LabelSchema,
+    schema: LabelSchema,
     sources: Mapping[str, SourceSplit],
 ) -> tuple[ClassIndex, str]:
     """Return the class list and where it is from; empty: from the labels themselves."""
@@ -216,7 +216,8 @@ def _class_index(
     if data.classes is None and gathered.classes:
         # The files' own list comes first, and what it lacks is not lost for that.
         new = sorted(token for token in tokens if token and token not in gathered.classes)
-        return ClassIndex((*gathered.classes, *new), 0), gathered.found
+        declared = (*gathered.classes, *new)
+        return ClassIndex(declared, 0, numbers_are_names=True), gathered.found
     names, names_from = given_class_names(data, gathered.root, gathered.label_folders)
     words = {token for token in tokens if not token.isdigit()}
     if names is not None and data.classes is None and gathered.format.format is not None:
@@ -225,12 +226,14 @@ def _class_index(
             # A list of some other labels that happens to lie beside these.
             names, names_from = None, ""
     if names is None and not tokens:
-        raise DataError(_nothing_readable(gathered, reading, sources))
-    return build_class_index(tokens, names, data.first_class), names_from
+        raise DataError(_nothing_readable(gathered, schema, sources))
+    of_names = gathered.format.format is not None
+    index = build_class_index(tokens, names, data.first_class, numbers_are_names=of_names)
+    return index, names_from
 
 
 def _nothing_readable(
-    gathered: DiscoveredDataset, reading: LabelSchema, sources: Mapping[str, SourceSplit]
+    gathered: DiscoveredDataset, schema: LabelSchema, sources: Mapping[str, SourceSplit]
 ) -> str:
     unreadable = [
         f"  {shown_path(source.files.image_root / source.files.images[job].name, gathered.root)}: "
@@ -240,7 +243,7 @@ def _nothing_readable(
     if unreadable and not any(source.usable for source in sources.values()):
         listed = "\n".join(unreadable[:_EXAMPLES])
         return f"{gathered.root}: none of the {len(unreadable)} images can be read:\n{listed}"
-    text = f"{gathered.root}: no label can be read as {reading.as_options}, and there is no "
+    text = f"{gathered.root}: no label can be read as {schema.as_options}, and there is no "
     events = [event for source in sources.values() for event in source.found.events]
     if gathered.format.format is None:
         shown = [f"  {line[:80]}" for line in sample_lines(gathered)[:3]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,6 +13,7 @@ from detfinetune.checks.findings import Finding
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
 from detfinetune.labels.dataset.table import LabelTable, table_of
+from detfinetune.labels.read import read_dataset
 
 CLASSES = ("cat", "dog", "horse")
 Records = dict[str, list[ImageRecord]]
@@ -81,23 +80,6 @@ def wheres(finding: Finding) -> list[str]:
 
 @cache
 def real_tables(folder: Path) -> tuple[dict[str, LabelTable], tuple[str, ...]]:
-    """Convert a real data set and return its tables and classes."""
-    from detfinetune.labels.convert import convert_dataset  # the other cases do without
-
-    with tempfile.TemporaryDirectory() as temporary:
-        data = DataConfig(root=folder, **REAL_SETS[folder.name])  # type: ignore[arg-type]
-        manifest = convert_dataset(data, Path(temporary) / "out", contact_sheet=0).manifest
-        tables = {}
-        for name, split in manifest.splits.items():
-            content = json.loads(split.json_file.read_text())
-            annotations: dict[int, list[Annotation]] = {i["id"]: [] for i in content["images"]}
-            for item in content["annotations"]:
-                annotations[item["image_id"]].append(
-                    Annotation(item["category_id"] - 1, tuple(item["bbox"]))
-                )
-            records = [
-                ImageRecord(i["file_name"], i["width"], i["height"], tuple(annotations[i["id"]]))
-                for i in content["images"]
-            ]
-            tables[name] = table_of(split.image_root, records)
-        return tables, manifest.classes
+    """Read a real data set and return its tables and classes."""
+    dataset = read_dataset(DataConfig(root=folder, **REAL_SETS[folder.name]))  # type: ignore[arg-type]
+    return dataset.tables, dataset.classes

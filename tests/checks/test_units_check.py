@@ -60,10 +60,10 @@ def read(tmp_path: Path, records: Records, writer: Writer, **options: Any) -> La
 
 
 def findings_of(dataset: LabelledDataset, **options: Any) -> dict[str, Finding]:
-    assert dataset.reading is not None
+    assert dataset.schema is not None
     return by_kind(
         check_units(
-            dataset.tables, written=dataset.written, reading=dataset.reading,
+            dataset.tables, written=dataset.written, reading=dataset.schema,
             ledger=dataset.ledger, **options,
         )
     )  # fmt: skip

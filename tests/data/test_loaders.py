@@ -18,14 +18,15 @@ from detfinetune.config.schema import AugmentConfig, DataConfig
 from detfinetune.data.augment import build_augmentations
 from detfinetune.data.loaders import build_test_loader, build_train_loader
 from detfinetune.data.mapper import TrainMapper
-from detfinetune.data.register import dataset_statistics, register_split
+from detfinetune.data.register import register_split
 from detfinetune.errors import DataError
-from detfinetune.labels.dataset.records import DatasetManifest
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.statistics import table_statistics
 from detfinetune.labels.prepare import prepare_dataset
 
 
 @pytest.fixture
-def manifest(toy_dataset: Path) -> DatasetManifest:
+def dataset(toy_dataset: Path) -> LabelledDataset:
     return prepare_dataset(DataConfig(root=toy_dataset))
 
 
@@ -34,8 +35,8 @@ def mapper(mask_format: Any = None) -> TrainMapper:
     return TrainMapper(build_augmentations(augment), "RGB", mask_format, 0.3)
 
 
-def batches(manifest: DatasetManifest, first: int, last: int, **options: Any) -> list[Any]:
-    name = register_split(manifest, "train")
+def batches(dataset: LabelledDataset, first: int, last: int, **options: Any) -> list[Any]:
+    name = register_split(dataset, "train")
     loader = build_train_loader(
         name, mapper(), images_per_batch=4, seed=7, start_iter=first, **options
     )
@@ -53,32 +54,32 @@ def same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_a_loader_entered_late_gives_what_an_early_one_gives_then(
-    manifest: DatasetManifest, workers: int
+    dataset: LabelledDataset, workers: int
 ) -> None:
-    whole = batches(manifest, 0, 9)
-    late = batches(manifest, 5, 9, num_workers=workers)
+    whole = batches(dataset, 0, 9)
+    late = batches(dataset, 5, 9, num_workers=workers)
     assert all(same(one, other) for one, other in zip(whole[5:], late, strict=True))
     assert not same(whole[0], late[0])
 
 
-def test_repeat_factor_sampling_can_be_entered_late_too(manifest: DatasetManifest) -> None:
-    whole = batches(manifest, 0, 9, repeat_threshold=1.0)
-    late = batches(manifest, 5, 9, repeat_threshold=1.0)
+def test_repeat_factor_sampling_can_be_entered_late_too(dataset: LabelledDataset) -> None:
+    whole = batches(dataset, 0, 9, repeat_threshold=1.0)
+    late = batches(dataset, 5, 9, repeat_threshold=1.0)
     assert all(same(one, other) for one, other in zip(whole[5:], late, strict=True))
 
 
-def test_each_image_is_seen_once_a_pass(manifest: DatasetManifest) -> None:
-    names = [item["file_name"] for batch in batches(manifest, 0, 6) for item in batch]
+def test_each_image_is_seen_once_a_pass(dataset: LabelledDataset) -> None:
+    names = [item["file_name"] for batch in batches(dataset, 0, 6) for item in batch]
     assert len(names) == len(set(names)) == 24
 
 
-def test_empty_images_stay_as_negatives(manifest: DatasetManifest) -> None:
-    counts = [len(item["instances"]) for batch in batches(manifest, 0, 6) for item in batch]
+def test_empty_images_stay_as_negatives(dataset: LabelledDataset) -> None:
+    counts = [len(item["instances"]) for batch in batches(dataset, 0, 6) for item in batch]
     assert counts.count(0) >= 4
 
 
-def test_masks_and_boxes_agree_after_augmentation(manifest: DatasetManifest) -> None:
-    name = register_split(manifest, "train")
+def test_masks_and_boxes_agree_after_augmentation(dataset: LabelledDataset) -> None:
+    name = register_split(dataset, "train")
     loader = build_train_loader(name, mapper("polygon"), images_per_batch=4, seed=0)
     seen = 0
     for batch in itertools.islice(loader, 6):
@@ -93,17 +94,17 @@ def test_masks_and_boxes_agree_after_augmentation(manifest: DatasetManifest) -> 
 
 
 def test_the_test_loader_gives_each_image_once_with_its_own_size(
-    manifest: DatasetManifest,
+    dataset: LabelledDataset,
 ) -> None:
-    name = register_split(manifest, "val")
+    name = register_split(dataset, "val")
     items = [item for batch in build_test_loader(name, 64, 100, "RGB") for item in batch]
     assert [item["image"].shape for item in items] == [(3, 64, 64)] * 8
     assert {(item["height"], item["width"]) for item in items} == {(96, 96)}
 
 
-def test_an_unknown_split_gets_the_nearest_name(manifest: DatasetManifest) -> None:
+def test_an_unknown_split_gets_the_nearest_name(dataset: LabelledDataset) -> None:
     with pytest.raises(DataError, match=r"has no split 'tets'\. Did you mean 'test'"):
-        register_split(manifest, "tets")
+        register_split(dataset, "tets")
 
 
 def test_an_image_of_another_size_than_its_json_names_file_and_remedy(
@@ -111,9 +112,9 @@ def test_an_image_of_another_size_than_its_json_names_file_and_remedy(
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(toy_dataset, folder)
-    manifest = prepare_dataset(DataConfig(root=folder))
+    dataset = prepare_dataset(DataConfig(root=folder))
     Image.new("RGB", (50, 60)).save(folder / "images" / "val" / "val 003.png")
-    name = register_split(manifest, "val")
+    name = register_split(dataset, "val")
     with pytest.raises(DataError, match=r"val 003\.png: the image has 50x60 px but .* 96x96"):
         list(build_test_loader(name, 64, 100, "RGB"))
 
@@ -121,15 +122,15 @@ def test_an_image_of_another_size_than_its_json_names_file_and_remedy(
 def test_a_truncated_image_names_the_file(toy_dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(toy_dataset, folder)
-    manifest = prepare_dataset(DataConfig(root=folder))
+    dataset = prepare_dataset(DataConfig(root=folder))
     victim = folder / "images" / "val" / "val 003.png"
     victim.write_bytes(victim.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"val 003\.png: the image cannot be read"):
-        list(build_test_loader(register_split(manifest, "val"), 64, 100, "RGB"))
+        list(build_test_loader(register_split(dataset, "val"), 64, 100, "RGB"))
 
 
-def test_statistics(manifest: DatasetManifest) -> None:
-    statistics = dataset_statistics(register_split(manifest, "train"))
+def test_statistics(dataset: LabelledDataset) -> None:
+    statistics = table_statistics(dataset.tables["train"])
     assert (statistics.num_images, statistics.num_annotations) == (24, 60)
     assert statistics.fullest_image == 3
     assert statistics.median_side == 96
@@ -153,12 +154,10 @@ def test_workers_end_with_the_loop_whatever_ends_it(
     """A worker that lives until Python exits is reported by torch as killed."""
     folder = tmp_path / "copy"
     shutil.copytree(toy_dataset, folder)
-    manifest = prepare_dataset(DataConfig(root=folder))
+    dataset = prepare_dataset(DataConfig(root=folder))
     if broken:
         (folder / "images" / "val" / "val 003.png").unlink()
-    batches = iter(
-        build_test_loader(register_split(manifest, "val"), 64, 100, "RGB", num_workers=2)
-    )
+    batches = iter(build_test_loader(register_split(dataset, "val"), 64, 100, "RGB", num_workers=2))
     next(batches)
     assert len(multiprocessing.active_children()) == 2
     if broken:

@@ -61,10 +61,10 @@ def test_a_nearly_full_disk_is_said_before_training(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_start_says_config_machine_classes_and_data(toy_dataset: Path) -> None:
-    manifest = prepare_dataset(DataConfig(root=toy_dataset, name="cells"))
+    dataset = prepare_dataset(DataConfig(root=toy_dataset, name="cells"))
     run = new_run_folder(config())
     given = config(seed=5, solver={"max_iter": 7})
-    write_start(run, given, manifest)
+    write_start(run, given, dataset)
     stored = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
     assert TrainConfig.model_validate(stored) == given
     machine = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
@@ -73,13 +73,15 @@ def test_the_start_says_config_machine_classes_and_data(toy_dataset: Path) -> No
     assert machine["command"][0] == Path(sys.argv[0]).name
     assert (run.path / "classes.txt").read_text(encoding="utf-8") == "disc\nsquare\n"
     data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
-    assert data["fingerprint"] == manifest.fingerprint
+    assert data["fingerprint"] == dataset.fingerprint
     assert data["classes"] == ["disc", "square"]
     assert {name: split["images"] for name, split in data["splits"].items()} == {
         "train": 24, "val": 8, "test": 8,
     }  # fmt: skip
     assert data["splits"]["train"]["annotations"] == 60
-    assert Path(data["splits"]["train"]["json_file"]).is_file()
+    assert Path(data["splits"]["train"]["image_root"]) == toy_dataset / "images" / "train"
+    written = {path.name for path in run.path.iterdir()}
+    assert {"ledger.csv", "labels_train.jpg", "labels_val.jpg", "labels_test.jpg"} <= written
 
 
 @pytest.mark.parametrize(

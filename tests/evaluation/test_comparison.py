@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from coco_cases import Truth, found, make_truth
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from pycocotools import mask as mask_api
 
+from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.metrics import score_detections
 from detfinetune.evaluation.pictures import rank_images, write_comparison
 
@@ -54,28 +52,19 @@ def test_a_lower_threshold_lets_the_false_alarm_in() -> None:
 
 
 @pytest.fixture
-def split(tmp_path: Path) -> Iterator[str]:
+def split(tmp_path: Path) -> GroundTruth:
     truth = _truth()
     for annotation in truth["annotations"]:
         x, y, w, h = annotation["bbox"]
         annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    (tmp_path / "truth.json").write_text(json.dumps(truth))
     for image in truth["images"]:
         Image.new("RGB", (200, 200), (60, 60, 60)).save(tmp_path / image["file_name"])
-    name = f"pictures_{tmp_path}"
-    DatasetCatalog.register(name, list)
-    MetadataCatalog.get(name).set(
-        json_file=str(tmp_path / "truth.json"),
-        image_root=str(tmp_path),
-        thing_classes=["a"],
-        thing_dataset_id_to_contiguous_id={1: 0},
-    )
-    yield name
-    DatasetCatalog.remove(name)
-    MetadataCatalog.remove(name)
+    return GroundTruth("pictures", truth, tmp_path)
 
 
-def test_the_sheet_shows_labels_left_and_predictions_right(split: str, tmp_path: Path) -> None:
+def test_the_sheet_shows_labels_left_and_predictions_right(
+    split: GroundTruth, tmp_path: Path
+) -> None:
     output = tmp_path / "out" / "sheet.png"
     shown = write_comparison(split, DETECTIONS, output, count=1, score_threshold=0.5)
     assert [entry.file_name for entry in shown] == ["3.png"]
@@ -88,7 +77,7 @@ def test_the_sheet_shows_labels_left_and_predictions_right(split: str, tmp_path:
     assert right.sum() > 500
 
 
-def test_masks_are_filled(split: str, tmp_path: Path) -> None:
+def test_masks_are_filled(split: GroundTruth, tmp_path: Path) -> None:
     mask = np.zeros((200, 200), dtype=np.uint8, order="F")
     mask[40:120, 40:120] = 1
     rle = mask_api.encode(mask)
@@ -101,6 +90,6 @@ def test_masks_are_filled(split: str, tmp_path: Path) -> None:
     assert different.any(axis=2).sum() > 180 * 180
 
 
-def test_nothing_is_written_for_no_pictures(split: str, tmp_path: Path) -> None:
+def test_nothing_is_written_for_no_pictures(split: GroundTruth, tmp_path: Path) -> None:
     assert write_comparison(split, DETECTIONS, tmp_path / "none.jpg", count=0) == []
     assert not (tmp_path / "none.jpg").exists()

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from coco_cases import make_truth
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 from torch import nn
 
+from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.score_split import evaluate_split
 
 
@@ -31,14 +31,10 @@ def _evaluate_share(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", world_size=2, rank=rank)
     comm.create_local_process_group(2)
-    DatasetCatalog.register("shared", list)
-    MetadataCatalog.get("shared").set(
-        json_file=f"{folder}/truth.json",
-        thing_classes=["a"],
-        thing_dataset_id_to_contiguous_id={1: 0},
-    )
+    content = json.loads(Path(folder, "truth.json").read_text())
+    truth = GroundTruth("shared", content, Path(folder))
     share = [[{"image_id": image, "height": 200, "width": 200}] for image in (1, 2, 3)[rank::2]]
-    result = evaluate_split(OneBox(), "shared", share, task="bbox", classes=["a"])
+    result = evaluate_split(OneBox(), truth, share, task="bbox", classes=["a"])
     summary = {
         "ap": result.ap,
         "images": [entry["image_id"] for entry in result.detections],

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import nn
 
+from detfinetune.config.schema import DataConfig
+from detfinetune.data.loaders import build_test_loader
 from detfinetune.errors import CheckpointError, DataError
+from detfinetune.evaluation.ground_truth import GroundTruth, ground_truth
 from detfinetune.evaluation.score_split import evaluate_split
+from detfinetune.labels.prepare import prepare_dataset
 
 CLASSES = ("car", "tree")
 # XYWH of the objects of each image; the second car of image 2 is never predicted.
@@ -52,8 +59,9 @@ class KnownDetections(nn.Module):
         return outputs
 
 
-def _write_truth(path: Path, names: tuple[str, ...] = CLASSES, first_id: int = 1) -> Path:
-    annotations = []
+def _truth(names: tuple[str, ...] = CLASSES, first_id: int = 1) -> GroundTruth:
+    """Return OBJECTS as ground truth, annotation ids from 0."""
+    annotations: list[dict[str, Any]] = []
     for image_id, objects in OBJECTS.items():
         for name, box in objects:
             annotations.append(
@@ -66,45 +74,21 @@ def _write_truth(path: Path, names: tuple[str, ...] = CLASSES, first_id: int = 1
                     "iscrowd": 0,
                 }
             )
-    path.write_text(
-        json.dumps(
-            {
-                "info": {},
-                "images": [
-                    {"id": image, "file_name": f"{image}.png", "width": 200, "height": 150}
-                    for image in OBJECTS
-                ],
-                "annotations": annotations,
-                "categories": [
-                    {"id": number + first_id, "name": name} for number, name in enumerate(names)
-                ],
-            }
-        )
-    )
-    return path
+    content = {
+        "info": {},
+        "images": [
+            {"id": image, "file_name": f"{image}.png", "width": 200, "height": 150}
+            for image in OBJECTS
+        ],
+        "annotations": annotations,
+        "categories": [{"id": at + first_id, "name": name} for at, name in enumerate(names)],
+    }
+    return GroundTruth("objects", content, Path("images"))
 
 
 @pytest.fixture
-def split(tmp_path: Path) -> Iterator[str]:
-    """Name of a registered split over OBJECTS."""
-    yield from _register(_write_truth(tmp_path / "truth.json"))
-
-
-def _register(json_file: Path) -> Iterator[str]:
-    """Register as data.register does: the classes in order, ids mapped to them by name."""
-    name = f"evaluate_split_{json_file}"
-    categories = json.loads(json_file.read_text())["categories"]
-    DatasetCatalog.register(name, list)
-    MetadataCatalog.get(name).set(
-        json_file=str(json_file),
-        thing_classes=[category["name"] for category in categories],
-        thing_dataset_id_to_contiguous_id={
-            category["id"]: position for position, category in enumerate(categories)
-        },
-    )
-    yield name
-    DatasetCatalog.remove(name)
-    MetadataCatalog.remove(name)
+def truth() -> GroundTruth:
+    return _truth()
 
 
 def _loader() -> list[list[dict[str, Any]]]:
@@ -118,14 +102,14 @@ HITS = {
 }
 
 
-def _evaluate(split: str, model: nn.Module, **options: Any) -> Any:
-    return evaluate_split(model, split, _loader(), task="bbox", classes=CLASSES, **options)
+def _evaluate(truth: GroundTruth, model: nn.Module, **options: Any) -> Any:
+    return evaluate_split(model, truth, _loader(), task="bbox", classes=CLASSES, **options)
 
 
-def test_figures_threshold_and_files(split: str, tmp_path: Path) -> None:
+def test_figures_threshold_and_files(truth: GroundTruth, tmp_path: Path) -> None:
     model = KnownDetections(HITS)
     model.train()
-    result = _evaluate(split, model, output_dir=tmp_path / "out", provenance={"iteration": 7})
+    result = _evaluate(truth, model, output_dir=tmp_path / "out", provenance={"iteration": 7})
 
     # Cars: 2 of 3 found without a false alarm, so precision 1 at the recalls 0, 0.01, ..., 0.66:
     # 67 of 101 steps. Trees: all found.
@@ -157,46 +141,50 @@ def test_figures_threshold_and_files(split: str, tmp_path: Path) -> None:
 
 
 def test_agrees_with_detectron2s_own_evaluator(tmp_path: Path) -> None:
+    truth = _truth()
     # Ids from 1: with an id of 0, COCOEvaluator itself is wrong (see metrics.py).
-    json_file = _write_truth(tmp_path / "truth.json")
-    content = json.loads(json_file.read_text())
-    for number, annotation in enumerate(content["annotations"], start=1):
+    for number, annotation in enumerate(truth.content["annotations"], start=1):
         annotation["id"] = number
-    json_file.write_text(json.dumps(content))
-    for split in _register(json_file):
-        model = KnownDetections(HITS)
-        for limit in (100, 300):
-            theirs = COCOEvaluator(
-                split, ("bbox",), use_fast_impl=False, max_dets_per_image=limit, distributed=False
-            )
-            theirs.reset()
-            for inputs in _loader():
-                theirs.process(inputs, model(inputs))
-            expected = theirs.evaluate()["bbox"]
-            ours = _evaluate(split, model, detections_per_image=limit).metrics["bbox"]
-            for key in ("AP", "AP50", "AP75", "APs", "APm"):
-                assert ours.figures[key] == pytest.approx(expected[key], abs=1e-9)
+    (tmp_path / "truth.json").write_text(json.dumps(truth.content))
+    split = f"objects_{tmp_path}"
+    MetadataCatalog.get(split).set(
+        json_file=str(tmp_path / "truth.json"),
+        thing_classes=list(CLASSES),
+        thing_dataset_id_to_contiguous_id={1: 0, 2: 1},
+    )
+    model = KnownDetections(HITS)
+    for limit in (100, 300):
+        theirs = COCOEvaluator(
+            split, ("bbox",), use_fast_impl=False, max_dets_per_image=limit, distributed=False
+        )
+        theirs.reset()
+        for inputs in _loader():
+            theirs.process(inputs, model(inputs))
+        expected = theirs.evaluate()["bbox"]
+        ours = _evaluate(truth, model, detections_per_image=limit).metrics["bbox"]
+        for key in ("AP", "AP50", "AP75", "APs", "APm"):
+            assert ours.figures[key] == pytest.approx(expected[key], abs=1e-9)
+    MetadataCatalog.remove(split)
 
 
-def test_nothing_predicted_is_an_ap_of_zero_and_says_so(split: str) -> None:
-    result = _evaluate(split, KnownDetections({}))
+def test_nothing_predicted_is_an_ap_of_zero_and_says_so(truth: GroundTruth) -> None:
+    result = _evaluate(truth, KnownDetections({}))
     assert result.ap == 0.0
     assert result.score_threshold is None
     assert len(result.diagnosis) == 1
     assert "predicted nothing on 3 images" in result.diagnosis[0]
 
 
-def test_classes_are_matched_by_name_not_by_position(tmp_path: Path) -> None:
-    for split in _register(_write_truth(tmp_path / "t.json", names=("tree", "car"), first_id=5)):
-        result = _evaluate(split, KnownDetections(HITS))
-        assert [entry["category_id"] for entry in result.detections] == [6, 6, 5, 5]
-        assert result.ap == pytest.approx(100 * (67 / 101 + 1) / 2)
+def test_classes_are_matched_by_name_not_by_position() -> None:
+    result = _evaluate(_truth(names=("tree", "car"), first_id=5), KnownDetections(HITS))
+    assert [entry["category_id"] for entry in result.detections] == [6, 6, 5, 5]
+    assert result.ap == pytest.approx(100 * (67 / 101 + 1) / 2)
 
 
-def test_other_classes_are_an_error_that_shows_both_lists(split: str) -> None:
+def test_other_classes_are_an_error_that_shows_both_lists(truth: GroundTruth) -> None:
     with pytest.raises(CheckpointError) as caught:
         evaluate_split(
-            KnownDetections(HITS), split, _loader(), task="bbox", classes=("car", "bush")
+            KnownDetections(HITS), truth, _loader(), task="bbox", classes=("car", "bush")
         )
     text = str(caught.value)
     assert "model: car, bush" in text
@@ -205,13 +193,58 @@ def test_other_classes_are_an_error_that_shows_both_lists(split: str) -> None:
     assert "only in the data: tree" in text
 
 
-def test_ground_truth_that_fails_its_own_check_stops_before_the_model_runs(tmp_path: Path) -> None:
-    json_file = _write_truth(tmp_path / "truth.json")
-    content = json.loads(json_file.read_text())
-    content["annotations"][0]["image_id"] = 99
-    json_file.write_text(json.dumps(content))
-    for split in _register(json_file):
-        model = KnownDetections(HITS)
-        with pytest.raises(DataError, match=r"1 annotations have no listed image_id"):
-            _evaluate(split, model)
-        assert model.modes == []
+def test_ground_truth_that_fails_its_own_check_stops_before_the_model_runs() -> None:
+    truth = _truth()
+    truth.content["annotations"][0]["image_id"] = 99
+    model = KnownDetections(HITS)
+    with pytest.raises(DataError, match=r"1 annotations have no listed image_id"):
+        _evaluate(truth, model)
+    assert model.modes == []
+
+
+def test_detections_score_the_same_against_the_users_own_coco_file(tmp_path: Path) -> None:
+    """Ids of the user's file survive, so that bare pycocotools gives the figures we print."""
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for number in range(12):
+        name = f"{number:02}.png"
+        Image.new("RGB", (200, 150)).save(tmp_path / name)
+        images.append({"id": 1000 - 7 * number, "file_name": name, "width": 200, "height": 150})
+        for _ in range(number % 4):
+            x, y, w, h = rng.uniform([0, 0, 9, 9], [100, 80, 99, 69]).round(2).tolist()
+            annotations.append(
+                {"id": 90 - len(annotations), "image_id": images[-1]["id"], "iscrowd": 0,
+                 "category_id": int(rng.choice([12, 4])), "bbox": [x, y, w, h],
+                 "area": round(w * h * 0.7, 3)}
+            )  # fmt: skip
+    annotations[3]["iscrowd"] = 1
+    own = tmp_path / "annotations.json"
+    categories = [{"id": 12, "name": "tree"}, {"id": 4, "name": "car"}]
+    own.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    dataset = prepare_dataset(DataConfig(root=tmp_path, val_fraction=0.5, test_fraction=0))
+    truth = ground_truth(dataset, "val")
+    chosen = [image["id"] for image in truth.content["images"]]
+    predicted: dict[int, list[Any]] = {}
+    for entry in annotations:
+        moved = np.add(entry["bbox"], rng.normal(0, 3, 4)).tolist()
+        row = ([4, 12].index(entry["category_id"]), tuple(moved), float(rng.uniform()))
+        predicted.setdefault(entry["image_id"], []).append(row)
+    result = evaluate_split(
+        KnownDetections(predicted), truth, build_test_loader(truth.name, 150, 200, "RGB"),
+        task="bbox", classes=("car", "tree"), output_dir=tmp_path / "out",
+    )  # fmt: skip
+    theirs = COCOeval(
+        coco := COCO(str(own)), coco.loadRes(str(tmp_path / "out" / "detections.json")), "bbox"
+    )
+    theirs.params.imgIds = chosen
+    theirs.evaluate()
+    theirs.accumulate()
+    theirs.summarize()
+    names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR", "ARs", "ARm", "ARl")
+    ours = [result.metrics["bbox"].figures[name] for name in names]
+    assert 0 < ours[0] < 100
+    assert [-1 if value is None else value / 100 for value in ours] == pytest.approx(
+        theirs.stats.tolist(), abs=1e-12
+    )

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from coco_cases import found, make_truth
+from PIL import Image
 from pycocotools import mask as mask_api
 
+from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
 from detfinetune.evaluation.metrics import read_ground_truth, score_detections
+from detfinetune.labels.dataset.coco_json import coco_content
+from detfinetune.labels.prepare import prepare_dataset
 
 
 @pytest.mark.benchmark_data
-def test_the_reference_gives_its_twelve_figures(shared_data: Path) -> None:
+@pytest.mark.parametrize("read", [False, True], ids=["the file", "the file as read"])
+def test_the_reference_gives_its_twelve_figures(
+    shared_data: Path, tmp_path: Path, read: bool
+) -> None:
     folder = shared_data / "coco_eval_reference"
     detections = json.loads((folder / "cocoapi_results.json").read_text())
-    metrics = score_detections(folder / "gts" / "sampled_gts_bbox_area.json", detections)
+    truth: Path | dict[str, Any] = folder / "gts" / "sampled_gts_bbox_area.json"
+    if read:
+        shutil.copy(truth, tmp_path / "annotations.json")
+        for image in json.loads(truth.read_text())["images"]:
+            size = (image["width"], image["height"])
+            Image.new("1", size).save(tmp_path / image["file_name"], format="PNG")
+        data = DataConfig(root=tmp_path, val_fraction=0, test_fraction=0)
+        dataset = prepare_dataset(data)
+        truth = coco_content(dataset.classes, dataset.tables["train"])
+    metrics = score_detections(truth, detections)
     assert {key: round(value / 100, 6) for key, value in metrics.figures.items() if value} == {
         "AP": 0.503647,
         "AP50": 0.696973,

@@ -14,7 +14,6 @@ from pycocotools.coco import COCO
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError, DetFinetuneError, OutputExistsError
 from detfinetune.labels.convert import ConversionResult, convert_dataset
-from detfinetune.labels.dataset.manifest import read_manifest
 
 WHOLE = {"val_fraction": 0.0, "test_fraction": 0.0}
 
@@ -43,7 +42,7 @@ def test_yolo_boxes_and_polygons_in_one_file(make_dataset) -> None:
     assert boxes(result) == [("a.jpg", "dog", [40, 30, 20, 20]), ("a.jpg", "cat", [10, 8, 20, 40])]
     assert [a["area"] for a in coco["annotations"]] == [400, 400]
     assert [a["segmentation"] for a in coco["annotations"]] == [[], [[10, 8, 30, 8, 30, 48]]]
-    assert not result.manifest.has_masks
+    assert not result.dataset.has_masks
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_json_is_complete_and_pycocotools_reads_it(make_dataset) -> None:
     coco = COCO(str(result.folder / "train.json"))
     assert len(coco.getAnnIds(imgIds=[3])) == 2
     assert coco.loadCats([2])[0]["name"] == "dog"
-    assert all((result.manifest.splits["train"].image_root / i["file_name"]).is_file()
+    assert all((result.dataset.tables["train"].image_root / i["file_name"]).is_file()
                for i in content["images"])  # fmt: skip
 
 
@@ -123,7 +122,7 @@ def test_ledger_and_counts(make_dataset) -> None:
     )
     root = make_dataset(["images/a.jpg"], {"labels/a.txt": text, "classes.txt": "cat\ndog"})
     result = convert(root)
-    counts = result.ledger.counts["train"]
+    counts = result.dataset.ledger.counts["train"]
     assert (counts.lines, counts.kept, counts.fixed, counts.rejected, counts.blank) == (
         8, 3, 2, 3, 2,
     )  # fmt: skip
@@ -162,12 +161,12 @@ def test_negatives_orphans_and_unreadable_images(make_dataset) -> None:
     broken = root / "images/broken.jpg"
     broken.write_bytes(broken.read_bytes()[:400])
     result = convert(root)
-    counts = result.ledger.counts["train"]
+    counts = result.dataset.ledger.counts["train"]
     assert (counts.images, counts.negatives, counts.unlabelled, counts.rejected_images) == (
         4, 2, 1, 1,
     )  # fmt: skip
     assert (counts.lines, counts.kept, counts.rejected, counts.blank) == (8, 5, 3, 2)
-    messages = [entry.message for entry in result.ledger.entries]
+    messages = [entry.message for entry in result.dataset.ledger.entries]
     assert "labels/gone.txt:1: there is no image for this label file" in messages
     assert "labels/broken.txt:2: its image images/broken.jpg cannot be read" in messages
     assert any(message.startswith("images/broken.jpg: the image") for message in messages)
@@ -177,7 +176,7 @@ def test_two_images_for_one_label(make_dataset) -> None:
     root = make_dataset(["images/a.jpg", "images/a.png"], {"labels/a.txt": "0 1 1 9 9"})
     result = convert(root)
     assert [name for name, _, _ in boxes(result)] == ["a.jpg"]
-    assert result.ledger.entries[0].message == (
+    assert result.dataset.ledger.entries[0].message == (
         "images/a.png: has the same label file as 'a.jpg', which differs in its ending alone; "
         "this image is left out"
     )
@@ -213,7 +212,7 @@ def test_text_files_of_all_kinds(make_dataset, content: bytes) -> None:
 def test_class_names_in_the_labels(make_dataset) -> None:
     root = make_dataset(["a.jpg"], {"a.txt": "white pawn 1 1 9 9\nélan 2 2 9 9\n"})
     result = convert(root)
-    assert result.manifest.classes == ("white pawn", "élan")
+    assert result.dataset.classes == ("white pawn", "élan")
     assert [name for _, name, _ in boxes(result)] == ["white pawn", "élan"]
 
 
@@ -227,7 +226,7 @@ def test_sizes_without_images(make_dataset) -> None:
     assert boxes(result) == [
         ("a.jpg", "class_0", [1, 1, 8, 8]), ("b.jpg", "class_0", [0, 0, 200, 9]),
     ]  # fmt: skip
-    assert result.ledger.counts["train"].negatives == 1
+    assert result.dataset.ledger.counts["train"].negatives == 1
 
 
 def test_existing_output_is_left_alone(make_dataset) -> None:
@@ -264,9 +263,8 @@ def test_output_inside_the_data_is_not_read_again(make_dataset) -> None:
     data = DataConfig(root=root, **WHOLE)
     first = convert_dataset(data, root / "coco")
     again = convert_dataset(data, root / "coco", overwrite=True)
-    assert again.manifest.splits["train"].num_images == 2
-    assert again.manifest.fingerprint == first.manifest.fingerprint
-    assert read_manifest(root / "coco") == again.manifest
+    assert again.dataset.tables["train"].num_images == 2
+    assert again.dataset.fingerprint == first.dataset.fingerprint
 
 
 def test_any_text_at_all_ends_in_sums_that_agree_or_in_an_error_for_the_user(make_dataset) -> None:
@@ -300,5 +298,5 @@ def test_labels_lost_to_a_short_class_list_are_not_lost_in_silence(
     lines = "0 0.5 0.5 0.2 0.2\n0 0.2 0.2 0.1 0.1\n1 0.7 0.7 0.2 0.2\n"
     root = make_dataset(["a.jpg"], {"a.txt": lines})
     result = convert_dataset(DataConfig(root=root, classes=["cat"]), tmp_path / "out")
-    assert result.ledger.kinds("rejected") == {"class out of range": 1}
+    assert result.dataset.ledger.kinds("rejected") == {"class out of range": 1}
     assert "1 labels are rejected because their class is not among" in capsys.readouterr().err

@@ -1,19 +1,17 @@
-"""What training gets: manifests from labels through the cache, and from COCO JSON as it is."""
+"""What training and evaluation get: any format, COCO JSON included, as one data set."""
 
 from __future__ import annotations
 
-import copy
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import ConfigError, DataError
-from detfinetune.files import cache_dir
+from detfinetune.errors import ConfigError, DataError, LabelError
 from detfinetune.labels.convert import convert_dataset
-from detfinetune.labels.dataset.records import DatasetManifest
+from detfinetune.labels.dataset.coco_json import coco_content
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.prepare import prepare_dataset
 
 
@@ -33,21 +31,19 @@ def labelled(make_dataset) -> Path:
     return make_dataset([f"images/{n}.jpg" for n in names], texts | {"classes.txt": "cat\n"})
 
 
-def test_labels_are_converted_once_and_never_beside_the_data(labelled: Path, capsys) -> None:
+def counts(dataset: LabelledDataset) -> dict[str, tuple[int, int]]:
+    return {split: (t.num_images, t.num_objects) for split, t in dataset.tables.items()}
+
+
+def test_reading_never_writes_beside_the_data(labelled: Path) -> None:
     before = tree(labelled)
-    data = DataConfig(root=labelled, name="cats")
-    first = prepare_dataset(data)
-    assert "Converted into" in capsys.readouterr().out
-    again = prepare_dataset(data)
-    assert "are unchanged: using their conversion" in capsys.readouterr().out
-    assert again == first
+    dataset = prepare_dataset(DataConfig(root=labelled, name="cats"))
     assert tree(labelled) == before
-    assert first.classes == ("cat",)
-    assert {name: split.num_images for name, split in first.splits.items()} == {
-        "train": 7, "val": 2, "test": 1,
-    }  # fmt: skip
-    assert first.splits["train"].json_file.is_relative_to(cache_dir("datasets"))
-    assert first.splits["train"].image_root == labelled / "images"
+    assert dataset.classes == ("cat",)
+    assert counts(dataset) == {"train": (7, 7), "val": (2, 2), "test": (1, 1)}
+    assert dataset.tables["train"].image_root == labelled / "images"
+    assert dataset.tables["train"].image_ids.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert dataset.tables["val"].category_ids(1) == [1]
 
 
 @pytest.mark.parametrize(
@@ -56,45 +52,47 @@ def test_labels_are_converted_once_and_never_beside_the_data(labelled: Path, cap
         lambda root: (root / "labels/3.txt").write_text("0 0.5 0.5 0.2 0.2\n"),
         lambda root: (root / "labels/3.txt").unlink(),
         lambda root: (root / "images/3.jpg").unlink(),
-        lambda root: os.utime(root / "images/3.jpg", (1, 1)),
         lambda root: (root / "classes.txt").write_text("dog\n"),
     ],
-    ids=["label", "label gone", "image gone", "image touched", "class name"],
+    ids=["label", "label gone", "image gone", "class name"],
 )
-def test_a_change_of_the_data_is_noticed(labelled: Path, change, capsys) -> None:
-    prepare_dataset(DataConfig(root=labelled))
+def test_a_change_of_the_data_changes_the_fingerprint(labelled: Path, change) -> None:
+    data = DataConfig(root=labelled)
+    before = prepare_dataset(data).fingerprint
+    assert prepare_dataset(data).fingerprint == before
     change(labelled)
-    capsys.readouterr()
-    prepare_dataset(DataConfig(root=labelled))
-    assert "Converted into" in capsys.readouterr().out
+    assert prepare_dataset(data).fingerprint != before
 
 
-def test_a_change_of_the_options_is_noticed(labelled: Path) -> None:
+def test_another_division_changes_the_fingerprint(labelled: Path) -> None:
     first = prepare_dataset(DataConfig(root=labelled))
-    other = prepare_dataset(DataConfig(root=labelled, split_seed=1))
-    assert first.fingerprint != other.fingerprint
-    assert first.splits["val"].json_file != other.splits["val"].json_file
+    assert first.fingerprint != prepare_dataset(DataConfig(root=labelled, split_seed=1)).fingerprint
 
 
-def test_an_interrupted_conversion_leaves_nothing(labelled: Path, monkeypatch) -> None:
-    def interrupted(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("detfinetune.labels.convert.write_manifest", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            prepare_dataset(DataConfig(root=labelled))
-    assert list(cache_dir("datasets").iterdir()) == []
-    assert prepare_dataset(DataConfig(root=labelled)).splits["train"].num_images == 7
+def test_brief_prints_one_line(labelled: Path, capsys) -> None:
+    prepare_dataset(DataConfig(root=labelled), brief=True)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert str(labelled) in line
+    assert "0 labels fixed, 0 rejected" in line
 
 
-def test_a_converted_folder_is_taken_as_it_is(labelled: Path) -> None:
+def test_a_converted_folder_is_read_back(labelled: Path) -> None:
     made = convert_dataset(DataConfig(root=labelled, name="cats"), labelled.parent / "coco")
-    manifest = prepare_dataset(DataConfig(root=labelled.parent / "coco"))
-    assert manifest == made.manifest
+    again = prepare_dataset(DataConfig(root=labelled.parent / "coco", name="cats"))
+    assert again.fingerprint == made.dataset.fingerprint
+    assert again.tables["train"].image_root == labelled / "images"
     labelled.rename(labelled.parent / "moved")
     with pytest.raises(DataError, match=r"images of split train are no longer at .*data/images"):
         prepare_dataset(DataConfig(root=labelled.parent / "coco"))
+
+
+def test_sizes_alone_cannot_be_trained_on(make_dataset) -> None:
+    root = make_dataset(
+        [],
+        {"labels/a.txt": "0 0.5 0.5 0.2 0.2\n", "sizes.csv": "file_name,width,height\na.jpg,9,9\n"},
+    )
+    with pytest.raises(DataError, match="cannot be trained on"):
+        prepare_dataset(DataConfig(root=root, image_sizes="sizes.csv"))
 
 
 # --- COCO JSON ------------------------------------------------------------------------------------
@@ -117,10 +115,6 @@ def coco(files: list[str], first_id: int = 7, names: tuple[str, ...] = ("cat", "
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def counts(manifest: DatasetManifest) -> dict[str, tuple[int, int]]:
-    return {name: (s.num_images, s.num_annotations) for name, s in manifest.splits.items()}
-
-
 @pytest.mark.parametrize(
     ("train_json", "val_json", "train_images", "val_images"),
     [
@@ -140,13 +134,12 @@ def test_coco_layouts(
         [f"{train_images}/a.jpg", f"{train_images}/b.jpg", f"{val_images}/c.jpg"],
         {train_json: json.dumps(coco(["a.jpg", "b.jpg"])), val_json: json.dumps(coco(["c.jpg"]))},
     )
-    manifest = prepare_dataset(DataConfig(root=root))
-    assert manifest.classes == ("cat", "dog")
-    assert counts(manifest) == {"train": (2, 2), "val": (1, 1)}
-    assert manifest.has_masks
-    assert manifest.splits["train"].json_file == root / train_json
-    assert manifest.splits["train"].image_root == root / train_images
-    assert manifest.splits["val"].image_root == root / val_images
+    dataset = prepare_dataset(DataConfig(root=root))
+    assert dataset.classes == ("cat", "dog")
+    assert counts(dataset) == {"train": (2, 2), "val": (1, 1)}
+    assert dataset.has_masks
+    assert dataset.tables["train"].image_root == root / train_images
+    assert dataset.tables["val"].image_root == root / val_images
 
 
 def test_coco_in_one_piece_is_split_and_keeps_its_ids(make_dataset) -> None:
@@ -156,16 +149,72 @@ def test_coco_in_one_piece_is_split_and_keeps_its_ids(make_dataset) -> None:
     root = make_dataset(
         [f"images/{name}" for name in files], {"annotations.json": json.dumps(content)}
     )
-    manifest = prepare_dataset(DataConfig(root=root))
-    assert counts(manifest) == {"train": (7, 7), "val": (2, 2), "test": (1, 1)}
-    parts = [json.loads(split.json_file.read_text()) for split in manifest.splits.values()]
-    assert sorted(i["id"] for part in parts for i in part["images"]) == [
-        image["id"] for image in content["images"]
-    ]
-    assert sum(a["iscrowd"] for part in parts for a in part["annotations"]) == 1
-    assert prepare_dataset(DataConfig(root=root)) == manifest
+    dataset = prepare_dataset(DataConfig(root=root))
+    assert counts(dataset) == {"train": (7, 7), "val": (2, 2), "test": (1, 1)}
+    parts = [coco_content(dataset.classes, table) for table in dataset.tables.values()]
+    for key in ("images", "annotations"):
+        found = sorted((entry["id"], entry) for part in parts for entry in part[key])
+        for (_, entry), given in zip(found, content[key], strict=True):
+            assert {name: entry[name] for name in given} == given
+    for part in parts:
+        assert [(c["id"], c["name"]) for c in part["categories"]] == [(5, "cat"), (8, "dog")]
+    assert prepare_dataset(DataConfig(root=root)).fingerprint == dataset.fingerprint
     other = prepare_dataset(DataConfig(root=root, split_seed=3))
-    assert other.fingerprint != manifest.fingerprint
+    assert other.fingerprint != dataset.fingerprint
+
+
+def test_numbers_of_a_coco_file_survive_to_the_last_digit(make_dataset) -> None:
+    box, area = [10.123456789, 10.1, 20.00000001, 20.3], 123.456789
+    polygon = [10.123456789, 10, 30, 10, 30.0000001, 30, 10, 30]
+    mask = {"size": [80, 100], "counts": [5, 100, 7895]}
+    content = coco(["a.jpg"])
+    content["annotations"] = [
+        {"id": 0, "image_id": 7, "category_id": 8, "bbox": box, "area": area, "iscrowd": 0,
+         "segmentation": [polygon]},
+        {"id": 9, "image_id": 7, "category_id": 5, "bbox": [0, 0, 2, 80], "area": 100,
+         "iscrowd": 1, "segmentation": mask},
+        {"id": 4, "image_id": 7, "category_id": 5, "bbox": [99.6, 0, 0.8, 10], "area": 0,
+         "iscrowd": 0},
+    ]  # fmt: skip
+    root = make_dataset(["a.jpg"], {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0))
+    read = coco_content(dataset.classes, dataset.tables["train"])["annotations"]
+    for entry, given in zip(read, content["annotations"], strict=True):
+        assert {name: entry[name] for name in given} == given
+
+
+def test_ids_may_differ_between_the_splits_files(make_dataset) -> None:
+    val = coco(["b.jpg"], first_id=3)
+    val["categories"] = [{"id": 8, "name": "cat"}, {"id": 5, "name": "dog"}]
+    root = make_dataset(
+        ["images/a.jpg", "images/b.jpg"],
+        {"train.json": json.dumps(coco(["a.jpg"])), "val.json": json.dumps(val)},
+    )
+    dataset = prepare_dataset(DataConfig(root=root))
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.tables["train"].category_ids(2) == [5, 8]
+    assert dataset.tables["val"].category_ids(2) == [8, 5]
+    assert dataset.tables["train"].categories.tolist() == [0]
+    assert dataset.tables["val"].categories.tolist() == [1]  # its id 5 is the dog
+    assert dataset.tables["val"].image_ids.tolist() == [3]
+
+
+def test_ids_that_are_text_are_numbered_anew(make_dataset, capsys) -> None:
+    content = coco(["a.jpg"])
+    content["images"][0]["id"] = content["annotations"][0]["image_id"] = "seven"
+    root = make_dataset(["a.jpg"], {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0))
+    assert dataset.tables["train"].image_ids.tolist() == [1]
+    assert "'seven'; results use new numbers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [("2", "1"), ("1", "2")])
+def test_classes_named_by_digits_keep_their_names(make_dataset, names: tuple[str, str]) -> None:
+    content = coco(["a.jpg"], names=names)
+    root = make_dataset(["a.jpg"], {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0))
+    (category,) = dataset.tables["train"].categories.tolist()
+    assert dataset.classes[category] == names[0]
 
 
 def test_coco_without_val_takes_it_from_train(make_dataset) -> None:
@@ -174,9 +223,8 @@ def test_coco_without_val_takes_it_from_train(make_dataset) -> None:
         [f"images/{name}" for name in [*files, "t.jpg"]],
         {"train.json": json.dumps(coco(files)), "test.json": json.dumps(coco(["t.jpg"]))},
     )
-    manifest = prepare_dataset(DataConfig(root=root))
-    assert counts(manifest) == {"train": (7, 7), "val": (1, 1), "test": (1, 1)}
-    assert manifest.splits["test"].json_file == root / "test.json"
+    dataset = prepare_dataset(DataConfig(root=root))
+    assert counts(dataset) == {"train": (7, 7), "val": (1, 1), "test": (1, 1)}
 
 
 def change(path: str, value: object):
@@ -195,97 +243,103 @@ def change(path: str, value: object):
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "kind"),
     [
-        (change("categories", None), "1 x 'categories' is missing or no list"),
-        (change("images", {}), "1 x 'images' is missing or no list"),
-        (change("annotations.0.bbox", None), "1 x annotations without 'bbox': annotations[0]"),
-        (change("images.1.width", None), "1 x images without 'width': images[1]"),
-        (change("annotations.0", 3), "annotations with something else than objects"),
-        (change("annotations.0.image_id", 99),
-         "1 x annotations of an image that is not in 'images': annotation 50: image_id 99"),
-        (change("annotations.1.category_id", 0),
-         "1 x annotations of a category that is not in 'categories': annotation 52: category_id 0"),
-        (change("images.1.id", 7), "1 x images with the same id: 7 (2 times)"),
-        (change("annotations.0.bbox", [1, 2, 3]), "bbox is not four finite numbers: annotation 50"),
-        (change("annotations.0.bbox", [1, 2, 3, float("nan")]), "bbox is not four finite numbers"),
-        (change("categories.1.name", "cat"), "categories with the same name: 'cat' (2 times)"),
-        (change("images.0.file_name", "gone.jpg"), "1 x images missing in"),
-        (change("images.0.width", 80), "a.jpg is 100x80, not 80x80"),
-        (change("annotations.0.segmentation", {"size": [80, 100], "counts": [5, 6]}),
-         "masks whose 'counts' do not add up to height x width: annotation 50: 11, not 8000"),
-        (change("annotations.0.segmentation", {"size": [100, 80], "counts": [8000]}),
-         "masks whose 'size' is not [height, width] of their image: annotation 50: [100, 80]"),
+        (change("annotations.0.bbox", None), ""),  # the polygon says enough
+        (change("annotations.0", 3), "not an object"),
+        (change("annotations.0.image_id", 99), "unknown image"),
+        (change("annotations.0.category_id", 0), "unknown class"),
+        (change("annotations.0.bbox", [1, 2, 3]), "wrong number of values"),
+        (change("annotations.0.bbox", [1, 2, 3, float("nan")]), "not finite"),
+        (lambda content: content["annotations"][0].update(bbox=[1, 2, 3, -4], segmentation=[]),
+         "negative size"),
+        (change("annotations.0.segmentation", {"size": [80, 100], "counts": [5, 6]}), "bad mask"),
+        (change("annotations.0.segmentation", {"size": [100, 80], "counts": [8000]}), "bad mask"),
     ],
 )  # fmt: skip
-def test_coco_that_cannot_be_used(make_dataset, damage, message: str) -> None:
+def test_wrong_annotations_are_rejected_and_the_rest_is_read(
+    make_dataset, damage, kind: str
+) -> None:
+    content = coco(["a.jpg", "b.jpg", "c.jpg"])
+    damage(content)
+    files = ["images/a.jpg", "images/b.jpg", "images/c.jpg"]
+    root = make_dataset(files, {"train.json": json.dumps(content)})
+    whole = {"root": root, "val_fraction": 0, "test_fraction": 0}
+    dataset = prepare_dataset(DataConfig(**whole))
+    assert counts(dataset) == {"train": (3, 3 if not kind else 2)}
+    assert list(dataset.ledger.kinds("rejected")) == ([kind] if kind else [])
+    if kind:
+        with pytest.raises(LabelError, match=r"train\.json:\d+: .*"):
+            prepare_dataset(DataConfig(**whole, on_problem="stop"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (change("categories", None), "not 'categories'"),
+        (change("images", {}), "'images' is an object; COCO has a list there"),
+        (change("images.1.id", 7), "the id 7 is given to two of 'images'"),
+    ],
+)
+def test_coco_that_cannot_be_used_at_all(make_dataset, damage, message: str) -> None:
     content = coco(["a.jpg", "b.jpg"])
     damage(content)
     root = make_dataset(["images/a.jpg", "images/b.jpg"], {"train.json": json.dumps(content)})
-    data = DataConfig(root=root, format="coco", annotations="train.json")
     with pytest.raises(DataError) as raised:
-        prepare_dataset(data)
+        prepare_dataset(DataConfig(root=root, format="coco", annotations="train.json"))
     assert message in str(raised.value)
     assert str(root / "train.json") in str(raised.value)
 
 
-def test_all_problems_of_a_coco_file_come_at_once(make_dataset) -> None:
-    content = coco(["a.jpg", "b.jpg", "c.jpg"])
-    content["annotations"][0]["image_id"] = 99
-    content["annotations"][1]["category_id"] = 99
-    root = make_dataset(["images/a.jpg"], {"train.json": json.dumps(content)})
-    with pytest.raises(DataError) as raised:
+def test_a_fix_recomputes_the_area_of_what_it_changed(make_dataset) -> None:
+    content = coco(["a.jpg"])
+    content["annotations"][0] |= {"bbox": [-10, 10, 20, 20], "segmentation": []}
+    root = make_dataset(["a.jpg"], {"train.json": json.dumps(content)})
+    whole = {"root": root, "val_fraction": 0, "test_fraction": 0}
+    dataset = prepare_dataset(DataConfig(**whole))
+    (entry,) = coco_content(dataset.classes, dataset.tables["train"])["annotations"]
+    assert (entry["bbox"], entry["area"]) == ([0, 10, 10, 20], 200)
+    assert dict(dataset.ledger.kinds("fixed")) == {"clipped": 1}
+    with pytest.raises(DataError, match="1 of 1 labels are wrong"):
+        prepare_dataset(DataConfig(**whole, on_problem="reject"))
+
+
+def test_a_size_that_the_image_does_not_have_is_warned_of(make_dataset, capsys) -> None:
+    content = coco(["a.jpg", "b.jpg"])
+    content["images"][0]["width"] = 60
+    root = make_dataset(["a.jpg", "b.jpg"], {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0))
+    assert dataset.tables["train"].sizes.tolist() == [[100, 80], [100, 80]]
+    assert "says 60x80 px, the image has 100x80" in capsys.readouterr().err
+
+
+def test_missing_images_are_listed_and_most_missing_is_an_error(make_dataset) -> None:
+    text = json.dumps(coco(["a.jpg", "b.jpg", "c.jpg"]))
+    root = make_dataset(["images/a.jpg", "images/b.jpg"], {"train.json": text})
+    dataset = prepare_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0))
+    assert dataset.tables["train"].names == ("a.jpg", "b.jpg")
+    assert any("no image 'c.jpg'" in entry.message for entry in dataset.ledger.entries)
+    (root / "images/b.jpg").unlink()
+    with pytest.raises(DataError, match="2 of its 3 images were not found"):
         prepare_dataset(DataConfig(root=root))
-    text = str(raised.value)
-    assert "cannot be used as it is, 4 problems" in text
-    assert f"2 x images missing in {root / 'images'}: b.jpg, c.jpg" in text
-
-
-def test_a_conversion_mends_what_cannot_be_taken_as_it_is(make_dataset, tmp_path: Path) -> None:
-    content = coco(["a.jpg", "b.jpg", "c.jpg"])
-    content["annotations"][0]["category_id"] = 99
-    root = make_dataset(
-        ["images/a.jpg", "images/b.jpg", "images/c.jpg"], {"train.json": json.dumps(content)}
-    )
-    data = DataConfig(root=root, val_fraction=0, test_fraction=0)
-    with pytest.raises(DataError, match="A conversion keeps what is right and lists the rest"):
-        prepare_dataset(data)
-    result = convert_dataset(data, tmp_path / "out", contact_sheet=0)
-    counts = result.ledger.counts["train"]
-    assert (counts.images, counts.kept, counts.rejected) == (3, len(content["annotations"]) - 1, 1)
-    assert prepare_dataset(DataConfig(root=tmp_path / "out")).splits["train"].num_images == 3
 
 
 def test_json_that_is_cut_off(make_dataset) -> None:
     text = json.dumps(coco(["a.jpg"]))
     root = make_dataset(["images/a.jpg"], {"train.json": text[:-20]})
-    with pytest.raises(DataError, match=r"train\.json: is not valid JSON .* downloaded whole\?"):
+    with pytest.raises(DataError, match=r"train\.json"):
         prepare_dataset(DataConfig(root=root))
 
 
-def test_class_lists_that_differ_are_both_shown(make_dataset) -> None:
+def test_classes_of_all_splits_make_one_list(make_dataset) -> None:
     train, val = coco(["a.jpg"]), coco(["b.jpg"], names=("cat", "cow"))
     root = make_dataset(
         ["images/a.jpg", "images/b.jpg"],
         {"train.json": json.dumps(train), "val.json": json.dumps(val)},
     )
-    with pytest.raises(DataError) as raised:
-        prepare_dataset(DataConfig(root=root))
-    text = str(raised.value)
-    assert "val has classes that train lacks: cow" in text
-    assert "5 cat, 8 dog" in text
-    assert "5 cat, 8 cow" in text
-
-
-def test_same_classes_under_other_ids_are_an_error(make_dataset) -> None:
-    val = copy.deepcopy(coco(["b.jpg"]))
-    val["categories"] = [{"id": 8, "name": "cat"}, {"id": 5, "name": "dog"}]
-    root = make_dataset(
-        ["images/a.jpg", "images/b.jpg"],
-        {"train.json": json.dumps(coco(["a.jpg"])), "val.json": json.dumps(val)},
-    )
-    with pytest.raises(DataError, match="these have other ids: cat, dog"):
-        prepare_dataset(DataConfig(root=root))
+    dataset = prepare_dataset(DataConfig(root=root))
+    assert dataset.classes == ("cat", "dog", "cow")
+    assert dataset.tables["val"].category_ids(3) == [5, 9, 8]
 
 
 def test_val_may_lack_a_class(make_dataset) -> None:
@@ -297,10 +351,13 @@ def test_val_may_lack_a_class(make_dataset) -> None:
     assert prepare_dataset(DataConfig(root=root)).classes == ("cat", "dog")
 
 
-def test_given_classes_that_differ_from_those_of_the_json(make_dataset) -> None:
+def test_given_classes_decide_their_order(make_dataset) -> None:
     root = make_dataset(["images/a.jpg"], {"train.json": json.dumps(coco(["a.jpg"]))})
-    with pytest.raises(ConfigError, match=r"data\.classes: dog, cat\n.*train\.json: cat, dog"):
-        prepare_dataset(DataConfig(root=root, classes=["dog", "cat"]))
+    data = DataConfig(root=root, classes=["dog", "cat"], val_fraction=0, test_fraction=0)
+    dataset = prepare_dataset(data)
+    assert dataset.classes == ("dog", "cat")
+    assert dataset.tables["train"].categories.tolist() == [1]
+    assert dataset.tables["train"].category_ids(2) == [8, 5]
 
 
 def test_several_files_that_could_be_meant(make_dataset) -> None:
@@ -308,8 +365,8 @@ def test_several_files_that_could_be_meant(make_dataset) -> None:
     root = make_dataset(["images/a.jpg"], {"one.json": text, "two.json": text})
     with pytest.raises(DataError, match=r"one\.json, two\.json\. Say which with data\.annotations"):
         prepare_dataset(DataConfig(root=root))
-    manifest = prepare_dataset(DataConfig(root=root, annotations="one.json"))
-    assert counts(manifest) == {"train": (1, 1)}
+    dataset = prepare_dataset(DataConfig(root=root, annotations="one.json"))
+    assert counts(dataset) == {"train": (1, 1)}
 
 
 def test_root_is_asked_for_with_its_source() -> None:
@@ -338,4 +395,4 @@ def test_other_json_beside_a_coco_data_set_is_left_alone(make_dataset) -> None:
         "train_config.json": "{}",
     }
     root = make_dataset(["train2017/a.jpg", "val2017/a.jpg"], texts)
-    assert set(prepare_dataset(DataConfig(root=root)).splits) == {"train", "val"}
+    assert set(prepare_dataset(DataConfig(root=root)).tables) == {"train", "val"}

@@ -21,7 +21,7 @@ def convert(root: Path, tmp_path: Path, **options: object) -> ConversionResult:
 
 
 def images(result: ConversionResult) -> dict[str, int]:
-    return {name: split.num_images for name, split in result.manifest.splits.items()}
+    return {name: table.num_images for name, table in result.dataset.tables.items()}
 
 
 def total(result: ConversionResult, what: str) -> int:
@@ -31,7 +31,7 @@ def total(result: ConversionResult, what: str) -> int:
 def test_bccd(shared_data: Path, tmp_path: Path) -> None:
     result = convert(shared_data / "bccd", tmp_path)
     assert images(result) == {"train": 205, "val": 87, "test": 72}
-    assert result.manifest.classes == ("RBC", "WBC", "Platelets")
+    assert result.dataset.classes == ("RBC", "WBC", "Platelets")
     assert (total(result, "lines"), total(result, "kept"), total(result, "rejected")) == (
         4888, 4886, 2,
     )  # fmt: skip
@@ -83,7 +83,7 @@ def test_vhr10_without_images(shared_data: Path, tmp_path: Path) -> None:
     counts = result.ledger.counts["train"]
     assert (counts.kept, counts.fixed, counts.rejected, counts.blank) == (3896, 0, 0, 24)
     assert counts.images == 650
-    assert result.manifest.classes == tuple(f"class_{n}" for n in range(1, 11))
+    assert result.dataset.classes == tuple(f"class_{n}" for n in range(1, 11))
 
 
 def test_yolo_labels_equal_the_coco_file_of_the_same_boxes(
@@ -131,11 +131,11 @@ def test_yolo_labels_equal_the_coco_file_of_the_same_boxes(
     ],
 )
 def test_prepare(shared_data: Path, name: str, expected: dict, masks: bool) -> None:
-    manifest = prepare_dataset(DataConfig(root=shared_data / name))
+    dataset = prepare_dataset(DataConfig(root=shared_data / name))
     assert {
-        split: (s.num_images, s.num_annotations) for split, s in manifest.splits.items()
+        split: (table.num_images, table.num_objects) for split, table in dataset.tables.items()
     } == expected
-    assert manifest.has_masks == masks
+    assert dataset.has_masks == masks
 
 
 @pytest.mark.parametrize("name", ["bccd", "airport", "nuclei"])
@@ -147,6 +147,6 @@ def test_shipped_configuration_and_what_is_found_by_itself_agree(
     found = prepare_dataset(DataConfig(name=name, root=root))
     assert found.fingerprint == shipped.fingerprint
     assert found.classes == shipped.classes
-    assert {s: v.image_root for s, v in found.splits.items()} == {
-        s: v.image_root for s, v in shipped.splits.items()
+    assert {s: v.image_root.resolve() for s, v in found.tables.items()} == {
+        s: v.image_root.resolve() for s, v in shipped.tables.items()
     }

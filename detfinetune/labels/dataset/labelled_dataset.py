@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.labels.dataset.coco_json import coco_fingerprint
 from detfinetune.labels.dataset.ledger import Ledger
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.splits.split_file import SplitRow
@@ -45,7 +47,7 @@ class LabelledDataset:
     found: str = ""
     """The arrangement of files that was taken, for the user to read."""
 
-    reading: LabelSchema | None = None
+    schema: LabelSchema | None = None
     """How the labels were read."""
 
     first_class: int = 0
@@ -67,6 +69,11 @@ class LabelledDataset:
 
     split_rows: tuple[SplitRow, ...] = ()
     """The split as it can be written into a file; empty where the data came divided."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all labels with their ids; it changes whenever one of them does."""
+        return coco_fingerprint(self.name, self.classes, self.tables)
 
     @property
     def num_classes(self) -> int:

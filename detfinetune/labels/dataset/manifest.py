@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from detfinetune import files
 from detfinetune.errors import DataError
-from detfinetune.labels.dataset.records import DatasetManifest, DatasetSplit
 
 MANIFEST_NAME = "dataset.json"
 
@@ -18,95 +16,79 @@ EXPORT_NAME = "export.json"
 _VERSION = 1
 
 
-def write_manifest(folder: Path, manifest: DatasetManifest) -> Path:
-    """Write `dataset.json` into `folder` and return its path.
+def write_manifest(
+    folder: Path,
+    *,
+    name: str,
+    classes: tuple[str, ...],
+    fingerprint: str,
+    source: Path,
+    image_roots: dict[str, Path],
+    counts: dict[str, tuple[int, int]],
+) -> None:
+    """Write `dataset.json` into `folder`, beside a `<split>.json` for each split.
 
-    JSON files that lie in `folder` are named relative to it, so that the folder can be moved.
+    Args:
+        folder: of the conversion; it can be moved as long as the images stay.
+        name: of the data set.
+        classes: names by contiguous class id.
+        fingerprint: hash of the labels.
+        source: folder that the labels were read from.
+        image_roots: folder of the images by split.
+        counts: images and annotations by split.
     """
     splits = {
-        name: {
-            "json": str(split.json_file.relative_to(folder))
-            if split.json_file.is_relative_to(folder)
-            else str(split.json_file.resolve()),
-            "image_root": str(split.image_root.resolve()),
-            "num_images": split.num_images,
-            "num_annotations": split.num_annotations,
+        split: {
+            "json": f"{split}.json",
+            "image_root": str(root.resolve()),
+            "num_images": counts[split][0],
+            "num_annotations": counts[split][1],
         }
-        for name, split in manifest.splits.items()
+        for split, root in image_roots.items()
     }
-    path = folder / MANIFEST_NAME
     files.write_json(
-        path,
+        folder / MANIFEST_NAME,
         {
             "version": _VERSION,
-            "name": manifest.name,
-            "classes": list(manifest.classes),
-            "has_masks": manifest.has_masks,
-            "fingerprint": manifest.fingerprint,
-            "source": manifest.source,
+            "name": name,
+            "classes": list(classes),
+            "fingerprint": fingerprint,
+            "source": str(source.resolve()),
             "splits": splits,
         },
     )
-    return path
 
 
-def read_manifest(folder: Path) -> DatasetManifest:
-    """Read the `dataset.json` of a converted data set.
+def converted_image_roots(folder: Path) -> dict[str, Path]:
+    """Return the image folders by split of a folder that a conversion wrote; else nothing.
 
     Raises:
-        DataError: it is missing, damaged, of another version, or its files are gone.
+        DataError: its `dataset.json` is damaged, of another version, or its files are gone.
     """
     path = folder / MANIFEST_NAME
+    if not path.is_file():
+        return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        manifest = _from_json(folder, content)
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        version = content["version"]
+        splits = {
+            str(split): (folder / entry["json"], Path(entry["image_root"]), entry["num_images"])
+            for split, entry in content["splits"].items()
+        }
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}). Is {folder} a folder made by "
-            "tools/convert_labels.py?"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: is damaged ({type(error).__name__}: {error}). Convert the labels again."
+            f"{path}: damaged ({type(error).__name__}: {error}). Convert the labels again."
         ) from error
-    if content["version"] != _VERSION:
-        raise DataError(
-            f"{path}: has version {content['version']}, not {_VERSION}. Convert the labels again."
-        )
-    for name, split in manifest.splits.items():
-        if not split.json_file.is_file():
-            raise DataError(f"{path}: {split.json_file} of split {name} is gone. Convert again.")
-        if split.num_images and not split.image_root.is_dir():
+    if version != _VERSION:
+        raise DataError(f"{path}: has version {version}, not {_VERSION}. Convert the labels again.")
+    for split, (json_file, image_root, num_images) in splits.items():
+        if not json_file.is_file():
+            raise DataError(f"{path}: {json_file} of split {split} is gone. Convert again.")
+        if num_images and not image_root.is_dir():
             raise DataError(
-                f"{path}: the images of split {name} are no longer at {split.image_root}. "
+                f"{path}: the images of split {split} are no longer at {image_root}. "
                 "Convert the labels again where the images are now."
             )
-    return manifest
-
-
-def _from_json(folder: Path, content: dict[str, Any]) -> DatasetManifest:
-    splits = {
-        name: DatasetSplit(
-            json_file=folder / split["json"],
-            image_root=Path(split["image_root"]),
-            num_images=int(split["num_images"]),
-            num_annotations=int(split["num_annotations"]),
-        )
-        for name, split in content["splits"].items()
-    }
-    return DatasetManifest(
-        name=str(content["name"]),
-        classes=tuple(content["classes"]),
-        splits=splits,
-        fingerprint=str(content["fingerprint"]),
-        has_masks=bool(content["has_masks"]),
-        source=str(content.get("source", "")),
-    )
-
-
-def fingerprint_files(paths: dict[str, Path]) -> str:
-    """Return one hash of files by split name; it changes whenever a byte of them does."""
-    digest = hashlib.sha256()
-    for name, path in sorted(paths.items()):
-        digest.update(f"{name} {files.sha256_file(path)}\n".encode())
-    return digest.hexdigest()
+    return {split: image_root for split, (_, image_root, _) in splits.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -39,6 +40,16 @@ def mask_to_polygons(mask: npt.NDArray[Any]) -> tuple[Polygon, ...]:
         for contour in contours
         if len(contour) >= 3
     )
+
+
+def polygon_area(polygon: Sequence[float]) -> float:
+    """Return the area in square pixels of x0, y0, x1, y1, ... by the shoelace formula."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    twice = sum(
+        xs[i - 1] * ys[i] - xs[i] * ys[i - 1]
+        for i in range(len(xs))  # i - 1 is -1, the last point, at the start: the ring closes
+    )
+    return abs(twice) / 2
 
 
 def segmentation_polygons(segmentation: Any, height: int, width: int) -> tuple[Polygon, ...]:

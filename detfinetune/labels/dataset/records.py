@@ -1,4 +1,4 @@
-"""What labels become once read: annotations, image records, dataset splits, a manifest.
+"""What labels become once read: annotations and image records.
 
 All coordinates are absolute pixels, x to the right and y down, with the image's top left corner
 (not its first pixel's centre) at 0, 0; boxes are XYWH.
@@ -6,8 +6,7 @@ All coordinates are absolute pixels, x to the right and y down, with the image's
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 Box = tuple[float, float, float, float]
 Polygon = tuple[float, ...]
@@ -67,34 +66,3 @@ class ImageRecord:
 
     label_file: str = ""
     """Label file relative to the data root; empty for an image without one."""
-
-
-@dataclass(frozen=True)
-class DatasetSplit:
-    """A split on disk: its COCO JSON and the folder that its file names are relative to."""
-
-    json_file: Path
-    image_root: Path
-    num_images: int
-    num_annotations: int
-
-
-@dataclass(frozen=True)
-class DatasetManifest:
-    """A data set ready for training."""
-
-    name: str
-    classes: tuple[str, ...]
-    """Class names; the position is the contiguous class id."""
-
-    splits: dict[str, DatasetSplit] = field(default_factory=dict)
-    """By name: train, val, test."""
-
-    fingerprint: str = ""
-    """Hash of the JSON files; changes whenever a label does."""
-
-    has_masks: bool = False
-    """Whether every split with annotations holds outlines for all of them."""
-
-    source: str = ""
-    """Folder that the labels were read from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,6 +51,39 @@ class LabelTable:
 
     areas: dict[int, float] = field(default_factory=dict)
     """Square pixels by object, for those whose label file says it."""
+
+    file_image_ids: NDArray[np.int64] | None = None
+    """COCO image ids as the label file has them, (images,); None where it has none."""
+
+    file_annotation_ids: NDArray[np.int64] | None = None
+    """COCO annotation ids as the label file has them, (objects,); None where it has none."""
+
+    file_category_ids: tuple[int | None, ...] = ()
+    """COCO category ids by contiguous class id as the label file has them; None for a class that
+    it does not list."""
+
+    @cached_property
+    def image_ids(self) -> NDArray[np.int64]:
+        """COCO image ids: the label file's own, or numbers from 1; (images,)."""
+        if self.file_image_ids is not None:
+            return self.file_image_ids
+        return np.arange(1, self.num_images + 1, dtype=np.int64)
+
+    @cached_property
+    def annotation_ids(self) -> NDArray[np.int64]:
+        """COCO annotation ids: the label file's own, or numbers from 1; (objects,)."""
+        if self.file_annotation_ids is not None:
+            return self.file_annotation_ids
+        return np.arange(1, self.num_objects + 1, dtype=np.int64)
+
+    def category_ids(self, num_classes: int) -> list[int]:
+        """Return COCO category ids by contiguous class id.
+
+        They are the label file's own; a class without one gets the next free number from 1 on.
+        """
+        own = [*self.file_category_ids, *[None] * num_classes][:num_classes]
+        free = itertools.count(max([0, *(number for number in own if number is not None)]) + 1)
+        return [next(free) if number is None else number for number in own]
 
     @property
     def num_images(self) -> int:
@@ -123,6 +157,11 @@ class LabelTable:
             polygons={place[i]: p for i, p in self.polygons.items() if i in place},
             masks={place[i]: m for i, m in self.masks.items() if i in place},
             areas={place[i]: a for i, a in self.areas.items() if i in place},
+            file_image_ids=None if self.file_image_ids is None else self.file_image_ids[chosen],
+            file_annotation_ids=None
+            if self.file_annotation_ids is None
+            else self.file_annotation_ids[objects],
+            file_category_ids=self.file_category_ids,
         )
 
 

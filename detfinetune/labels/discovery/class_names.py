@@ -163,10 +163,17 @@ def class_number(token: str) -> int | None:
 class ClassIndex:
     """Translates what stands in the class column into contiguous ids."""
 
-    def __init__(self, names: tuple[str, ...], first_class: int) -> None:
-        """Take the class names in order, and the number that the first has in the labels."""
+    def __init__(
+        self, names: tuple[str, ...], first_class: int, *, numbers_are_names: bool = False
+    ) -> None:
+        """Take the class names in order, and the number that the first has in the labels.
+
+        With `numbers_are_names` a number that is a class name means that class: formats that
+        write names would else take digit classes ("1", "2", ...) for positions.
+        """
         self.names = names
         self.first_class = first_class
+        self.numbers_are_names = numbers_are_names
         lowered = [name.lower() for name in names]
         # A name in other case is understood where only one class can be meant.
         self._ids = {name: lowered.index(name) for name in lowered if lowered.count(name) == 1}
@@ -181,6 +188,8 @@ class ClassIndex:
         if not token:
             return 0
         number = class_number(token)
+        if self.numbers_are_names and token in self._ids:
+            return self._ids[token]
         if number is not None:
             last = self.first_class + len(self.names) - 1
             if self.first_class <= number <= last:
@@ -199,7 +208,11 @@ class ClassIndex:
 
 
 def build_class_index(
-    tokens: Iterable[str], names: tuple[str, ...] | None, first_class: int | None
+    tokens: Iterable[str],
+    names: tuple[str, ...] | None,
+    first_class: int | None,
+    *,
+    numbers_are_names: bool = False,
 ) -> ClassIndex:
     """Settle the class list from the given `names`, or else from what the labels hold.
 
@@ -216,7 +229,7 @@ def build_class_index(
     if names is not None:
         if first_class is None:
             first_class = int(bool(numbers) and 0 not in numbers and max(numbers) == len(names))
-        return ClassIndex(names, first_class)
+        return ClassIndex(names, first_class, numbers_are_names=numbers_are_names)
     words = sorted(token for token in seen if token and class_number(token) is None)
     if words and len(words) >= len(numbers):
         return ClassIndex(tuple(words), 0)

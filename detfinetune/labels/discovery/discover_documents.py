@@ -15,8 +15,7 @@ from pathlib import Path
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.ledger import LedgerEntry
-from detfinetune.labels.dataset.manifest import MANIFEST_NAME, read_manifest
-from detfinetune.labels.dataset.records import DatasetSplit
+from detfinetune.labels.dataset.manifest import converted_image_roots
 from detfinetune.labels.discovery.annotation_files import (
     choose_by_split,
     configured_annotations,
@@ -84,7 +83,7 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
         for name, images in _by_subset(data, split, source.document).items():
             gathered.splits[name] = matcher.match(name, source, images)
     matcher.note_unlisted([source.shown for source in sources.values()])
-    gathered.divided = set(_converted(root)) >= set(gathered.splits)
+    gathered.divided = set(converted_image_roots(root)) >= set(gathered.splits)
     if set(gathered.splits) == {"train"} and not gathered.divided:
         gathered.splits = {"all": gathered.splits["train"]}
     order = ("train", "val", "test", "all")
@@ -157,11 +156,6 @@ def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, li
     return parts
 
 
-def _converted(root: Path) -> dict[str, DatasetSplit]:
-    """Return the splits of a folder that a conversion made; none for any other."""
-    return read_manifest(root).splits if (root / MANIFEST_NAME).is_file() else {}
-
-
 class _Matcher:
     """Matches what label files list with the images on disk; each folder is looked through once."""
 
@@ -211,6 +205,7 @@ class _Matcher:
             tuple(ImageFile(name, source.shown, found[name]) for name in sorted(found)),
             tuple(orphans),
             len(missing),
+            source.document.category_ids,
         )
 
     def note_unlisted(self, shown: Sequence[str]) -> None:
@@ -233,8 +228,8 @@ class _Matcher:
     def _image_root(self, split: str, source: _Source, names: list[str]) -> Path:
         """Return the folder of a split's images; a conversion says where it left them."""
         root = self.gathered.root
-        if self.data.images is None and split in (parts := _converted(root)):
-            return parts[split].image_root
+        if self.data.images is None and split in (roots := converted_image_roots(root)):
+            return roots[split]
         return find_image_root(self.data, root, split, source.path, names)
 
 

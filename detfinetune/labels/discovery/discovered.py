@@ -38,6 +38,8 @@ class SplitFiles:
     """Labels without an image."""
 
     rejected_images: int = 0
+    category_ids: dict[str, int] = field(default_factory=dict)
+    """COCO category ids by class name, where the label file has them."""
 
 
 @dataclass

@@ -58,7 +58,13 @@ class RawLabel:
     """What the ledger shows of it."""
 
     area: float | None = None
-    """Square pixels, where the file says it (COCO's `area`, which sorts objects by size)."""
+    """Square pixels, where the file gives it (COCO's `area`, for APs, APm, APl)."""
+
+    identity: int | None = None
+    """The file's own id of the object, where it has one (COCO's annotation id)."""
+
+    xywh: tuple[float, float, float, float] | None = None
+    """Absolute x, y, width, height exactly as written, where they must survive unrounded (COCO)."""
 
 
 @dataclass(slots=True)
@@ -89,6 +95,9 @@ class RawImage:
     split: str = ""
     """The subset that the file puts the image into, as it says it; empty where it says none."""
 
+    identity: int | None = None
+    """The file's own id of the image, where it has one (COCO's image id)."""
+
 
 @dataclass(slots=True)
 class Document:
@@ -97,6 +106,9 @@ class Document:
     images: list[RawImage] = field(default_factory=list)
     classes: tuple[str, ...] = ()
     """The class list that the file itself declares, in order; empty where it declares none."""
+
+    category_ids: dict[str, int] = field(default_factory=dict)
+    """The file's own ids of its classes, where it has them (COCO's category ids)."""
 
     problems: list[RawProblem] = field(default_factory=list)
     """Objects that belong to no image of the file."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.labels.dataset.masks import polygon_area
 from detfinetune.labels.dataset.records import Box, Polygon
 from detfinetune.labels.formats.raw_labels import BadLabel
 
@@ -176,16 +177,6 @@ def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
     return CheckedShape(
         check_box((min(xs), min(ys), max(xs), max(ys)), width, height).bbox, (flat,), fixes
     )
-
-
-def polygon_area(polygon: Sequence[float]) -> float:
-    """Return the area in square pixels of x0, y0, x1, y1, ... by the shoelace formula."""
-    xs, ys = polygon[0::2], polygon[1::2]
-    twice = sum(
-        xs[i - 1] * ys[i] - xs[i] * ys[i - 1]
-        for i in range(len(xs))  # i - 1 is -1, the last point, at the start: the ring closes
-    )
-    return abs(twice) / 2
 
 
 def _overshoot(corners: Sequence[float], width: int, height: int) -> float:

@@ -239,17 +239,16 @@ def suggest_schema(
 
 
 def _score(
-    rows: Sequence[tuple[str, int, int]], reading: LabelSchema, names: tuple[str, ...]
+    rows: Sequence[tuple[str, int, int]], schema: LabelSchema, names: tuple[str, ...]
 ) -> float:
     """Return the share of lines that need no mending under a reading."""
     good = 0
     indexes = [ClassIndex(names, first) for first in (0, 1)]
     for line, width, height in rows:
         try:
-            raw = reading.parse(line)
+            raw = schema.parse(line)
             good += (
-                _class_fits(raw.class_token, indexes)
-                and not reading.shape(raw, width, height).fixes
+                _class_fits(raw.class_token, indexes) and not schema.shape(raw, width, height).fixes
             )
         except BadLabel:
             continue

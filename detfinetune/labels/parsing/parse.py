@@ -25,6 +25,9 @@ from detfinetune.labels.parsing.label_schema import FileObjects, LabelSchema
 from detfinetune.labels.parsing.note_sums import NoteSums, add_notes, join_sums
 from detfinetune.labels.text import read_text_file
 
+NO_ID = -(2**63)
+"""Stands for the id of an object whose label file has none."""
+
 
 def get_ready() -> None:
     """Do nothing: that a new process can is because it has imported all that parsing needs."""
@@ -98,6 +101,9 @@ class ParsedImages:
     masks: dict[int, RleMask]
     areas: dict[int, float]
 
+    ids: NDArray[np.int64]
+    """The label file's own id of each object, NO_ID where it has none; (objects,)."""
+
     ordinals: NDArray[np.int32]
     """Place of each object among the labels of its file; (objects,)."""
 
@@ -137,7 +143,7 @@ class _Run:
 
 
 def parse_images(
-    root: Path, reading: LabelSchema, reject_mended: bool, jobs: Sequence[ImageJob]
+    root: Path, schema: LabelSchema, reject_mended: bool, jobs: Sequence[ImageJob]
 ) -> ParsedImages:
     """Parse the labels of some images, and judge their geometry.
 
@@ -148,16 +154,16 @@ def parse_images(
         jobs: the images.
     """
     with no_cycle_search():
-        return _parse_images(root, reading, reject_mended, jobs)
+        return _parse_images(root, schema, reject_mended, jobs)
 
 
 def _parse_images(
-    root: Path, reading: LabelSchema, reject_mended: bool, jobs: Sequence[ImageJob]
+    root: Path, schema: LabelSchema, reject_mended: bool, jobs: Sequence[ImageJob]
 ) -> ParsedImages:
     run = _Run()
     for image, job in enumerate(jobs):
         try:
-            found = job.objects or _read(root, reading, job)
+            found = job.objects or _read(root, schema, job)
         except BadFile as problem:
             run.bad_files[image] = str(problem)
             run.events.append(
@@ -185,30 +191,30 @@ def _parse_images(
             run.labels += found.labels
             run.images += [image] * len(found.labels)
             run.ordinals += range(len(found.labels))
-    return _judged(reading, reject_mended, jobs, run)
+    return _judged(schema, reject_mended, jobs, run)
 
 
-def _read(root: Path, reading: LabelSchema, job: ImageJob) -> FileObjects:
+def _read(root: Path, schema: LabelSchema, job: ImageJob) -> FileObjects:
     if not job.label:
         return FileObjects([], [])
     try:
         file = read_text_file(os.path.join(root, job.label))  # noqa: PTH118
     except DataError as error:
         raise BadFile(str(error)) from None
-    found = reading.read(file)
+    found = schema.read(file)
     found.note = file.note
     return found
 
 
 def _judged(
-    reading: LabelSchema, reject_mended: bool, jobs: Sequence[ImageJob], run: _Run
+    schema: LabelSchema, reject_mended: bool, jobs: Sequence[ImageJob], run: _Run
 ) -> ParsedImages:
     labels = run.labels
     images = np.array(run.images, dtype=np.int64)
     all_sizes = np.array([job.size or (0, 0) for job in jobs], dtype=np.float64).reshape(-1, 2)
     sizes = all_sizes[images]
     corners = np.array([label.corners for label in labels], dtype=np.float64).reshape(-1, 4)
-    corners = reading.to_pixels(corners, sizes, [label.form for label in labels])
+    corners = schema.to_pixels(corners, sizes, [label.form for label in labels])
     boxes, keep = check_boxes(corners, sizes)
     with_polygons = [i for i, label in enumerate(labels) if label.polygons or label.mask]
     polygons: dict[int, tuple[Polygon, ...]] = {}
@@ -217,7 +223,7 @@ def _judged(
         label, image = labels[index], run.images[index]
         width, height = (int(value) for value in sizes[index])
         try:
-            shape = _shape(reading, label, width, height)
+            shape = _shape(schema, label, width, height)
             if shape.fixes and reject_mended:
                 raise BadLabel(shape.fixes[0][0], "; ".join(reason for _, reason in shape.fixes))
         except BadLabel as problem:
@@ -228,9 +234,16 @@ def _judged(
         boxes[index] = shape.bbox
         if shape.polygons:
             polygons[index] = shape.polygons
+        if label.xywh is not None and not shape.fixes:
+            polygons |= {index: label.polygons} if label.polygons else {}
         if shape.fixes:
+            label.area = None  # it was the area of what has been changed
             kinds, reasons = (" + ".join(parts) for parts in zip(*shape.fixes, strict=True))
             fixes[index] = (kinds, reasons, label.text)
+    if not (schema.normalized or schema.first_pixel):
+        for index, label in enumerate(labels):
+            if label.xywh is not None and keep[index] and index not in fixes:
+                boxes[index] = label.xywh
     kept = np.flatnonzero(keep)
     place = {int(old): new for new, old in enumerate(kept)} if polygons or fixes else {}
     vocabulary: dict[str, int] = {}
@@ -259,6 +272,9 @@ def _judged(
             new: area for new, old in enumerate(kept.tolist())
             if (area := labels[old].area) is not None
         },
+        ids=np.array(
+            [NO_ID if label.identity is None else label.identity for label in labels], np.int64
+        )[kept],
         ordinals=np.array(run.ordinals, dtype=np.int32)[kept],
         fixes={place[i]: fix for i, fix in fixes.items()},
         events=run.events,
@@ -267,14 +283,14 @@ def _judged(
     )  # fmt: skip
 
 
-def _shape(reading: LabelSchema, label: RawLabel, width: int, height: int) -> CheckedShape:
+def _shape(schema: LabelSchema, label: RawLabel, width: int, height: int) -> CheckedShape:
     if label.mask is not None and label.mask.size != (height, width):
         said = label.mask.size
         raise BadLabel(
             "mask of another size",
             f"the mask is {said[1]}x{said[0]} px, the image {width}x{height}",
         )
-    return reading.shape(label, width, height)
+    return schema.shape(label, width, height)
 
 
 def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
@@ -323,6 +339,7 @@ def join_parsed(parts: Sequence[ParsedImages]) -> ParsedImages:
         polygons=polygons,
         masks=masks,
         areas=areas,
+        ids=joined("ids"),
         ordinals=joined("ordinals"),
         fixes=fixes,
         events=events,

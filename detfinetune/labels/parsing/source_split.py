@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from detfinetune.labels.discovery.discovered import (
 from detfinetune.labels.formats.raw_labels import BadLabel
 from detfinetune.labels.images.sizes import Size, UnreadableImage
 from detfinetune.labels.parsing.label_schema import FileObjects, LabelSchema
-from detfinetune.labels.parsing.parse import ImageJob, LabelEvent, ParsedImages
+from detfinetune.labels.parsing.parse import NO_ID, ImageJob, LabelEvent, ParsedImages
 from detfinetune.labels.text import read_text_file
 
 V = TypeVar("V")
@@ -36,7 +37,7 @@ class SourceSplit:
     """The data root."""
 
     files: SplitFiles
-    reading: LabelSchema
+    schema: LabelSchema
     jobs: list[ImageJob]
     unreadable: dict[int, str]
     """Why an image cannot be read, by its index among the jobs."""
@@ -50,6 +51,9 @@ class SourceSplit:
 
     events: list[LabelEvent] = field(default_factory=list)
     """Labels that cannot be used."""
+
+    category_ids: tuple[int | None, ...] = ()
+    """COCO category ids by class id, where the label file has them."""
 
     _last_read: tuple[str, FileObjects | None] = ("", None)
 
@@ -84,6 +88,11 @@ class SourceSplit:
             except BadLabel as problem:
                 ids.append(-1)
                 problems[number] = problem
+        own: dict[int, int] = {}
+        for name, number in self.files.category_ids.items():
+            with suppress(BadLabel):
+                own.setdefault(index.contiguous_id(name), number)
+        self.category_ids = tuple(own.get(i) for i in range(len(index.names))) if own else ()
         table = np.array([*ids, -1], dtype=np.int32)
         self.categories = table[found.token_ids]
         self.keep = self.categories >= 0
@@ -112,7 +121,7 @@ class SourceSplit:
         # Those of one file are asked for one after the other.
         name, objects = self._last_read
         if objects is None or name != label:
-            objects = self.reading.read(read_text_file(self.root / label))
+            objects = self.schema.read(read_text_file(self.root / label))
             self._last_read = (label, objects)
         return objects
 
@@ -164,7 +173,22 @@ class SourceSplit:
             polygons=_moved(found.polygons, place),
             masks=_moved(found.masks, place),
             areas=_moved(found.areas, place),
+            file_image_ids=_own_ids([_identity(self.files.images[job]) for job in jobs]),
+            file_annotation_ids=_own_ids(found.ids[kept].tolist()),
+            file_category_ids=self.category_ids,
         )
+
+
+def _identity(image: ImageFile) -> int:
+    own = image.raw.identity if image.raw is not None else None
+    return NO_ID if own is None else own
+
+
+def _own_ids(ids: list[int]) -> NDArray[np.int64] | None:
+    """Return a file's own ids; None where one is missing or there twice, so that all are new."""
+    if NO_ID in ids or len(set(ids)) < len(ids) or not ids:
+        return None
+    return np.array(ids, dtype=np.int64)
 
 
 def _moved(values: Mapping[int, V], place: Mapping[int, int]) -> dict[int, V]:
@@ -174,7 +198,7 @@ def _moved(values: Mapping[int, V], place: Mapping[int, int]) -> dict[int, V]:
 def source_split(
     gathered: DiscoveredDataset,
     files: SplitFiles,
-    reading: LabelSchema,
+    schema: LabelSchema,
     sizes: Sequence[Size | UnreadableImage],
 ) -> SourceSplit:
     """Return a split whose labels are still to be parsed; `sizes` are those of its images."""
@@ -192,7 +216,7 @@ def source_split(
             jobs.append(_job(orphan, None, "missing image", f"there is no image '{orphan.name}'"))
         else:
             jobs.append(_job(orphan, None, "no image", "there is no image for this label file"))
-    return SourceSplit(gathered.root, files, reading, jobs, unreadable)
+    return SourceSplit(gathered.root, files, schema, jobs, unreadable)
 
 
 def _job(image: ImageFile, size: Size | None, kind: str = "", reason: str = "") -> ImageJob:

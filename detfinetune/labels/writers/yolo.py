@@ -10,11 +10,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from detfinetune.labels.dataset.masks import encoded
+from detfinetune.labels.dataset.masks import encoded, polygon_area
 from detfinetune.labels.dataset.records import Polygon
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.formats.raw_labels import hull
-from detfinetune.labels.parsing.box_rules import SMALLEST_PIXELS, polygon_area
+from detfinetune.labels.parsing.box_rules import SMALLEST_PIXELS
 from detfinetune.labels.writers import (
     BOX_MOVED_PIXELS,
     CROWD,

@@ -56,7 +56,11 @@ def test_a_box_keeps_its_numbers_its_class_and_its_line() -> None:
         form="top_left_and_size",
         line=3,
         text="annotation 17: 1 2 3 4.5",
+        identity=17,
+        xywh=(1.0, 2.0, 3.0, 4.5),
     )
+    assert image.identity == 7
+    assert document.category_ids == {"dog": 9, "cat": 3}
 
 
 def test_ids_may_be_strings_with_gaps_and_classes_follow_their_order() -> None:

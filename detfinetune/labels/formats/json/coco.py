@@ -9,6 +9,7 @@ from typing import Any
 from detfinetune.labels.formats.json.coco_annotation import (
     BAD_AREA,
     FLAT_OUTLINE,
+    LARGEST_ID,
     OTHER_KINDS,
     name_annotation,
     read_annotation,
@@ -68,6 +69,7 @@ def parse_coco(text: str) -> Document:
     content = _read(text)
     document = Document(notes=content.notes(), problems=content.problems)
     names, document.classes = _class_names(content.categories, document.notes)
+    document.category_ids = _category_ids(content, document.notes)
     by_text = {str(key): image for key, image in content.images.items()}
     for image_id, objects in content.objects.items():
         image = content.images.get(image_id) or by_text.get(str(image_id))
@@ -114,7 +116,7 @@ class _Content:
                 f"segmentations that are a flat list of numbers, each taken as one outline: {count}"
             )
         if count := self.seen[BAD_AREA]:
-            notes.append(f"areas that are no numbers, computed instead: {count}")
+            notes.append(f"areas that are not numbers or negative, computed instead: {count}")
         return notes
 
 
@@ -191,7 +193,8 @@ def _add_entry(key: str, item: Any, line: int, content: _Content) -> None:
         content.categories[identity] = name
     else:
         size = size_of(item.get("width"), item.get("height"))
-        content.images[identity] = RawImage(name, size=size, line=line)
+        own = identity if isinstance(identity, int) and abs(identity) < LARGEST_ID else None
+        content.images[identity] = RawImage(name, size=size, line=line, identity=own)
 
 
 def _name_of(key: str, item: dict[str, Any]) -> str:
@@ -249,6 +252,26 @@ def _class_names(
         )
     by_text: dict[Id, str] = {str(identity): name for identity, name in categories.items()}
     return by_text | categories, classes
+
+
+def _category_ids(content: _Content, notes: list[str]) -> dict[str, int]:
+    """Return ids by class name where all ids are whole numbers; the first of one name counts."""
+    texts = [
+        identity
+        for identity in (*content.images, *content.categories)
+        if not isinstance(identity, int) or abs(identity) >= LARGEST_ID
+    ]
+    if texts:
+        notes.append(
+            f"{len(texts)} image or category ids are text or too large, such as {shown(texts[0])}; "
+            "results use new numbers in their place"
+        )
+    found: dict[str, int] = {}
+    for identity in sorted(content.categories, key=_id_order):
+        if identity in texts or not isinstance(identity, int):
+            return {}
+        found.setdefault(content.categories[identity], identity)
+    return found
 
 
 def _id_order(identity: Id) -> tuple[int, int, str]:

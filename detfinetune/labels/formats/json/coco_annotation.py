@@ -25,7 +25,9 @@ OTHER_KINDS = {
 """Keys of annotations of COCO's other tasks, and what their files are."""
 
 FLAT_OUTLINE = "flat outline"
-BAD_AREA = "area that is no number"
+BAD_AREA = "area that is not a number"
+LARGEST_ID = 2**62
+"""Ids from here on are numbered anew: they do not fit a 64-bit integer with room for arithmetic."""
 _BOX = ("the left of the box", "its top", "its width", "its height")
 
 
@@ -62,6 +64,7 @@ def read_annotation(item: Any, what: str, seen: Counter[str]) -> RawLabel:
         x, y, w, h = map(number, box, _BOX)
         label = box_label("", (x, y, w, h), what)
         label.polygons = polygons
+        label.xywh = (x, y, w, h)
     elif polygons:
         label = polygon_label("", polygons, what)
     elif mask is not None:
@@ -70,9 +73,9 @@ def read_annotation(item: Any, what: str, seen: Counter[str]) -> RawLabel:
         raise _no_shape(item, seen)
     label.mask = mask
     label.crowd = crowd == 1
-    if polygons or mask is not None:
-        # Without an outline the area is that of the box, also when the box is mended.
-        label.area = _area(item.get("area"), seen)
+    label.area = _area(item.get("area"), seen)
+    identity = item.get("id")
+    label.identity = identity if type(identity) is int and abs(identity) < LARGEST_ID else None
     return label
 
 
@@ -96,7 +99,10 @@ def _area(value: Any, seen: Counter[str]) -> float | None:
     except BadLabel:
         seen[BAD_AREA] += 1
         return None
-    return area if area > 0 else None
+    if area < 0:
+        seen[BAD_AREA] += 1
+        return None
+    return area
 
 
 def _no_shape(item: dict[str, Any], seen: Counter[str]) -> BadLabel:
