@@ -44,7 +44,6 @@ def diagnose(
     truth: Mapping[str, Any],
     detections: Sequence[Detection],
     metrics: Metrics,
-    score_threshold: float | None = None,
 ) -> list[str]:
     """Return the causes found, one a line; empty when AP is 1 or more.
 
@@ -52,7 +51,6 @@ def diagnose(
         truth: COCO JSON that was scored against.
         detections: COCO results that were scored.
         metrics: what they scored.
-        score_threshold: lowest score that is shown to people, where one is set.
     """
     objects = [entry for entry in truth["annotations"] if not entry.get("iscrowd", 0)]
     if not objects:
@@ -69,7 +67,6 @@ def diagnose(
             "(MODEL.ROI_HEADS.SCORE_THRESH_TEST)."
         ]
     causes = [*_category_shift(truth, detections, metrics), *_misplaced(truth, detections)]
-    causes.extend(_low_scores(detections, score_threshold))
     if not causes:
         causes.append(_no_known_cause(truth, detections, metrics, len(objects)))
     return causes
@@ -115,10 +112,13 @@ def _category_shift(
         )
         if hit
     )
+    wrong = Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
+    if wrong.total() <= pairs.total() / 2:
+        return []
     names = {category["id"]: category["name"] for category in truth["categories"]}
     return [
         f"the boxes are right but their classes are not: with classes left aside AP50 is "
-        f"{merged.figures['AP50'] or 0.0:.1f}. {_name_shift(pairs, sorted(names), names)}"
+        f"{merged.figures['AP50'] or 0.0:.1f}. {_name_shift(wrong, sorted(names), names)}"
     ]
 
 
@@ -274,16 +274,6 @@ def _outside(groups: list[_Group]) -> str:
         right, bottom = predicted[:, 0] + predicted[:, 2], predicted[:, 1] + predicted[:, 3]
         outside += int(((right > width + 1) | (bottom > height + 1)).sum())
     return f"{outside} of {total} predictions reach out of their image. " if outside else ""
-
-
-def _low_scores(detections: Sequence[Detection], score_threshold: float | None) -> list[str]:
-    highest = max(detection["score"] for detection in detections)
-    if score_threshold is None or highest >= score_threshold:
-        return []
-    return [
-        f"every prediction scores below the threshold of {score_threshold:.2f} (the highest "
-        f"{highest:.2f}): the model is unsure of everything. Train longer, or lower the threshold."
-    ]
 
 
 def _no_known_cause(
