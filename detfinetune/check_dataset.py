@@ -27,7 +27,7 @@ from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discovered import shown_path
 from detfinetune.labels.export import ExportFormat, export_read
-from detfinetune.labels.misread import judge
+from detfinetune.labels.misread import check_misread
 from detfinetune.labels.read import read_dataset
 from detfinetune.models.d2_cfg import anchor_strides
 from detfinetune.report.columns import Resizing
@@ -82,7 +82,7 @@ def check_dataset(config: CheckConfig) -> CheckReport:
     _check_outputs(config, root, output)
     # A check is to find everything, not to stop at the first.
     data = config.data.model_copy(update={"on_problem": "fix"})
-    dataset = read_dataset(data, num_workers=config.num_workers)
+    dataset = read_dataset(data)
     say_what_was_taken(dataset)
     say(dataset_summary(dataset))
     anchors = anchor_settings(config, dataset.tables)
@@ -124,7 +124,7 @@ def _check_outputs(config: CheckConfig, root: Path, output: Path) -> None:
 
 def _fix(config: CheckConfig, dataset: LabelledDataset) -> Path | None:
     """Write the labels as they were mended, in their own format where it can be written."""
-    if judge(dataset).problem:
+    if check_misread(dataset).problem:
         say("No corrected copy is written: the labels were probably read wrongly (see above).")
         return None
     folder = _fixed_folder(config)

@@ -17,13 +17,13 @@ def main(argv: list[str]) -> None:
     output = config.output or Path("datasets") / f"{config.data.name}_{name}"
     if name == "coco":
         convert_dataset(
-            config.data, output, overwrite=config.overwrite, num_workers=config.num_workers,
+            config.data, output, overwrite=config.overwrite,
             contact_sheet=config.contact_sheet,
         )  # fmt: skip
     else:
         export_dataset(
             config.data, output, name, overwrite=config.overwrite, images=config.images,
-            num_workers=config.num_workers, contact_sheet=config.contact_sheet,
+            contact_sheet=config.contact_sheet,
         )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from detfinetune.checks.units import check_units
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.discovered import shown_path
-from detfinetune.labels.misread import judge
+from detfinetune.labels.misread import check_misread
 
 _OF_IMAGES = ("unreadable image", "missing image", "no image")
 """Kinds of ledger entries for which the label itself is not to blame."""
@@ -141,7 +141,7 @@ def _turned_images(
 
 def _misread(dataset: LabelledDataset) -> list[Finding]:
     """Find labels that were read wrongly as a whole."""
-    verdict = judge(dataset)
+    verdict = check_misread(dataset)
     if not verdict.problem and verdict.better is None:
         return []
     rejected = dataset.ledger.kinds("rejected")

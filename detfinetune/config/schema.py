@@ -341,9 +341,6 @@ class ConvertConfig(Section):
     overwrite: bool = False
     """Replace an output that is there already."""
 
-    num_workers: NonNegativeInt | None = None
-    """Processes and threads that read labels and image headers. null: by the number of cores."""
-
     contact_sheet: NonNegativeInt = 16
     """Labelled images a split shown on its contact sheet; 0 draws none."""
 

@@ -17,9 +17,8 @@ from detfinetune.labels.dataset.manifest import EXPORT_NAME
 from detfinetune.labels.dataset.summary import dataset_summary
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.data_root import require_root
-from detfinetune.labels.discovery.discover import discover_dataset
-from detfinetune.labels.misread import refuse_mostly_wrong
-from detfinetune.labels.read import read_discovered
+from detfinetune.labels.misread import refuse_misread
+from detfinetune.labels.read import read_dataset
 from detfinetune.labels.writers import WrittenLabels
 from detfinetune.labels.writers.txt import write_txt
 from detfinetune.labels.writers.voc import write_voc
@@ -46,7 +45,6 @@ def export_dataset(
     output_format: ExportFormat,
     *,
     overwrite: bool = False,
-    num_workers: int | None = None,
     contact_sheet: int = 16,
     images: Images = "leave",
 ) -> ExportResult:
@@ -60,7 +58,6 @@ def export_dataset(
         output: folder to write.
         output_format: yolo (outlines where there are any), voc or txt.
         overwrite: replace `output` when it is there.
-        num_workers: processes and threads that read; None: by the number of cores.
         contact_sheet: images a split on its contact sheet; 0 draws none.
         images: leave them where they are, or link or copy them into `images/<split>`
             (`JPEGImages/<split>` for VOC), as other programs want them.
@@ -73,9 +70,9 @@ def export_dataset(
     files.check_output(output, overwrite)
     root = require_root(data)
     files.check_replaceable(output, EXPORT_NAME, keep=[root])
-    dataset = read_discovered(data, discover_dataset(data, root), num_workers=num_workers)
+    dataset = read_dataset(data)
     say_what_was_taken(dataset)
-    refuse_mostly_wrong(dataset)
+    refuse_misread(dataset)
     result = export_read(
         dataset, output, output_format, overwrite=overwrite, contact_sheet=contact_sheet,
         images=images,

@@ -1,4 +1,4 @@
-"""Whether so much is wrong that the labels were probably read wrongly, and what would fit."""
+"""Whether labels were probably misread as a whole, and which schema would make sense of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from detfinetune.labels.formats.registry import LINE_FORMATS
 from detfinetune.labels.parsing.label_schema import LabelSchema, suggest_schema
 from detfinetune.labels.text import read_text_file
 
-_TOO_FEW_TO_JUDGE = 10
-"""Labels below which a split is not judged by itself, but with the others."""
+_FEWEST_LABELS = 10
+"""Labels from which on a split is judged alone, not only with the others."""
 
 _FEWEST_SWAPPED = 3
 _EXAMPLES = 3
@@ -21,24 +21,24 @@ _SAMPLED_FILES = 500
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether the labels as a whole were probably read wrongly."""
+class MisreadCheck:
+    """Whether the labels were probably misread."""
 
     problem: str
     """Empty where they were not."""
 
     wrong: int
-    """Labels that are rejected, or whose corners are swapped."""
+    """Labels that are rejected or have swapped corners."""
 
     total: int
     better: LabelSchema | None
-    """A reading that makes sense of more labels, where a fifth or more of them is wrong."""
+    """A schema that makes sense of more labels, looked for when a fifth or more are wrong."""
 
 
-def judge(dataset: LabelledDataset) -> Verdict:
-    """Say whether more than half of the labels are rejected, or have their corners swapped.
+def check_misread(dataset: LabelledDataset) -> MisreadCheck:
+    """Check whether more than half of the labels are rejected or have swapped corners.
 
-    The whole set is judged, and each split of ten labels or more.
+    The whole data set is checked, and each split of ten labels or more.
     """
     ledger = dataset.ledger
     total = SplitCounts(
@@ -54,7 +54,7 @@ def judge(dataset: LabelledDataset) -> Verdict:
     elif swapped >= _FEWEST_SWAPPED and swapped * 2 > total.lines:
         problem = f"{swapped} of {total.lines} labels have swapped corners"
     for split, counts in ledger.counts.items():
-        if not problem and counts.rejected * 2 > counts.lines >= _TOO_FEW_TO_JUDGE:
+        if not problem and counts.rejected * 2 > counts.lines >= _FEWEST_LABELS:
             problem = f"{counts.rejected} of {counts.lines} labels of split {split} are wrong"
     images = sum(counts.images for counts in ledger.counts.values())
     if not problem and images == 0:
@@ -63,25 +63,23 @@ def judge(dataset: LabelledDataset) -> Verdict:
     better = None
     if wrong * 5 > total.lines and dataset.schema and dataset.format in LINE_FORMATS:
         better = suggest_schema(_sampled_rows(dataset), dataset.schema, dataset.classes)
-    return Verdict(problem, wrong, total.lines, better)
+    return MisreadCheck(problem, wrong, total.lines, better)
 
 
-def refuse_mostly_wrong(dataset: LabelledDataset) -> None:
-    """Stop when the labels were probably read wrongly; warn of what is lost otherwise.
+def refuse_misread(dataset: LabelledDataset) -> None:
+    """Stop when the labels were probably misread; else warn of what is lost.
 
     Raises:
-        DataError: shows the counts by reason, examples, and the reading that fits.
+        DataError: shows the counts by reason, examples, and the schema that fits.
     """
-    verdict = judge(dataset)
-    if verdict.problem:
-        raise DataError(_mostly_wrong(dataset, verdict))
-    _warn_of_unlabelled(dataset)
-    _warn_of_classes(dataset)
-    _warn_of_sizes(dataset)
-    if verdict.better is not None:
-        console.warn(
-            f"{verdict.wrong} of {verdict.total} labels are wrong; {_advice(verdict.better)}"
-        )
+    check = check_misread(dataset)
+    if check.problem:
+        raise DataError(_explain(dataset, check))
+    _warn_of_unlabelled_images(dataset)
+    _warn_of_unknown_classes(dataset)
+    _warn_of_other_sizes(dataset)
+    if check.better is not None:
+        console.warn(f"{check.wrong} of {check.total} labels are wrong. {_advice(check.better)}")
 
 
 def _sampled_rows(dataset: LabelledDataset) -> list[tuple[str, int, int]]:
@@ -96,24 +94,23 @@ def _sampled_rows(dataset: LabelledDataset) -> list[tuple[str, int, int]]:
     for label, (width, height) in images[:: max(1, len(images) // _SAMPLED_FILES)]:
         first = True
         for line in read_text_file(dataset.root / label).lines:
-            if dataset.schema and not dataset.schema.says_nothing(line, first=first):
+            if dataset.schema and not dataset.schema.is_not_an_object(line, first=first):
                 first = False
                 rows.append((line, width, height))
     return rows
 
 
-def _warn_of_sizes(dataset: LabelledDataset) -> None:
-    """Say so when labels were made for other images, or for these before they were resized."""
+def _warn_of_other_sizes(dataset: LabelledDataset) -> None:
+    """Warn when labels were made for other images, or for these before they were resized."""
     notes = [entry for entry in dataset.ledger.entries if entry.kind == ANOTHER_SIZE]
     if notes:
         console.warn(
-            f"{len(notes)} label files say another size than their image has, such as "
+            f"{len(notes)} label files state a size that their image does not have, such as "
             f"{notes[0].message}. If boxes are off in the pictures, export the labels again."
         )
 
 
-def _warn_of_classes(dataset: LabelledDataset) -> None:
-    """Say so when labels are lost because the class list does not hold their class."""
+def _warn_of_unknown_classes(dataset: LabelledDataset) -> None:
     rejected = dataset.ledger.kinds("rejected")
     lost = sum(rejected[kind] for kind in ("class out of range", "unknown class"))
     if lost:
@@ -125,21 +122,21 @@ def _warn_of_classes(dataset: LabelledDataset) -> None:
         )
 
 
-def _warn_of_unlabelled(dataset: LabelledDataset) -> None:
-    """Say so when most images of a split have no label file: they all count as negatives."""
+def _warn_of_unlabelled_images(dataset: LabelledDataset) -> None:
+    """Warn when most images of a split have no label file: they all count as negatives."""
     for split, counts in dataset.ledger.counts.items():
         if counts.unlabelled * 2 > counts.images:
             console.warn(
                 f"{counts.unlabelled} of {counts.images} images of split {split} have no label "
-                "file and count as images without objects. If they are only not labelled yet, "
-                "list the labelled ones in a text file: data.image_list=FILE."
+                "file and count as images without objects. If they are not labelled yet, list the "
+                "labelled ones in a text file: data.image_list=FILE."
             )
 
 
-def _mostly_wrong(dataset: LabelledDataset, verdict: Verdict) -> str:
+def _explain(dataset: LabelledDataset, check: MisreadCheck) -> str:
     kinds = dataset.ledger.kinds("rejected") + dataset.ledger.kinds("fixed")
     options = dataset.schema.as_options if dataset.schema else f"data.format={dataset.format}"
-    text = [f"{dataset.root}: {verdict.problem}, read as {options}:"]
+    text = [f"{dataset.root}: {check.problem}, read with {options}:"]
     for kind, count in kinds.most_common():
         text.append(f"  {count} x {kind}")
         examples = [e for e in dataset.ledger.entries if e.kind == kind and e.line]
@@ -150,8 +147,8 @@ def _mostly_wrong(dataset: LabelledDataset, verdict: Verdict) -> str:
     unreadable = [e for e in dataset.ledger.entries if e.action == "rejected" and not e.line]
     text += [f"  {entry.message}" for entry in unreadable[:_EXAMPLES]]
     text.append(
-        _advice(verdict.better)
-        if verdict.better is not None
+        _advice(check.better)
+        if check.better is not None
         else "Check data.format, data.columns, data.coordinates, data.classes and "
         "data.first_class, or remove the wrong labels."
     )
@@ -159,4 +156,4 @@ def _mostly_wrong(dataset: LabelledDataset, verdict: Verdict) -> str:
 
 
 def _advice(better: LabelSchema) -> str:
-    return f"they make sense as {better.as_options}: give that."
+    return f"They make sense as {better.as_options}: rerun with that."

@@ -8,7 +8,7 @@ from detfinetune.errors import DataError
 from detfinetune.labels.convert import say_what_was_taken
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.summary import dataset_summary
-from detfinetune.labels.misread import refuse_mostly_wrong
+from detfinetune.labels.misread import refuse_misread
 from detfinetune.labels.read import read_dataset
 
 
@@ -40,6 +40,6 @@ def prepare_dataset(data: DataConfig, *, brief: bool = False) -> LabelledDataset
         )
         return dataset
     say_what_was_taken(dataset)
-    refuse_mostly_wrong(dataset)
+    refuse_misread(dataset)
     console.say(dataset_summary(dataset))
     return dataset

@@ -1,28 +1,26 @@
 """Any labels -> a data set in columns, with every label kept, fixed or rejected in the ledger.
 
-The rules, beside those of gathering (which image, which label file) and `geometry`:
+The rules, beside those of discovery (which image, which label file) and `parsing.box_rules`:
 
-- a label that repeats an earlier one of its image, class and shape alike, is rejected as duplicate
-- a label with too few or too many values, values that are no finite numbers, a class number out
+- a label that repeats an earlier one of its image (same class, same shape) is a duplicate and is
+  rejected
+- a label with too few or too many values, values that are not finite numbers, a class number out
   of range or an unknown class name is rejected
-- an image that cannot be read is rejected, with all its labels; so is one whose label file cannot
-- empty lines, comments (`#`) and a heading with column names say nothing, and are counted apart
+- an image that cannot be read is rejected with all its labels, and so is one whose label file
+  cannot be read
+- empty lines, comments (`#`) and a header with column names are counted apart
 - every other label is kept or fixed: labels read = kept + fixed + rejected
 
-`data.on_problem` says what a problem leads to: `fix` mends what can be mended and rejects the
-rest, `reject` rejects both, `stop` raises at the first.
+`data.on_problem` decides what happens to a wrong label: `fix` fixes what can be fixed and rejects
+the rest, `reject` rejects both, `stop` raises at the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
-
-from detfinetune import console
 from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
@@ -37,107 +35,91 @@ from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discover import discover_dataset
 from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
 from detfinetune.labels.images.sizes import Size, UnreadableImage, read_image_sizes
-from detfinetune.labels.parsing.build_ledger import write_accounts
+from detfinetune.labels.parsing.build_ledger import build_ledger
 from detfinetune.labels.parsing.label_schema import LabelSchema, choose_schema
-from detfinetune.labels.parsing.note_sums import join_sums, summed_notes
-from detfinetune.labels.parsing.parse import (
-    ImageJob,
-    ParsedImages,
-    get_ready,
-    join_parsed,
-    parse_images,
-)
+from detfinetune.labels.parsing.parse import parse_images
 from detfinetune.labels.parsing.source_split import SourceSplit, source_split
 from detfinetune.labels.splits.divide import Cut, cut_split, refuse_to_divide
 from detfinetune.labels.text import read_text_file
-from detfinetune.parallel import Workers
 
 _SAMPLED_FILES = 100
-_CHUNK = 1000
 _EXAMPLES = 3
-_WORTH_PROCESSES = 10_000
-"""Images from which on other processes save more time than their start takes."""
 
 
-def read_dataset(data: DataConfig, *, num_workers: int | None = None) -> LabelledDataset:
+def read_dataset(data: DataConfig) -> LabelledDataset:
     """Find and read the labels of `data`, whatever their format, and check each against its image.
-
-    Args:
-        data: where the labels are and how to read them.
-        num_workers: processes that read; None: by the number of cores.
 
     Raises:
         ConfigError, DataError: nothing usable is there.
         LabelError: a label is wrong and `data.on_problem` is `stop`.
     """
+    # Reading makes many objects and no cycles: looking for cycles would double the time.
     with no_cycle_search():
-        gathered = discover_dataset(data, require_root(data))
-        return read_discovered(data, gathered, num_workers=num_workers)
+        return _read_discovered(data, discover_dataset(data, require_root(data)))
 
 
-def read_discovered(
-    data: DataConfig, gathered: DiscoveredDataset, *, num_workers: int | None = None
-) -> LabelledDataset:
-    """Do what `read_dataset` does for a data set whose files were found already."""
-    num_images = sum(len(files.images) for files in gathered.splits.values())
-    worth_it = num_images >= _WORTH_PROCESSES
-    with Workers(num_workers if worth_it else 0, initializer=get_ready) as workers:
-        workers.start()
-        schema = _settle_reading(data, gathered)
-        sizes = _image_sizes(gathered, num_workers, workers)
-        sources = {
-            split: source_split(gathered, files, schema, sizes[split])
-            for split, files in gathered.splits.items()
-        }
-        _parse(data, schema, sources, workers)
-    index, names_from = _class_index(data, gathered, schema, sources)
+def _read_discovered(data: DataConfig, discovered: DiscoveredDataset) -> LabelledDataset:
+    schema = _settle_schema(data, discovered)
+    sizes = _image_sizes(discovered)
+    sources = {
+        split: source_split(discovered, files, schema, sizes[split])
+        for split, files in discovered.splits.items()
+    }
+    for source in sources.values():
+        source.parsed = parse_images(source.root, schema, data.on_problem == "reject", source.jobs)
+    index, names_from = _class_index(data, discovered, schema, sources)
     for source in sources.values():
         source.settle_classes(index)
-    cuts = {split: _cut(data, gathered, split, sources, index) for split in sources}
-    tables = _tables(sources, cuts)
-    ledger = write_accounts(data, gathered, sources, cuts, tables, names_from)
-    sums = join_sums(source.found.notes for source in sources.values())
-    of_cuts = [note for cut in cuts.values() for note in cut.notes]
+    divisions = {split: _divide(data, discovered, split, sources, index) for split in sources}
+    tables = _tables(sources, divisions)
+    ledger = build_ledger(data, discovered, sources, divisions, tables, names_from)
     return LabelledDataset(
         name=data.name,
-        root=gathered.root,
+        root=discovered.root,
         format=schema.format,
         evidence=schema.evidence,
         classes=index.names,
         classes_from=names_from,
         tables=tables,
         ledger=ledger,
-        notes=(*gathered.notes, *summed_notes(sums), *of_cuts),
-        found=gathered.found,
+        notes=(
+            *discovered.notes,
+            *_tally_notes(sources),
+            *(note for division in divisions.values() for note in division.notes),
+        ),
+        found=discovered.found,
         schema=schema,
         first_class=index.first_class,
         stated_sizes=_stated_sizes(sources, tables),
         written={split: source.found.written for split, source in sources.items()},
-        has_images=gathered.sizes is None,
-        wanted_shares={s: share for cut in cuts.values() for s, share in cut.shares.items()},
-        split_rows=tuple(row for cut in cuts.values() for row in cut.rows),
+        has_images=discovered.sizes is None,
+        wanted_shares={
+            split: share
+            for division in divisions.values()
+            for split, share in division.shares.items()
+        },
+        split_rows=tuple(row for division in divisions.values() for row in division.rows),
     )
 
 
-def _settle_reading(data: DataConfig, gathered: DiscoveredDataset) -> LabelSchema:
-    choice = gathered.format
+def _settle_schema(data: DataConfig, discovered: DiscoveredDataset) -> LabelSchema:
+    choice = discovered.format
     if choice.format is None:
-        return choose_schema(data, sample_lines(gathered))
-    first_pixel = data.first_pixel
-    return LabelSchema(choice.format.name, (), gathered.normalized, first_pixel, choice.evidence)
+        return choose_schema(data, sample_lines(discovered))
+    return LabelSchema(
+        choice.format.name, (), discovered.normalized, data.first_pixel, choice.evidence
+    )
 
 
-def sample_lines(gathered: DiscoveredDataset) -> list[str]:
+def sample_lines(discovered: DiscoveredDataset) -> list[str]:
     """Return the lines of some label files that have an image, evenly spaced."""
     labels = [
-        image.label for files in gathered.splits.values() for image in files.images if image.label
+        image.label for files in discovered.splits.values() for image in files.images if image.label
     ]
     chosen = labels[:: max(1, len(labels) // _SAMPLED_FILES)]
-    lines = []
-    for label in chosen:
-        lines += _object_lines(gathered.root / label)
+    lines = [line for label in chosen for line in _object_lines(discovered.root / label)]
     if not lines and len(chosen) < len(labels):
-        lines = [line for label in labels for line in _object_lines(gathered.root / label)]
+        lines = [line for label in labels for line in _object_lines(discovered.root / label)]
     return lines
 
 
@@ -149,126 +131,102 @@ def _object_lines(path: Path) -> list[str]:
     except DataError:
         return []
     for line in text.lines:
-        if not any_line.says_nothing(line, first=not lines):
+        if not any_line.is_not_an_object(line, first=not lines):
             lines.append(line)
     return lines
 
 
-def _image_sizes(
-    gathered: DiscoveredDataset, num_workers: int | None, workers: Workers
-) -> dict[str, list[Size | UnreadableImage]]:
+def _image_sizes(discovered: DiscoveredDataset) -> dict[str, list[Size | UnreadableImage]]:
     """Return the size of each image, or why it cannot be read, by split and in order."""
-    if gathered.sizes is not None:
-        given = gathered.sizes
+    if discovered.sizes is not None:
+        given = discovered.sizes
         return {
             split: [given[image.name] for image in files.images]
-            for split, files in gathered.splits.items()
+            for split, files in discovered.splits.items()
         }
     # Splits may share images; each is read once.
     paths = {
         split: [files.image_root / image.name for image in files.images]
-        for split, files in gathered.splits.items()
+        for split, files in discovered.splits.items()
     }
     once = list(dict.fromkeys(path for part in paths.values() for path in part))
-    sizes = read_image_sizes(once, num_workers, workers)
+    sizes = read_image_sizes(once)
     return {split: [sizes[path] for path in part] for split, part in paths.items()}
 
 
-def _parse(
-    data: DataConfig,
-    schema: LabelSchema,
-    sources: Mapping[str, SourceSplit],
-    workers: Workers,
-) -> None:
-    """Parse the labels of all splits, on all cores where there are many files."""
+def _tally_notes(sources: Mapping[str, SourceSplit]) -> list[str]:
+    """Return what label files hold that was ignored, the most frequent first."""
+    tally: Counter[str] = Counter()
     for source in sources.values():
-        chunks = [source.jobs[i : i + _CHUNK] for i in range(0, len(source.jobs), _CHUNK)] or [[]]
-        work = partial(parse_images, source.root, schema, data.on_problem == "reject")
-        in_files = any(job.objects is None and job.label for job in source.jobs)
-        # What is read already takes longer to send than to look at.
-        parts = workers.map(work, chunks) if in_files else map(work, chunks)
-        source.parsed = join_parsed(_with_progress(parts, chunks))
-
-
-def _with_progress(
-    parts: Iterable[ParsedImages], chunks: Sequence[list[ImageJob]]
-) -> list[ParsedImages]:
-    total = sum(map(len, chunks))
-    if len(chunks) < 3:
-        return list(parts)
-    done = []
-    bar: tqdm[Any] = console.progress(description="reading labels", total=total, unit="image")
-    with bar:
-        for part in parts:
-            done.append(part)
-            bar.update(len(part.counts))
-    return done
+        tally.update(source.found.files.tally)
+    return [f"{what}: {count}" for what, count in tally.most_common()]
 
 
 def _class_index(
     data: DataConfig,
-    gathered: DiscoveredDataset,
+    discovered: DiscoveredDataset,
     schema: LabelSchema,
     sources: Mapping[str, SourceSplit],
 ) -> tuple[ClassIndex, str]:
-    """Return the class list and where it is from; empty: from the labels themselves."""
+    """Return the class list and its source; empty where the labels themselves give the names."""
     tokens = {token for source in sources.values() for token in source.found.tokens}
-    if data.classes is None and gathered.classes:
-        # The files' own list comes first, and what it lacks is not lost for that.
-        new = sorted(token for token in tokens if token and token not in gathered.classes)
-        declared = (*gathered.classes, *new)
-        return ClassIndex(declared, 0, numbers_are_names=True), gathered.found
-    names, names_from = given_class_names(data, gathered.root, gathered.label_folders)
-    words = {token for token in tokens if not token.isdigit()}
-    if names is not None and data.classes is None and gathered.format.format is not None:
+    if data.classes is None and discovered.classes:
+        # The files' own list comes first; classes that it lacks are added.
+        new = sorted(token for token in tokens if token and token not in discovered.classes)
+        declared = (*discovered.classes, *new)
+        return ClassIndex(declared, 0, numbers_are_names=True), discovered.found
+    writes_names = discovered.format.format is not None
+    names, names_from = given_class_names(data, discovered.root, discovered.label_folders)
+    if names is not None and data.classes is None and writes_names:
         known = {name.lower() for name in names}
-        if any(word and word.lower() not in known for word in words):
-            # A list of some other labels that happens to lie beside these.
+        words = {token for token in tokens if token and not token.isdigit()}
+        if any(word.lower() not in known for word in words):
+            # The class list of some other labels that happens to lie beside these.
             names, names_from = None, ""
     if names is None and not tokens:
-        raise DataError(_nothing_readable(gathered, schema, sources))
-    of_names = gathered.format.format is not None
-    index = build_class_index(tokens, names, data.first_class, numbers_are_names=of_names)
+        raise DataError(_nothing_readable(discovered, schema, sources))
+    index = build_class_index(tokens, names, data.first_class, numbers_are_names=writes_names)
     return index, names_from
 
 
 def _nothing_readable(
-    gathered: DiscoveredDataset, schema: LabelSchema, sources: Mapping[str, SourceSplit]
+    discovered: DiscoveredDataset, schema: LabelSchema, sources: Mapping[str, SourceSplit]
 ) -> str:
+    root = discovered.root
     unreadable = [
-        f"  {shown_path(source.files.image_root / source.files.images[job].name, gathered.root)}: "
-        f"{reason}"
-        for source in sources.values() for job, reason in source.unreadable.items()
-    ]  # fmt: skip
+        f"  {shown_path(source.files.image_root / source.files.images[job].name, root)}: {reason}"
+        for source in sources.values()
+        for job, reason in source.unreadable.items()
+    ]
     if unreadable and not any(source.usable for source in sources.values()):
         listed = "\n".join(unreadable[:_EXAMPLES])
-        return f"{gathered.root}: none of the {len(unreadable)} images can be read:\n{listed}"
-    text = f"{gathered.root}: no label can be read as {schema.as_options}, and there is no "
-    events = [event for source in sources.values() for event in source.found.events]
-    if gathered.format.format is None:
-        shown = [f"  {line[:80]}" for line in sample_lines(gathered)[:3]]
-        return f"{text}file with class names. The first lines are:\n" + "\n".join(shown)
+        return f"{root}: none of the {len(unreadable)} images can be read:\n{listed}"
+    text = f"{root}: no label can be read as {schema.as_options}, and there is no class list. "
+    if discovered.format.format is None:
+        shown = [f"  {line[:80]}" for line in sample_lines(discovered)[:_EXAMPLES]]
+        return f"{text}The first lines are:\n" + "\n".join(shown)
+    events = [event for source in sources.values() for event in source.found.files.events]
+    if not events:
+        return f"{text}No label file holds an object."
     shown = [f"  {event.reason}   [{event.text[:60]}]" for event in events[:_EXAMPLES]]
-    if not shown:
-        return f"{text}class list. No label file holds an object."
-    return f"{text}class list. What was wrong with the first:\n" + "\n".join(shown)
+    return f"{text}The first problems are:\n" + "\n".join(shown)
 
 
-def _cut(
+def _divide(
     data: DataConfig,
-    gathered: DiscoveredDataset,
+    discovered: DiscoveredDataset,
     split: str,
     sources: Mapping[str, SourceSplit],
     index: ClassIndex,
 ) -> Cut:
-    """Say which images of a split on disk go to which split of the data set."""
+    """Return which images of a split on disk go to which split of the data set."""
     source = sources[split]
     whole = split == "all"
     wanted = data.val_fraction > 0 or data.folds or data.split_file
     lacks_val = split == "train" and "val" not in sources and wanted
-    if "val" in sources or gathered.divided:
+    if "val" in sources or discovered.divided:
         refuse_to_divide(data, list(sources))
-    if gathered.divided or not (whole or lacks_val):
+    if discovered.divided or not (whole or lacks_val):
         return Cut({split: list(range(len(source.usable)))})
     table = source.table()
     counts = table.class_counts(len(index.names))
@@ -278,10 +236,11 @@ def _cut(
 def _stated_sizes(
     sources: Mapping[str, SourceSplit], tables: Mapping[str, LabelTable]
 ) -> dict[str, dict[str, Size]]:
+    """Return sizes that label files state and their images do not have, by split and image."""
     stated = {
         source.files.images[job].name: size
         for source in sources.values()
-        for job, size in source.found.other_sizes.items()
+        for job, size in source.found.files.other_sizes.items()
     }
     if not stated:
         return {}
@@ -291,11 +250,13 @@ def _stated_sizes(
     }
 
 
-def _tables(sources: Mapping[str, SourceSplit], cuts: Mapping[str, Cut]) -> dict[str, LabelTable]:
+def _tables(
+    sources: Mapping[str, SourceSplit], divisions: Mapping[str, Cut]
+) -> dict[str, LabelTable]:
     tables = {}
     for split, source in sources.items():
         whole = source.table()
-        for name, images in cuts[split].images.items():
+        for name, images in divisions[split].images.items():
             everything = len(images) == whole.num_images
             tables[name] = whole if everything else whole.select(images)
     return {split: tables[split] for split in ("train", "val", "test") if split in tables}

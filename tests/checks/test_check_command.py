@@ -135,7 +135,7 @@ def test_the_data_is_as_it_was(checked: Checked) -> None:
 def test_the_corrected_copy_reads_without_a_fault(checked: Checked, images: str | None) -> None:
     copy = checked.folder / "datasets/custom_fixed"
     told = images.format(folder=checked.folder) if images else None
-    dataset = read_dataset(DataConfig(root=copy, images=told), num_workers=0)
+    dataset = read_dataset(DataConfig(root=copy, images=told))
     assert dataset.format == "yolo"
     of_labels = [entry for entry in dataset.ledger.entries if entry.kind != "unreadable image"]
     assert of_labels == []

@@ -38,7 +38,7 @@ def spot_of(place: Place) -> Spot:
 
 @pytest.mark.parametrize("form", get_args(LabelForm))
 def test_clean_data_raises_no_finding_at_all(clean: Path, form: LabelForm) -> None:
-    dataset = read_dataset(DataConfig(root=clean / form), num_workers=0)
+    dataset = read_dataset(DataConfig(root=clean / form))
     assert dataset_findings(dataset, ANCHORS, num_workers=0) == []
 
 
@@ -50,9 +50,7 @@ def test_each_fault_is_found_where_it_is(
     copy = Planted(clean, tmp_path / "data", fault.form, scenes)
     planted = set(fault.plant(copy))
     data = DataConfig(root=copy.root, **dict(fault.options))  # type: ignore[arg-type]
-    found = dataset_findings(
-        read_dataset(data, num_workers=0), fault.anchors, decode=True, num_workers=0
-    )
+    found = dataset_findings(read_dataset(data), fault.anchors, decode=True, num_workers=0)
     # What is said of splits is said of each by itself; anything else is one finding a kind.
     of_kind = [finding for finding in found if finding.kind == fault.kind]
     assert len(of_kind) == 1
@@ -76,6 +74,6 @@ def test_there_are_enough_kinds() -> None:
 
 def test_the_clean_data_was_left_alone(clean: Path) -> None:
     for form in get_args(LabelForm):
-        dataset = read_dataset(DataConfig(root=clean / form), num_workers=0)
+        dataset = read_dataset(DataConfig(root=clean / form))
         assert sum(table.num_objects for table in dataset.tables.values()) == 480
         assert dataset.ledger.entries == []

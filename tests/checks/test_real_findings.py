@@ -66,13 +66,13 @@ def of_severity(findings: list[Finding], severity: Severity) -> dict[str, Any]:
 def test_a_real_set_as_it_is_and_without_what_was_rejected(
     shared_data: Path, tmp_path: Path, name: str
 ) -> None:
-    dataset = read_dataset(data_of(shared_data / name), num_workers=0)
+    dataset = read_dataset(data_of(shared_data / name))
     found = find(dataset)
     assert of_severity(found, "error") == ERRORS[name]
     assert set(of_severity(found, "warning")) == WARNINGS[name]
     copy = tmp_path / "copy"
     export_read(dataset, copy, "txt" if dataset.format == "txt" else "yolo", images="link")
-    corrected = read_dataset(DataConfig(root=copy), num_workers=0)
+    corrected = read_dataset(DataConfig(root=copy))
     assert corrected.ledger.entries == []
     assert {split: table.num_objects for split, table in corrected.tables.items()} == {
         split: table.num_objects for split, table in dataset.tables.items()
@@ -85,7 +85,7 @@ def test_a_real_set_as_it_is_and_without_what_was_rejected(
 
 
 def test_deeppcb_read_in_the_wrong_order_is_told_its_columns(shared_data: Path) -> None:
-    dataset = read_dataset(DataConfig(root=shared_data / "deeppcb"), num_workers=0)
+    dataset = read_dataset(DataConfig(root=shared_data / "deeppcb"))
     (misread,) = [f for f in find(dataset, decode=False) if f.kind == "labels_misread"]
     assert misread.severity == "error"
     assert "data.columns=x1,y1,x2,y2,class" in misread.advice

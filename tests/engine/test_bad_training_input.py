@@ -76,7 +76,7 @@ def test_masks_without_polygons(toy_dataset: Path, tmp_path: Path) -> None:
     for file in (folder / "labels").rglob("*.txt"):
         file.write_text("0 0.5 0.5 0.2 0.2\n", encoding="utf-8")
     text = message(f"data.root={folder}", "task=segm")
-    assert "task=segm needs outlines" in text
+    assert "task=segm needs masks" in text
 
 
 def test_resume_of_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def read(folder: Path, texts: dict[str, str], options: dict[str, Any]) -> Labell
     for name, text in texts.items():
         (labels / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        return read_dataset(DataConfig(root=folder, **options), num_workers=0)
+        return read_dataset(DataConfig(root=folder, **options))
     except DetFinetuneError:
         return None
 

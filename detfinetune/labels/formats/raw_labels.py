@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -117,7 +118,10 @@ class Document:
     """Whether coordinates are shares of the image's width and height instead of pixels."""
 
     notes: list[str] = field(default_factory=list)
-    """What the file holds that was passed over, for the user to read."""
+    """What the file holds that was ignored, for the user to read; of a file for many images."""
+
+    tally: Counter[str] = field(default_factory=Counter)
+    """The same of a file for one image, with its count: added up over all files."""
 
 
 def hull(polygons: tuple[Polygon, ...]) -> tuple[float, float, float, float]:

@@ -50,18 +50,18 @@ def check_box(
     if x2 < x1 or y2 < y1:
         if sized:
             raise BadLabel(
-                "negative size", f"width {x2 - x1:g} and height {y2 - y1:g} px: negative size"
+                "negative size", f"width {x2 - x1:g} and height {y2 - y1:g} px are negative"
             )
-        fixes.append(("swapped corners", "corners swapped: the first is not the top left one"))
+        fixes.append(("swapped corners", "corners are swapped: the first is not the top left one"))
         x1, x2 = min(x1, x2), max(x1, x2)
         y1, y2 = min(y1, y2), max(y1, y2)
     if x2 - x1 < SMALLEST_PIXELS or y2 - y1 < SMALLEST_PIXELS:
         raise BadLabel("zero size", f"width {x2 - x1:.3g} and height {y2 - y1:.3g} px: no area")
     shown = f"box {x1:.1f},{y1:.1f} to {x2:.1f},{y2:.1f}"
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-        raise BadLabel("outside", f"{shown} lies wholly outside the {width}x{height} image")
+        raise BadLabel("outside", f"{shown} lies entirely outside the {width}x{height} image")
     if _overshoot((x1, y1, x2, y2), width, height) >= ROUNDING_PIXELS:
-        fixes.append(("clipped", f"{shown} reaches out of the {width}x{height} image; clipped"))
+        fixes.append(("clipped", f"{shown} extends outside the {width}x{height} image: clipped"))
     x1, x2 = (round(min(max(x, 0.0), width), _DIGITS) for x in (x1, x2))
     y1, y2 = (round(min(max(y, 0.0), height), _DIGITS) for y in (y1, y2))
     if x2 - x1 < SMALLEST_PIXELS or y2 - y1 < SMALLEST_PIXELS:
@@ -132,7 +132,7 @@ def check_polygons(
     fixes = list(dict.fromkeys(fix for shape in good for fix in shape.fixes))
     if problems:
         fixes.append(
-            ("part left out", f"{len(problems)} of {len(polygons)} outlines: {problems[0]}")
+            ("part left out", f"{len(problems)} of {len(polygons)} polygons: {problems[0]}")
         )
     outlines = tuple(shape.polygons[0] for shape in good)
     if box is not None:
@@ -159,7 +159,7 @@ def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
     """
     points = list(zip(polygon[0::2], polygon[1::2], strict=True))
     if len(set(points)) < 3:
-        raise BadLabel("zero size", f"an outline of {len(set(points))} different points: no area")
+        raise BadLabel("zero size", f"a polygon of {len(set(points))} different points has no area")
     xs, ys = polygon[0::2], polygon[1::2]
     hull = (min(xs), min(ys), max(xs), max(ys))
     # The hull's own fate is the outline's: the same words for the same fault.
@@ -172,7 +172,7 @@ def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
         for value, limit in zip(point, (width, height), strict=True)
     )
     if len(flat) < 6 or polygon_area(flat) < SMALLEST_PIXELS:
-        raise BadLabel("zero size", f"the outline has no area inside the {width}x{height} image")
+        raise BadLabel("zero size", f"the polygon has no area inside the {width}x{height} image")
     xs, ys = flat[0::2], flat[1::2]
     return CheckedShape(
         check_box((min(xs), min(ys), max(xs), max(ys)), width, height).bbox, (flat,), fixes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -52,8 +53,8 @@ class FileObjects:
     size: tuple[int, int] | None = None
     """Width and height of the image as the file says them."""
 
-    notes: list[str] = field(default_factory=list)
-    """What the file holds that was passed over."""
+    tally: Counter[str] = field(default_factory=Counter)
+    """What the file holds that was ignored or read in another way, with its count."""
 
     note: str = ""
     """How the file was read, where its encoding had to be guessed."""
@@ -102,13 +103,13 @@ class LabelSchema:
             [label for image in images for label in image.labels],
             [problem for image in images for problem in image.problems],
             size=images[0].size if len(images) == 1 else None,
-            notes=document.notes,
+            tally=document.tally,
         )
 
     def _read_lines(self, lines: Sequence[str]) -> FileObjects:
         found = FileObjects([], [])
         for number, line in enumerate(lines, start=1):
-            if self.says_nothing(line, first=not (found.labels or found.problems)):
+            if self.is_not_an_object(line, first=not (found.labels or found.problems)):
                 found.blank += 1
                 continue
             try:
@@ -120,8 +121,8 @@ class LabelSchema:
             found.labels.append(label)
         return found
 
-    def says_nothing(self, line: str, *, first: bool) -> bool:
-        """Whether a line is blank, a comment or, before the first object, a heading."""
+    def is_not_an_object(self, line: str, *, first: bool) -> bool:
+        """Whether a line is blank, a comment or, before the first object, a header."""
         if is_comment(line):
             return True
         if not first or line[0] in "0123456789.":
@@ -204,9 +205,9 @@ def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
     ):
         corners = [tokens for tokens in sample if len(tokens) == 5]
         if not _only_corners_fit(corners):
-            count = "5 values a line" if len(corners) * 2 >= len(sample) else "outlines"
+            count = "5 values a line" if len(corners) * 2 >= len(sample) else "polygons"
             return replace(as_yolo, evidence=f"{count}, {shown}")
-        return replace(as_txt, evidence=f"{shown} that fit as corners, not as centre and size")
+        return replace(as_txt, evidence=f"{shown} that fit as xyxy, not as cxcywh")
     return replace(as_txt, evidence=f"{as_txt.evidence}; {shown}")
 
 

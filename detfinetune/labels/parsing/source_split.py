@@ -24,7 +24,6 @@ from detfinetune.labels.formats.raw_labels import BadLabel
 from detfinetune.labels.images.sizes import Size, UnreadableImage
 from detfinetune.labels.parsing.label_schema import FileObjects, LabelSchema
 from detfinetune.labels.parsing.parse import NO_ID, ImageJob, LabelEvent, ParsedImages
-from detfinetune.labels.text import read_text_file
 
 V = TypeVar("V")
 
@@ -55,8 +54,6 @@ class SourceSplit:
     category_ids: tuple[int | None, ...] = ()
     """COCO category ids by class id, where the label file has them."""
 
-    _last_read: tuple[str, FileObjects | None] = ("", None)
-
     @property
     def found(self) -> ParsedImages:
         """What the label files say; set once they are parsed."""
@@ -69,10 +66,14 @@ class SourceSplit:
         """Job that each parsed object belongs to; (objects,)."""
         return np.repeat(np.arange(len(self.jobs)), self.found.counts)
 
+    def image_name(self, job: int) -> str:
+        """Return the name of a job's image; empty for labels without an image."""
+        return self.files.images[job].name if job < len(self.files.images) else ""
+
     @property
     def usable(self) -> list[int]:
         """Jobs that are images which can be read, as can their label files."""
-        bad = self.found.bad_files
+        bad = self.found.files.bad_files
         return [
             job for job in range(len(self.files.images))
             if job not in self.unreadable and job not in bad
@@ -96,7 +97,7 @@ class SourceSplit:
         table = np.array([*ids, -1], dtype=np.int32)
         self.categories = table[found.token_ids]
         self.keep = self.categories >= 0
-        self.events = list(found.events)
+        self.events = list(found.files.events)
         for position in np.flatnonzero(~self.keep).tolist():
             why = problems[int(found.token_ids[position])]
             self._reject(position, why.kind, str(why))
@@ -109,35 +110,17 @@ class SourceSplit:
     def _reject(self, position: int, kind: str, reason: str) -> None:
         image = int(self.image_of[position])
         line = int(self.found.lines[position])
-        self.events.append(LabelEvent(image, line, kind, reason, self._text(position)))
-
-    def _text(self, position: int) -> str:
-        """Return what stands in the label file; read anew, for few are ever asked for."""
-        job = self.jobs[int(self.image_of[position])]
-        objects = job.objects or self._file_objects(job.label)
-        return objects.labels[int(self.found.ordinals[position])].text
-
-    def _file_objects(self, label: str) -> FileObjects:
-        # Those of one file are asked for one after the other.
-        name, objects = self._last_read
-        if objects is None or name != label:
-            objects = self.schema.read(read_text_file(self.root / label))
-            self._last_read = (label, objects)
-        return objects
+        text = self.found.labels[position].text
+        self.events.append(LabelEvent(image, line, kind, reason, text))
 
     def _repeated(self) -> list[tuple[int, int]]:
         """Return the objects that repeat an earlier one, each with that one."""
         found = self.found
         if not len(found.lines):
             return []
-        bits = np.ascontiguousarray(found.boxes).view(np.uint64)
-        key = self.image_of.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        key += self.categories.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
-        for column in range(4):
-            key = (key ^ bits[:, column]) * np.uint64(0x100000001B3)
-            key ^= key >> np.uint64(29)
         kept = np.flatnonzero(self.keep)
-        _, inverse, counts = np.unique(key[kept], return_inverse=True, return_counts=True)
+        rows = np.column_stack((self.image_of, self.categories, found.boxes))[kept]
+        _, inverse, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
         groups: dict[tuple[object, ...], int] = {}
         repeated = []
         for position in kept[counts[inverse.ravel()] > 1].tolist():

@@ -376,6 +376,6 @@ def test_rejections_name_the_image_and_the_line(make_dataset: MakeDataset) -> No
         LedgerEntry("train", "boxes.csv", 7, "rejected", "not a number",
                     "x1 is 'x', not a number", "a.jpg,100,80,dog,x,1,2,9", "a.jpg"),
         LedgerEntry("train", "boxes.csv", 6, "rejected", "outside",
-                    "box 200.0,1.0 to 230.0,9.0 lies wholly outside the 100x80 image",
+                    "box 200.0,1.0 to 230.0,9.0 lies entirely outside the 100x80 image",
                     "b.jpg,100,80,dog,200,1,230,9", "b.jpg"),
     ]  # fmt: skip

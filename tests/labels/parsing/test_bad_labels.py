@@ -41,11 +41,11 @@ LINES = {
     "class that is no whole number": ("0.5 1 2 30 40", GOOD_TXT, "rejected",
         "labels/a.txt:4: unknown class '0.5'."),
     "swapped corners": ("0 30 40 1 2", GOOD_TXT, "fixed",
-        "labels/a.txt:4: corners swapped: the first is not the top left one"),
+        "labels/a.txt:4: corners are swapped: the first is not the top left one"),
     "partly outside": ("0 90 70 120 90", GOOD_TXT, "fixed",
-        "labels/a.txt:4: box 90.0,70.0 to 120.0,90.0 reaches out of the 100x80 image; clipped"),
+        "labels/a.txt:4: box 90.0,70.0 to 120.0,90.0 extends outside the 100x80 image: clipped"),
     "wholly outside": ("0 120 70 140 90", GOOD_TXT, "rejected",
-        "labels/a.txt:4: box 120.0,70.0 to 140.0,90.0 lies wholly outside the 100x80 image"),
+        "labels/a.txt:4: box 120.0,70.0 to 140.0,90.0 lies entirely outside the 100x80 image"),
     "no width": ("0 10 10 10 40", GOOD_TXT, "rejected",
         "labels/a.txt:4: width 0 and height 30 px: no area"),
     "duplicate": ("1 11 10 20 20", GOOD_TXT, "rejected",
@@ -57,17 +57,17 @@ LINES = {
         "labels/a.txt:4: 6 values; a YOLO line has 5 (class cx cy w h) or, for an outline, an odd "
         "number from 7 on (class x1 y1 x2 y2 ...)"),
     "negative YOLO width": ("0 0.5 0.5 -0.2 0.2", GOOD_YOLO, "rejected",
-        "labels/a.txt:4: width -20 and height 16 px: negative size"),
+        "labels/a.txt:4: width -20 and height 16 px are negative"),
     "YOLO centre at 1.5": ("0 1.5 0.5 0.2 0.2", GOOD_YOLO, "rejected",
-        "labels/a.txt:4: box 140.0,32.0 to 160.0,48.0 lies wholly outside the 100x80 image"),
+        "labels/a.txt:4: box 140.0,32.0 to 160.0,48.0 lies entirely outside the 100x80 image"),
     "YOLO box over the edge": ("0 0.95 0.5 0.2 0.2", GOOD_YOLO, "fixed",
-        "labels/a.txt:4: box 85.0,32.0 to 105.0,48.0 reaches out of the 100x80 image; clipped"),
+        "labels/a.txt:4: box 85.0,32.0 to 105.0,48.0 extends outside the 100x80 image: clipped"),
     "degenerate YOLO box": ("0 0.282813 0.685417 0.000000 0.000000", GOOD_YOLO, "rejected",
         "labels/a.txt:4: width 0 and height 0 px: no area"),
     "outline on a line": ("0 0.1 0.1 0.2 0.2 0.3 0.3", GOOD_YOLO, "rejected",
-        "labels/a.txt:4: the outline has no area inside the 100x80 image"),
+        "labels/a.txt:4: the polygon has no area inside the 100x80 image"),
     "outline of two points": ("0 0.1 0.1 0.2 0.2 0.1 0.1", GOOD_YOLO, "rejected",
-        "labels/a.txt:4: an outline of 2 different points: no area"),
+        "labels/a.txt:4: a polygon of 2 different points has no area"),
 }  # fmt: skip
 
 
@@ -98,7 +98,8 @@ def test_bad_line_stops_when_told_to(make_dataset, kind: str) -> None:
     with pytest.raises(LabelError) as raised:
         convert_dataset(data, root.parent / "out")
     assert str(raised.value) == (
-        f"{message}\n  {bad}\nMend it, or go on without stopping: data.on_problem=fix (or reject)."
+        f"{message}\n  {bad}\nFix it, or continue past it with data.on_problem=fix or "
+        "data.on_problem=reject."
     )
     assert not (root.parent / "out").exists()
 
@@ -148,17 +149,17 @@ STOPS = {
         "make sense as data.format=txt data.columns=x1,y1,x2,y2,class data.coordinates=pixels"),
     "x y w h read as corners": ({"images/a.jpg": None, "classes.txt": "cat\ndog",
         "labels/a.txt": "".join(f"0 {n + 40} {n + 30} 8 9\n" for n in range(20))}, {}, DataError,
-        "they make sense as data.format=txt data.columns=class,x1,y1,w,h data.coordinates=pixels"),
+        "They make sense as data.format=txt data.columns=class,x1,y1,w,h data.coordinates=pixels"),
     "pixels read as YOLO": ({"images/a.jpg": None, "classes.txt": "cat\ndog",
         "labels/a.txt": "".join(f"0 {n + 40} {n + 30} 8 90\n" for n in range(20))},
-        {"format": "yolo"}, DataError, "20 of 20 labels are wrong, read as data.format=yolo"),
+        {"format": "yolo"}, DataError, "20 of 20 labels are wrong, read with data.format=yolo"),
     "mostly nonsense": ({"images/a.jpg": None, "classes.txt": "cat",
         "labels/a.txt": "0 1 1 9 9\n" + "hello\n" * 3}, {}, DataError,
-        "{root}: 3 of 4 labels are wrong, read as data.format=txt "
+        "{root}: 3 of 4 labels are wrong, read with data.format=txt "
         "data.columns=class,x1,y1,x2,y2 data.coordinates=pixels:\n  3 x too few columns\n"
         "      labels/a.txt:2: 1 value where data.columns names 5 (class,x1,y1,x2,y2)   [hello]"),
     "no class names in sight": ({"images/a.jpg": None, "labels/a.txt": "hello\n"}, {}, DataError,
-        "there is no file with class names"),
+        "there is no class list"),
     "sizes for other images": ({"labels/a.txt": GOOD_TXT, "s.csv":
         "file_name,width,height\nb.jpg,9,9\n"}, {"image_sizes": Path("s.csv")}, DataError,
         "no label file has the name of an image"),
