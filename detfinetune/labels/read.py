@@ -84,7 +84,7 @@ def read_discovered(
     with Workers(num_workers if worth_it else 0, initializer=get_ready) as workers:
         workers.start()
         reading = _settle_reading(data, gathered)
-        sizes = _image_sizes(gathered, num_workers, workers)
+        sizes = _image_sizes(gathered)
         sources = {
             split: source_split(gathered, files, reading, sizes[split])
             for split, files in gathered.splits.items()
@@ -154,9 +154,7 @@ def _object_lines(path: Path) -> list[str]:
     return lines
 
 
-def _image_sizes(
-    gathered: DiscoveredDataset, num_workers: int | None, workers: Workers
-) -> dict[str, list[Size | UnreadableImage]]:
+def _image_sizes(gathered: DiscoveredDataset) -> dict[str, list[Size | UnreadableImage]]:
     """Return the size of each image, or why it cannot be read, by split and in order."""
     if gathered.sizes is not None:
         given = gathered.sizes
@@ -170,7 +168,7 @@ def _image_sizes(
         for split, files in gathered.splits.items()
     }
     once = list(dict.fromkeys(path for part in paths.values() for path in part))
-    sizes = read_image_sizes(once, num_workers, workers)
+    sizes = read_image_sizes(once)
     return {split: [sizes[path] for path in part] for split, part in paths.items()}
 
 
