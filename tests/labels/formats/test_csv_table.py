@@ -334,7 +334,7 @@ def test_via_export() -> None:
     assert [(i.name, len(i.labels), len(i.problems)) for i in document.images] == [
         ("a.jpg", 2, 0), ("b.jpg", 0, 0), ("c.jpg", 0, 2),
     ]  # fmt: skip
-    assert problems(document) == [(5, "not a box or outline"), (6, "not JSON")]
+    assert problems(document) == [(5, "not a box or polygon"), (6, "not JSON")]
 
 
 def test_a_hundred_thousand_rows_take_about_a_second() -> None:

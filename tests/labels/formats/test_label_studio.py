@@ -219,9 +219,9 @@ def test_labels_apart_from_their_shape_and_entries_that_are_no_regions() -> None
     ("item", "kind"),
     [
         ("x", "not an object"),
-        (result({"x": 1, "y": 2, "width": 0.5, "keypointlabels": ["a"]}), "not a box or outline"),
-        (result("x"), "not a box or outline"),
-        (result({"start": 1, "labels": ["a"]}, type="labels"), "not a box or outline"),
+        (result({"x": 1, "y": 2, "width": 0.5, "keypointlabels": ["a"]}), "not a box or polygon"),
+        (result("x"), "not a box or polygon"),
+        (result({"start": 1, "labels": ["a"]}, type="labels"), "not a box or polygon"),
         (result(BOX | {"rectanglelabels": []}), "no class"),
         (result(BOX | {"rectanglelabels": [None]}), "no class"),
         (result(BOX | {"rectanglelabels": ["a", "b"]}), "several classes"),
