@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import struct
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,8 +16,8 @@ from tqdm import tqdm
 
 from detfinetune import console
 from detfinetune.errors import DataError
+from detfinetune.labels.csv_text import read_image_rows
 from detfinetune.labels.images.size_cache import file_stamps, read_cached, write_cached
-from detfinetune.labels.text import read_text_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """Image types that both Pillow and OpenCV read; in file names, case does not matter."""
@@ -199,26 +198,12 @@ def read_size_table(path: Path) -> dict[str, Size]:
     Raises:
         DataError: neither, or an entry without a file name or positive sizes.
     """
-    if path.suffix.lower() == ".json":
-        rows = _json_rows(path)
-    else:
-        lines = read_text_file(path).lines
-        first = lines[0].lower().replace(" ", "") if lines else ""
-        if not first.startswith("file_name,width,height"):
-            raise DataError(
-                f"{path}:1: the first line of a CSV with image sizes is file_name,width,height, "
-                f"not '{first[:60]}'."
-            )
-        rows = [
-            [f"{path}:{number}", *(part.strip() for part in row[:3])]
-            for number, row in enumerate(csv.reader(lines[1:]), start=2)
-            if row
-        ]
+    rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     sizes = {}
     for where, *row in rows:
         try:
             name, width, height = str(row[0]).replace("\\", "/"), int(row[1]), int(row[2])
-        except (IndexError, ValueError, TypeError):
+        except (ValueError, TypeError):
             raise DataError(f"{where}: not a file name, width and height: {row}.") from None
         if not name or width <= 0 or height <= 0:
             raise DataError(f"{where}: width and height of '{name}' must be positive.")
@@ -226,6 +211,12 @@ def read_size_table(path: Path) -> dict[str, Size]:
     if not sizes:
         raise DataError(f"{path}: holds no image sizes.")
     return sizes
+
+
+def _csv_rows(path: Path) -> Iterator[list[Any]]:
+    columns = ("file_name", "width", "height")
+    for row in read_image_rows(path, columns, others_allowed=True):
+        yield [f"{path}:{row.line}", row.file_name, row.cells["width"], row.cells["height"]]
 
 
 def _json_rows(path: Path) -> list[list[Any]]:

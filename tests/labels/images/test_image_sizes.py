@@ -129,9 +129,10 @@ def test_size_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "a.jpg,5,4\n", "a.csv:1: the first line of a CSV with image sizes is"),
-        ("a.csv", "file_name,width,height\na.jpg,5\n", "a.csv:2: not a file name, width and"),
+        ("a.csv", "a.jpg,5,4\n", "a.csv:1: there is no column 'file_name'"),
+        ("a.csv", "file_name,width,height\na.jpg,5\n", "a.csv:2: 2 cells, and the heading has 3"),
         ("a.csv", "file_name,width,height\na.jpg,5,0\n", "must be positive"),
+        ("a.csv", "file_name,width,height\na.jpg,5,x\n", "a.csv:2: not a file name, width and"),
         ("a.csv", "file_name,width,height\n", "holds no image sizes"),
         ("a.json", "{", "not valid JSON"),
         ("a.json", '{"pictures": []}', "holds no list 'images'"),
