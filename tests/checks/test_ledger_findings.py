@@ -30,8 +30,8 @@ def only(*entries: LedgerEntry) -> Finding:
          "2 labels have no width, height or area and were rejected"),
         ("unreadable image", "1 label belongs to an image that cannot be read",
          "2 labels belong to an image that cannot be read"),
-        ("odd outline", "1 label was rejected (odd outline)",
-         "2 labels were rejected (odd outline)"),
+        ("bad polygon", "1 label was rejected (bad polygon)",
+         "2 labels were rejected (bad polygon)"),
     ],
 )  # fmt: skip
 def test_titles_of_one_and_of_several(kind: str, one: str, two: str) -> None:

@@ -1,4 +1,4 @@
-"""The label formats by name, and which of them a file is of."""
+"""The label formats by name, and detection of a file's format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detfinetune.labels.formats.json.coco import detect_coco, parse_coco
 from detfinetune.labels.formats.json.label_studio import detect_label_studio, parse_label_studio
 from detfinetune.labels.formats.json.labelme import detect_labelme, parse_labelme
 from detfinetune.labels.formats.json.via import detect_via, parse_via
-from detfinetune.labels.formats.raw_labels import Document
+from detfinetune.labels.formats.raw_labels import BadFile, Document
 from detfinetune.labels.formats.tables.csv_table import detect_csv, parse_csv
 from detfinetune.labels.formats.tables.openimages import detect_openimages, parse_openimages
 from detfinetune.labels.formats.xml.cvat import detect_cvat, parse_cvat
@@ -31,13 +31,13 @@ class DocumentFormat:
     """Whether each image has a label file of its name; else one file holds many images."""
 
     detect: Callable[[str], str]
-    """Takes a file's text; returns by what it was recognised, or nothing."""
+    """Takes a file's text; returns by what it was detected, or nothing."""
 
     parse: Callable[[str], Document]
     """Takes a file's text; raises BadFile."""
 
 
-# In the order in which they are asked whether a file is theirs.
+# A file is of the first format that detects it.
 DOCUMENT_FORMATS = {
     f.name: f
     for f in (
@@ -54,7 +54,7 @@ DOCUMENT_FORMATS = {
 
 
 def detect_file_format(text: str, suffix: str) -> tuple[DocumentFormat, str] | None:
-    """Return the format of a label file and by what it was recognised, or None.
+    """Return the format of a label file and by what it was detected, or None.
 
     Args:
         text: of the file, or its first few thousand characters.
@@ -66,3 +66,12 @@ def detect_file_format(text: str, suffix: str) -> tuple[DocumentFormat, str] | N
         if known.suffix == suffix and (evidence := known.detect(text)):
             return known, evidence
     return None
+
+
+def explain_unreadable(known: DocumentFormat, text: str) -> str:
+    """Return why a file cannot be read, to be put behind its path (`:1: ...`); empty if it can."""
+    try:
+        known.parse(text)
+    except BadFile as problem:
+        return f":{problem.line}: {problem}" if problem.line else f": {problem}"
+    return ""

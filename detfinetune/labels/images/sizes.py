@@ -1,18 +1,14 @@
-"""Image sizes from headers alone, turned by their EXIF flag as Detectron2 will turn the image."""
+"""Image sizes from headers alone, after rotation by the EXIF flag as Detectron2 will apply it."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import struct
-import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -20,23 +16,16 @@ from tqdm import tqdm
 
 from detfinetune import console
 from detfinetune.errors import DataError
-from detfinetune.labels.images.jpeg_header import read_jpeg_size
-from detfinetune.labels.images.png_header import read_png_size
+from detfinetune.labels.csv_text import read_image_rows
 from detfinetune.labels.images.size_cache import file_stamps, read_cached, write_cached
-from detfinetune.labels.text import read_text_file
-from detfinetune.parallel import Workers
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-"""Image types that both Pillow and OpenCV read; in files' names, case does not matter."""
+"""Image types that both Pillow and OpenCV read; in file names, case does not matter."""
 
 _ORIENTATION = 0x0112
-_TAIL_BYTES = 1 << 16
 # Below this the cache costs as much as it saves.
 _FEW = 200
-_PROBED = 256
-_SLOW_SECONDS = 1e-3
-"""Time for a header from which on it is the disk that takes it: a quick one needs a tenth."""
-
+_THREADS = 16
 _CHUNK = 100
 _KIND = "size-1"
 
@@ -59,35 +48,25 @@ def is_image_name(name: str) -> bool:
 
 
 def read_image_size(path: Path) -> Size:
-    """Return width and height in pixels as seen after turning by EXIF; reads headers only.
+    """Return width and height in pixels after rotation by the EXIF flag; reads headers only.
 
-    A file whose end is missing is decoded to be sure, for its header alone looks sound.
+    A file whose end is missing is decoded to be sure, because its header alone looks valid.
 
     Raises:
-        UnreadableImage: empty, no image, cut off, too large for Pillow, or not readable at all.
+        UnreadableImage: empty, not an image, truncated, too large for Pillow, or unreadable.
     """
-    read = read_png_size if path.suffix.lower() == ".png" else read_jpeg_size
-    try:
-        size = read(path)
-    except (OSError, ValueError):
-        size = None
-    return size or _read_through_pillow(path)
-
-
-def _read_through_pillow(path: Path) -> Size:
     try:
         if path.stat().st_size == 0:
             raise UnreadableImage("the image file is empty")
-        with warnings.catch_warnings(), path.open("rb") as stream:
-            warnings.simplefilter("ignore")
+        with path.open("rb") as stream:
             complete = looks_complete(stream)
             stream.seek(0)
             with Image.open(stream) as image:
-                turned = _orientation(image, stream) >= 5
-                if not complete or (turned and image.format == "TIFF"):
-                    # Pillow turns a TIFF itself, when it is opened or loaded, as versions have it.
+                rotated = _orientation(image, stream) >= 5
+                if not complete or (rotated and image.format == "TIFF"):
+                    # Pillow itself rotates a TIFF: when it is opened or loaded, by version.
                     image.load()
-                    turned = _orientation(image, stream) >= 5
+                    rotated = _orientation(image, stream) >= 5
                 width, height = image.size
     except UnreadableImage:
         raise
@@ -108,23 +87,32 @@ def _read_through_pillow(path: Path) -> Size:
         EOFError,
     ) as error:
         raise UnreadableImage(f"the image is damaged ({error})") from error
-    return (height, width) if turned else (width, height)
+    return (height, width) if rotated else (width, height)
 
 
 def looks_complete(stream: BinaryIO) -> bool:
     """Whether a file's end is there, as far as its type marks it."""
     head = stream.read(12)
-    end = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, end - _TAIL_BYTES))
+    num_bytes = stream.seek(0, os.SEEK_END)
     if head.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" in stream.read()
+        return _ends_with(stream, b"\xff\xd9")
     if head.startswith(b"\x89PNG"):
-        return b"IEND" in stream.read()
+        return _ends_with(stream, b"IEND")
     if head.startswith(b"RIFF"):
-        return bool(end >= int.from_bytes(head[4:8], "little") + 8)
+        return bool(num_bytes >= int.from_bytes(head[4:8], "little") + 8)
     if head.startswith(b"BM"):
-        return bool(end >= int.from_bytes(head[2:6], "little"))
+        return bool(num_bytes >= int.from_bytes(head[2:6], "little"))
     return True
+
+
+def _ends_with(stream: BinaryIO, mark: bytes) -> bool:
+    """Whether `mark` is among the last bytes; some programs write a few thousand after it."""
+    end = stream.seek(0, os.SEEK_END)
+    for num_bytes in (8, 1 << 16):
+        stream.seek(max(0, end - num_bytes))
+        if mark in stream.read():
+            return True
+    return False
 
 
 def _orientation(image: Image.Image, stream: BinaryIO) -> int:
@@ -150,34 +138,22 @@ def _png_has_exif(stream: BinaryIO) -> bool:
         stream.seek(position)
 
 
-def read_image_sizes(
-    paths: Sequence[Path], num_workers: int | None = None, workers: Workers | None = None
-) -> dict[Path, Size | UnreadableImage]:
+def read_image_sizes(paths: Sequence[Path]) -> dict[Path, Size | UnreadableImage]:
     """Return for each path its size, or why it cannot be read, with a progress bar.
 
-    Of more than a few, those that have not changed since they were last read are not opened.
-
-    One thread reads 100,000 headers of JPEGs or PNGs a second from a quick disk, and more threads
-    only wait for one another there (two read 53,000). So more are taken only where the first images
-    show that most of the time goes into waiting for the disk.
-
-    Args:
-        paths: image files.
-        num_workers: threads for a slow disk, 0 for none; None takes two a core, at least 16.
-        workers: processes to share the work among, where the disk is quick.
+    Of more than a few images, those that have not changed since they were last read are not
+    opened. The others are read by several threads, because a slow disk answers many at once.
     """
-    if len(paths) < _FEW:
-        return {path: _size_or_problem(path) for path in paths}
-    stamps = file_stamps(paths)
-    known = _parse_sizes(read_cached(_KIND, stamps))
-    found = _read_all(
-        [path for path in paths if path not in known], num_workers, workers or Workers(0)
-    )
-    write_cached(
-        _KIND,
-        stamps,
-        {p: f"{s[0]} {s[1]}" for p, s in found.items() if not isinstance(s, UnreadableImage)},
-    )
+    # Filters are set here, because all threads share them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if len(paths) < _FEW:
+            return dict(zip(paths, _sizes_or_problems(paths), strict=True))
+        stamps = file_stamps(paths)
+        known = _parse_sizes(read_cached(_KIND, stamps))
+        found = _read_all([path for path in paths if path not in known])
+    fresh = {p: f"{s[0]} {s[1]}" for p, s in found.items() if not isinstance(s, UnreadableImage)}
+    write_cached(_KIND, stamps, fresh)
     return {path: found[path] if path in found else known[path] for path in paths}
 
 
@@ -190,56 +166,30 @@ def _parse_sizes(texts: Mapping[Path, str]) -> dict[Path, Size]:
     return sizes
 
 
+def _read_all(paths: Sequence[Path]) -> dict[Path, Size | UnreadableImage]:
+    sizes: dict[Path, Size | UnreadableImage] = {}
+    if not paths:
+        return sizes
+    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+    bar: tqdm[Path] = console.progress(
+        description="reading image headers", total=len(paths), unit="image"
+    )
+    with bar, ThreadPoolExecutor(_THREADS) as pool:
+        for chunk, found in zip(chunks, pool.map(_sizes_or_problems, chunks), strict=True):
+            sizes.update(zip(chunk, found, strict=True))
+            bar.update(len(chunk))
+    return sizes
+
+
+def _sizes_or_problems(paths: Sequence[Path]) -> list[Size | UnreadableImage]:
+    return [_size_or_problem(path) for path in paths]
+
+
 def _size_or_problem(path: Path) -> Size | UnreadableImage:
     try:
         return read_image_size(path)
     except UnreadableImage as problem:
         return problem
-
-
-def _sizes_or_problems(names: Sequence[str]) -> list[Size | UnreadableImage]:
-    return [_size_or_problem(Path(name)) for name in names]
-
-
-def _read_all(
-    paths: Sequence[Path], num_workers: int | None, workers: Workers
-) -> dict[Path, Size | UnreadableImage]:
-    """Read headers in this thread and `workers`, or in many threads where the disk is slow."""
-    sizes: dict[Path, Size | UnreadableImage] = {}
-    if not paths:
-        return sizes
-    bar: tqdm[Path] = console.progress(
-        description="reading image headers", total=len(paths), unit="image"
-    )
-    with bar:
-        seconds = []
-        for path in paths[:_PROBED]:
-            started = time.perf_counter()
-            sizes[path] = _size_or_problem(path)
-            seconds.append(time.perf_counter() - started)
-            bar.update()
-        # Sent as text, which is done ten times as quickly as paths are.
-        left = paths[_PROBED:]
-        names = [[str(path) for path in left[i : i + _CHUNK]] for i in range(0, len(left), _CHUNK)]
-        # The median, because a busy machine makes some wait that a quick disk answered at once.
-        if num_workers == 0 or median(seconds) < _SLOW_SECONDS:
-            _take(sizes, left, workers.map(_sizes_or_problems, names), bar)
-            return sizes
-        with ThreadPoolExecutor(num_workers or max(16, 2 * (os.cpu_count() or 1))) as pool:
-            _take(sizes, left, pool.map(_sizes_or_problems, names), bar)
-    return sizes
-
-
-def _take(
-    sizes: dict[Path, Size | UnreadableImage],
-    paths: Iterable[Path],
-    found: Iterable[list[Size | UnreadableImage]],
-    bar: tqdm[Path],
-) -> None:
-    rest = iter(paths)
-    for part in found:
-        sizes.update(zip(islice(rest, len(part)), part, strict=True))
-        bar.update(len(part))
 
 
 def read_size_table(path: Path) -> dict[str, Size]:
@@ -248,26 +198,12 @@ def read_size_table(path: Path) -> dict[str, Size]:
     Raises:
         DataError: neither, or an entry without a file name or positive sizes.
     """
-    if path.suffix.lower() == ".json":
-        rows = _json_rows(path)
-    else:
-        lines = read_text_file(path).lines
-        first = lines[0].lower().replace(" ", "") if lines else ""
-        if not first.startswith("file_name,width,height"):
-            raise DataError(
-                f"{path}:1: the first line of a CSV with image sizes is file_name,width,height, "
-                f"not '{first[:60]}'."
-            )
-        rows = [
-            [f"{path}:{number}", *(part.strip() for part in row[:3])]
-            for number, row in enumerate(csv.reader(lines[1:]), start=2)
-            if row
-        ]
+    rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     sizes = {}
     for where, *row in rows:
         try:
             name, width, height = str(row[0]).replace("\\", "/"), int(row[1]), int(row[2])
-        except (IndexError, ValueError, TypeError):
+        except (ValueError, TypeError):
             raise DataError(f"{where}: not a file name, width and height: {row}.") from None
         if not name or width <= 0 or height <= 0:
             raise DataError(f"{where}: width and height of '{name}' must be positive.")
@@ -275,6 +211,12 @@ def read_size_table(path: Path) -> dict[str, Size]:
     if not sizes:
         raise DataError(f"{path}: holds no image sizes.")
     return sizes
+
+
+def _csv_rows(path: Path) -> Iterator[list[Any]]:
+    columns = ("file_name", "width", "height")
+    for row in read_image_rows(path, columns, others_allowed=True):
+        yield [f"{path}:{row.line}", row.file_name, row.cells["width"], row.cells["height"]]
 
 
 def _json_rows(path: Path) -> list[list[Any]]:

@@ -14,7 +14,7 @@ from detfinetune.labels.discovery.class_names import ClassIndex
 from detfinetune.labels.formats.lines.dota import detect_dota, is_dota_header, parse_dota_line
 from detfinetune.labels.formats.lines.tokens import is_comment, is_heading, is_number, tokenize
 from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS, parse_columns, parse_txt_line
-from detfinetune.labels.formats.lines.yolo import parse_yolo_line, read_plain_yolo
+from detfinetune.labels.formats.lines.yolo import parse_yolo_line
 from detfinetune.labels.formats.raw_labels import BadLabel, Form, RawLabel, RawProblem
 from detfinetune.labels.formats.registry import DOCUMENT_FORMATS, LINE_FORMATS
 from detfinetune.labels.parsing.box_rules import CheckedShape, check_box, check_polygons
@@ -93,8 +93,6 @@ class LabelSchema:
         Raises:
             BadFile: it cannot be read at all.
         """
-        if self.format == "yolo" and (labels := read_plain_yolo(file.text)) is not None:
-            return FileObjects(labels, [])
         if self.format in LINE_FORMATS:
             return self._read_lines(file.lines)
         document = DOCUMENT_FORMATS[self.format].parse(file.text)

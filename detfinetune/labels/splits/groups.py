@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.splits.csv_rows import read_csv_rows
+from detfinetune.labels.csv_text import read_image_rows
 from detfinetune.labels.splits.listed_images import match_listed
 
 _EXAMPLE = (
@@ -118,7 +118,7 @@ def groups_from_table(path: Path, names: Sequence[str], column: str = "group") -
         ConfigError: the table puts all images into one group.
     """
     listed: dict[str, tuple[str, int]] = {}
-    for row in read_csv_rows(path, required=("file_name", column), others_allowed=True):
+    for row in read_image_rows(path, required=("file_name", column), others_allowed=True):
         name, group = row.file_name, row.cells[column]
         first, line = listed.setdefault(name, (group, row.line))
         if first != group:

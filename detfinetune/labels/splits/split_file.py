@@ -19,7 +19,7 @@ from pathlib import Path
 
 from detfinetune import files
 from detfinetune.errors import ConfigError, DataError, did_you_mean
-from detfinetune.labels.splits.csv_rows import CsvRow, read_csv_rows
+from detfinetune.labels.csv_text import ImageRow, read_image_rows
 from detfinetune.labels.splits.listed_images import match_listed
 
 SPLIT_NAMES = {
@@ -160,7 +160,7 @@ def read_split_file(path: Path) -> tuple[SplitRow, ...]:
     """
     problems: list[str] = []
     seen: dict[str, SplitRow] = {}
-    rows = read_csv_rows(path, required=("file_name", "split"), optional=("fold", "group"))
+    rows = read_image_rows(path, required=("file_name", "split"), optional=("fold", "group"))
     for cells in rows:
         try:
             row = _parse(cells)
@@ -183,7 +183,7 @@ def read_split_file(path: Path) -> tuple[SplitRow, ...]:
     return tuple(seen.values())
 
 
-def _parse(row: CsvRow) -> SplitRow:
+def _parse(row: ImageRow) -> SplitRow:
     """Return a row as a value.
 
     Raises:

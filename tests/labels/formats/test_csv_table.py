@@ -7,6 +7,7 @@ import time
 import pytest
 
 from detfinetune.labels.formats.raw_labels import BadFile, Document, RawLabel
+from detfinetune.labels.formats.registry import DOCUMENT_FORMATS, explain_unreadable
 from detfinetune.labels.formats.tables.csv_table import detect_csv, parse_csv
 
 
@@ -74,7 +75,7 @@ def test_the_image_size_and_the_split_are_taken_from_their_columns() -> None:
         "images whose size is not one in pixels: 1",
         "rows that give their image another size than its first row: 1",
         "rows that put their image into another split than its first row: 1",
-        "columns passed over: source",
+        "columns ignored: source",
     ]
 
 
@@ -200,7 +201,7 @@ def test_images_without_objects(row: str) -> None:
     assert problems(document) == []
 
 
-def test_lines_count_through_quoted_line_ends() -> None:
+def test_a_cell_that_goes_on_to_the_next_line_is_refused() -> None:
     text = (
         "path,x1,y1,x2,y2,class,remark\n"
         'a.jpg,1,2,3,4,cat,"two\nlines"\n'
@@ -209,11 +210,8 @@ def test_lines_count_through_quoted_line_ends() -> None:
         "b.jpg,1,2,3,4,dog,\n"
     )
     document = parse_csv(text)
-    assert [(label.line, label.class_token) for label in labels(document)] == [
-        (2, "cat"),
-        (7, "dog"),
-    ]
-    assert labels(document)[0].text == 'a.jpg,1,2,3,4,cat,"two\nlines"'
+    assert problems(document) == [(2, "quote not closed"), (3, "too few columns")]
+    assert [(label.line, label.class_token) for label in labels(document)] == [(7, "dog")]
 
 
 def test_an_open_quote_swallows_no_other_row() -> None:
@@ -232,12 +230,12 @@ def test_an_open_quote_swallows_no_other_row() -> None:
     assert [label.line for label in labels(document)] == [4, 6]
 
 
-def test_a_repeated_heading_is_passed_over_and_counted() -> None:
+def test_a_repeated_heading_is_ignored_and_counted() -> None:
     heading = "path,x1,y1,x2,y2,class"
     document = parse_csv(f"{heading}\na.jpg,1,2,3,4,cat\n{heading}\nb.jpg,1,2,3,4,cat\n")
     assert [label.line for label in labels(document)] == [2, 4]
     assert problems(document) == []
-    assert document.notes == ["rows that repeat the heading, passed over: 1"]
+    assert document.notes == ["rows that repeat the heading, ignored: 1"]
 
 
 @pytest.mark.parametrize(
@@ -259,12 +257,137 @@ def test_missing_columns_are_named_with_the_nearest_names() -> None:
         parse_csv("# note\nfilename,label,xmn,ymin,xmax,ymax\na.jpg,cat,1,2,3,4\n")
     assert caught.value.line == 2
     assert str(caught.value) == (
-        "the heading has the columns filename, label, xmn, ymin, xmax, ymax; missing: x1 (named "
-        "xmin, x1, left or the like). Did you mean 'xmn'? Rename the columns in the heading, such "
-        "as to filename,xmin,ymin,xmax,ymax,class."
+        "columns filename,label,xmn,ymin,xmax,ymax: no column xmin or x1 or left. Did you mean "
+        "'xmn'? A box needs x1,y1,x2,y2 or x,y,w,h or one geometry column"
     )
-    with pytest.raises(BadFile, match=r"missing: image \(named filename, image, path"):
+    with pytest.raises(BadFile, match=r"^columns picture,xmin,ymin,xmax,ymax: no image column \(f"):
         parse_csv("picture,xmin,ymin,xmax,ymax\na,1,2,3,4\n")
+    with pytest.raises(BadFile) as caught:
+        parse_csv("image_id,foo,bar\na,1,2\n")
+    assert str(caught.value) == (
+        "columns image_id,foo,bar: no box columns (x1,y1,x2,y2 or x,y,w,h or one geometry column)"
+    )
+
+
+SQUARE = ((1, 2, 5, 2, 5, 9, 1, 9),)
+
+
+@pytest.mark.parametrize("column", ["geometry", "bbox", "segmentation", "whatever"])
+@pytest.mark.parametrize(
+    ("cell", "polygons"),
+    [
+        ("[(1, 2), (5, 2), (5, 9), (1, 9)]", SQUARE),
+        ("((1, 2), (5, 2), (5, 9), (1, 9))", SQUARE),
+        ("(1,2),(5,2),(5,9),(1,9)", SQUARE),
+        ("[[1,2],[5.0,2],[5,9],[1,9]]", SQUARE),
+        ("[[1,2,5,2,5,9,1,9]]", SQUARE),
+        ("[1,2,5,2,5,9,1,9]", SQUARE),
+        ("[[[1,2],[5,2],[5,9],[1,9]]]", SQUARE),
+        ("[[1,2,5,2,5,9,1,9],[0,0,3,0,3,3]]", (*SQUARE, (0, 0, 3, 0, 3, 3))),
+        ("POLYGON ((1 2, 5 2, 5 9, 1 9, 1 2))", ((*SQUARE[0], 1, 2),)),
+        ("polygon z((1 2 0, 5 2 0, 5 9 0, 1 2 0))", ((1, 2, 5, 2, 5, 9, 1, 2),)),
+        ("MULTIPOLYGON (((1 2, 5 2, 5 9, 1 2)), ((0 0, 3 0, 3 3, 0 0)))",
+         ((1, 2, 5, 2, 5, 9, 1, 2), (0, 0, 3, 0, 3, 3, 0, 0))),
+        ('{"type": "Polygon", "coordinates": [[[1, 2], [5, 2], [5, 9], [1, 2]]]}',
+         ((1, 2, 5, 2, 5, 9, 1, 2),)),
+    ],
+)  # fmt: skip
+def test_polygons_in_one_cell(
+    column: str, cell: str, polygons: tuple[tuple[float, ...], ...]
+) -> None:
+    quoted = cell.replace('"', '""')
+    text = f'image_id,{column},class\na,"{quoted}",cat\nb,,\n'
+    label = only(text)
+    assert (label.polygons, label.has_box, label.class_token) == (polygons, False, "cat")
+    assert label.corners[:2] == (0 if len(polygons) > 1 else 1, 0 if len(polygons) > 1 else 2)
+    assert [(image.name, len(image.labels)) for image in parse_csv(text).images] == [
+        ("a", 1), ("b", 0),
+    ]  # fmt: skip
+    assert detect_csv(text) == f"a heading with image_id, {column}, class"
+
+
+@pytest.mark.parametrize(
+    ("cell", "corners"),
+    [
+        ("1,2,4,8", (1, 2, 5, 10)),
+        ("[1, 2, 4, 8]", (1, 2, 5, 10)),
+        ("[1. 2. 4. 8.]", (1, 2, 5, 10)),
+        ("[[1, 2, 4, 8]]", (1, 2, 5, 10)),
+        ("[(1, 2), (4, 8)]", (1, 2, 4, 8)),
+    ],
+)
+def test_a_box_in_one_cell(cell: str, corners: tuple[float, ...]) -> None:
+    label = only(f'image,place,class\na.jpg,"{cell}",cat\n')
+    assert (label.corners, label.polygons) == (corners, ())
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected", "form"),
+    [
+        (["10,10,30,30", "50,20,30,40"], (10, 10, 40, 40), "xywh"),
+        # 80 + 30 is more than the image's width of 100.
+        (["10,10,30,30", "80,50,30,40"], (10, 10, 40, 40), "xywh"),
+        (["10,10,30,30", "80,50,95,60"], (10, 10, 30, 30), "xyxy"),
+        (["0.1,0.1,0.3,0.3", "0.8,0.5,0.95,0.6"], (0.1, 0.1, 0.3, 0.3), "xyxy"),
+    ],
+)
+def test_four_numbers_are_read_as_what_fits_all_rows(
+    rows: list[str], expected: tuple[float, ...], form: str
+) -> None:
+    lines = [f'a.jpg,100,80,"[{row}]",cat' for row in rows]
+    document = parse_csv("\n".join(["image,width,height,bbox,class", *lines]))
+    assert labels(document)[0].corners == pytest.approx(expected)
+    (note,) = document.notes
+    other = {"xyxy": "xywh", "xywh": "xyxy"}[form]
+    assert note == (
+        f"the four numbers of column bbox were read as {form}. Rename it to bbox_{other} if they "
+        f"are {other}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        ("[1,2,3]", "wrong number of values"),
+        ("[1,2,3,4,5]", "wrong number of values"),
+        ("[(1,2),(3,4),(5)]", "wrong number of values"),
+        ("[[1,2,3,4],[5,6,7,8]]", "too few points"),
+        ("12 3 400 9 700 2", "wrong number of values"),
+        ("[1,2,NaN,4]", "not finite"),
+        ("[1,2,null,4]", "missing value"),
+        ("[1,2,1e308,1e308]", "not finite"),
+        ("POLYGON ((1 2, nan 3, 4 5, 1 2))", "not finite"),
+        ("POLYGON ((1 2, 3 3", "not a geometry"),
+        ("LINESTRING (1 2, 3 3)", "not a box or polygon"),
+        ("{}", "not a geometry"),
+        ("somewhere", "not a geometry"),
+        ("[" * 5000, "wrong number of values"),
+    ],
+)
+def test_a_cell_that_is_not_a_geometry(cell: str, kind: str) -> None:
+    document = parse_csv(f'image,geometry,class\na,"[1,2,3,4]",cat\nb,"{cell}",cat\n')
+    assert problems(document) == [(3, kind)]
+
+
+@pytest.mark.parametrize("cell", ["", "[]", "NaN", "POLYGON EMPTY", "[[]]"])
+def test_an_empty_geometry_is_an_image_without_objects(cell: str) -> None:
+    document = parse_csv(f'image,geometry,class\na,"[1,2,3,4]",cat\nb,{cell},\n')
+    assert problems(document) == []
+    assert [(image.name, len(image.labels)) for image in document.images] == [("a", 1), ("b", 0)]
+
+
+def test_why_a_table_cannot_be_read() -> None:
+    known = DOCUMENT_FORMATS["csv"]
+    assert explain_unreadable(known, "image_id,foo,bar\na,1,2\n") == (
+        ":1: columns image_id,foo,bar: no box columns (x1,y1,x2,y2 or x,y,w,h or one geometry "
+        "column)"
+    )
+    assert explain_unreadable(known, "image,x,y,w,h\na,1,2,3,4\n") == ""
+
+
+def test_run_lengths_are_not_taken_for_a_geometry() -> None:
+    with pytest.raises(BadFile, match="no box columns"):
+        parse_csv("ImageId,EncodedPixels\na.jpg,264661 17 265429 33\n")
 
 
 @pytest.mark.parametrize(
@@ -281,7 +404,7 @@ def test_missing_columns_are_named_with_the_nearest_names() -> None:
         "a,b,c\n1,2,3\n",
     ],
 )
-def test_what_is_no_table(text: str) -> None:
+def test_what_is_not_a_table(text: str) -> None:
     assert detect_csv(text) == ""
     with pytest.raises(BadFile):
         parse_csv(text)
@@ -334,7 +457,7 @@ def test_via_export() -> None:
     assert [(i.name, len(i.labels), len(i.problems)) for i in document.images] == [
         ("a.jpg", 2, 0), ("b.jpg", 0, 0), ("c.jpg", 0, 2),
     ]  # fmt: skip
-    assert problems(document) == [(5, "not a box or outline"), (6, "not JSON")]
+    assert problems(document) == [(5, "not a box or polygon"), (6, "not JSON")]
 
 
 def test_a_hundred_thousand_rows_take_about_a_second() -> None:

@@ -103,11 +103,11 @@ def test_images() -> None:
         ),
     ]
     assert [(p.kind, p.line) for p in first.problems] == [
-        ("not a box or outline", 25),
-        ("not a box or outline", 26),
+        ("not a box or polygon", 25),
+        ("not a box or polygon", 26),
     ]
     assert first.problems[0].text == "car polyline label=car points=1,2;3,4"
-    assert document.notes == ["1 <tag> of whole images passed over; no box"]
+    assert document.notes == ["1 <tag> of whole images ignored; they have no box"]
 
 
 def test_lines_where_shapes_stand_in_comments() -> None:
@@ -130,19 +130,19 @@ def test_lines_where_shapes_stand_in_comments() -> None:
         (
             '<box xtl="-1e308" ytl="2" xbr="1e308" ybr="4" rotation="3"/>',
             "not finite",
-            "its numbers are too large to reckon with",
+            "its numbers are too large",
         ),
         ("<polygon/>", "no box", "the <polygon> has no points"),
-        ('<polygon points=""/>', "odd outline", "point 1 is '', not 'x,y'"),
-        ('<polygon points="1,2;3;4,5"/>', "odd outline", "point 2 is '3', not 'x,y'"),
-        ('<polygon points="1,2;3,4,5;6,7"/>', "odd outline", "point 2 is '3,4,5', not 'x,y'"),
+        ('<polygon points=""/>', "bad polygon", "point 1 is '', not 'x,y'"),
+        ('<polygon points="1,2;3;4,5"/>', "bad polygon", "point 2 is '3', not 'x,y'"),
+        ('<polygon points="1,2;3,4,5;6,7"/>', "bad polygon", "point 2 is '3,4,5', not 'x,y'"),
         ('<polygon points="1,2;3,inf;4,5"/>', "not finite", "y of point 2 is 'inf'"),
         ('<polygon points="1,2;3,4"/>', "too few points", "the <polygon> has 2; it takes 3"),
         ('<ellipse cx="1" cy="2" rx="-3" ry="4"/>', "negative size", "half axes of -3 and 4 px"),
         ('<ellipse cx="1" cy="2" rx="3"/>', "no box", "the <ellipse> has no ry"),
-        ("<cuboid/>", "not a box or outline", "a <cuboid> is neither a box nor an outline"),
-        ('<points points="1,2"/>', "not a box or outline", "a <points> is neither"),
-        ('<blob label="x"/>', "not a box or outline", "a <blob> is neither"),
+        ("<cuboid/>", "not a box or polygon", "a <cuboid> is not a box, a polygon"),
+        ('<points points="1,2"/>', "not a box or polygon", "a <points> is not a box"),
+        ('<blob label="x"/>', "not a box or polygon", "a <blob> is not a box"),
         ("<mask/>", "no box", "the <mask> has no left"),
     ],
 )
@@ -222,8 +222,8 @@ def test_masks_as_pycocotools_decodes_them(seed: int) -> None:
     [
         ('rle="1,2" left="0" top="0" width="2" height="2"', "bad mask", "adds up to 3 px; the"),
         ('rle="1,2,2" left="0" top="0" width="2" height="2"', "bad mask", "adds up to 5 px; the"),
-        ('rle="4" left="0" top="0" width="2" height="2"', "empty mask", "not a pixel"),
-        ('rle="0" left="0" top="0" width="0" height="9"', "empty mask", "not a pixel"),
+        ('rle="4" left="0" top="0" width="2" height="2"', "empty mask", "no pixel"),
+        ('rle="0" left="0" top="0" width="0" height="9"', "empty mask", "no pixel"),
         (
             'rle="0,4" left="99" top="0" width="2" height="2"',
             "bad mask",
@@ -235,13 +235,13 @@ def test_masks_as_pycocotools_decodes_them(seed: int) -> None:
             "is not inside the 100x80",
         ),
         ('rle="0,4" left="9" top="9" width="-2" height="-2"', "bad mask", "is not inside"),
-        ('rle="" left="0" top="0" width="2" height="2"', "bad mask", "is no list of lengths"),
-        ('rle="0,-4" left="0" top="0" width="2" height="2"', "bad mask", "is no list of lengths"),
+        ('rle="" left="0" top="0" width="2" height="2"', "bad mask", "is not a list of run"),
+        ('rle="0,-4" left="0" top="0" width="2" height="2"', "bad mask", "is not a list of run"),
         ('rle="0,4" left="x" top="0" width="2" height="2"', "not a number", "left is 'x'"),
         (
             f'rle="0,{10**10 - 1}" left="0" top="0" width="100000" height="100000"',
             "bad mask",
-            "larger than any picture",
+            "too large for a mask",
         ),
     ],
 )
@@ -258,7 +258,7 @@ def test_mask_needs_the_size_of_its_image() -> None:
     assert "width and height" in problem.reason
     vast = 'name="a.jpg" width="99999" height="99999"'
     (problem,) = read(mask, image=vast).images[0].problems
-    assert "larger than any picture" in problem.reason
+    assert "too large for a mask" in problem.reason
 
 
 def test_shapes_of_no_image_are_reported() -> None:
@@ -273,7 +273,7 @@ def test_shapes_of_no_image_are_reported() -> None:
         ("belongs to no image", 6),
     ]
     assert [len(image.labels) for image in document.images] == [1]
-    assert document.notes == ["line 4: an <image> without a name passed over"]
+    assert document.notes == ["line 4: an <image> without a name is ignored"]
 
 
 def test_video() -> None:
@@ -286,7 +286,7 @@ def test_video() -> None:
     assert document.images[2].labels[1].polygons == ((0, 0, 9, 0, 9, 9),)
     assert [[p.kind for p in image.problems] for image in document.images] == [
         *([[]] * 4),
-        ["not a box or outline"],
+        ["not a box or polygon"],
     ]
     assert document.problems == document.notes == []
 

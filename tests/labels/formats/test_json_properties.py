@@ -159,17 +159,6 @@ LABEL_STUDIO = [
     },
     {"id": 2, "annotations": [{"result": []}], "data": {"image": "b.jpg"}},
 ]
-JSON_MIN = [
-    {
-        "id": 1,
-        "image": "a.jpg",
-        "annotation_id": 3,
-        "label": [_SIZE | result["value"] for result in _RESULTS[:3]],
-        "tags": ["x"],
-        "updated_at": "2024",
-    },
-    {"id": 2, "image": "b.jpg", "annotation_id": 4, "updated_at": "2024"},
-]
 ODD: list[Any] = [
     *(None, True, False, 0, -1, 1, 0.5, 2**31, -1e308, 1e308, 10**400, math.nan, math.inf, 3),
     *("", "x", "1", "\ud800", "a\0b\n", "cat", "polygon", "textarea", [], {}, [[]], [None] * 4),
@@ -232,33 +221,12 @@ def count_via(value: Any) -> int:
 
 
 def count_label_studio(value: Any) -> int:
-    total = 0
-    for task in value:
-        results = [
-            result
-            for entries in lists_in(task, "annotations", "completions")
-            for entry in entries
-            for result in lists_in(entry, "result")
-        ]
-        has_annotation = any(
-            lists_in(entry, "result")
-            for entries in lists_in(task, "annotations", "completions")
-            for entry in entries
-        )
-        total += sum(map(len, results))
-        if not isinstance(task, Pairs) or has_annotation:
-            continue
-        if not isinstance(dict(task).get("data"), Pairs):
-            names = {key for key, _ in task} - {"annotations", "completions", "predictions"}
-            for name in names:
-                items = [item for entries in lists_in(task, name) for item in entries]
-                total += len(items) * any(map(is_min_region, items))
-    return total
-
-
-def is_min_region(item: Any) -> bool:
-    return isinstance(item, Pairs) and any(
-        key == "original_width" or key.endswith("labels") for key, _ in item
+    return sum(
+        len(result)
+        for task in value
+        for entries in lists_in(task, "annotations")
+        for entry in entries
+        for result in lists_in(entry, "result")
     )
 
 
@@ -272,7 +240,7 @@ def accounted(document: Document) -> int:
     """Objects that became labels or problems, or are counted by a note."""
     labels, problems = entries_of(document)
     noted = re.findall(
-        r"^entries (?:that are no regions|that repeat|in the annotations).*: (\d+)$",
+        r"^entries (?:that are not regions|that repeat|in the annotations).*: (\d+)$",
         "\n".join(document.notes),
         re.MULTILINE,
     )
@@ -392,13 +360,7 @@ def read_or_refuse(parse: Callable[[str], Document], text: str) -> Document | Ba
         (parse_coco, [COCO], count_coco, accounted, [(5, 0)]),
         (parse_labelme, [LABELME], count_labelme, accounted_labelme, [(4, 1)]),
         (parse_via, [VIA, VIA["_via_img_metadata"]], count_via, accounted, [(3, 1)] * 2),
-        (
-            parse_label_studio,
-            [LABEL_STUDIO, JSON_MIN],
-            count_label_studio,
-            accounted,
-            [(4, 0), (3, 0)],
-        ),
+        (parse_label_studio, [LABEL_STUDIO], count_label_studio, accounted, [(4, 0)]),
     ],
     ids=["coco", "labelme", "via", "label_studio"],
 )

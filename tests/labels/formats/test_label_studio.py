@@ -73,7 +73,7 @@ def test_a_box_in_percent_becomes_normalized_and_has_its_line() -> None:
     assert document.notes == []
 
 
-def test_a_turned_box_is_turned_about_its_corner_in_pixels() -> None:
+def test_a_rotated_box_is_rotated_about_its_corner_in_pixels() -> None:
     # 60 x 40 px from (20, 20), a quarter turn clockwise: from (-20, 20) to (20, 80).
     label = only_label(BOX | {"rotation": 90})
     assert label.polygons[0] == pytest.approx((0.1, 0.2, 0.1, 0.8, -0.1, 0.8, -0.1, 0.2))
@@ -101,8 +101,8 @@ def test_polygons_and_ellipses() -> None:
     round_ = {"x": 50, "y": 50, "radiusX": 10, "radiusY": 30, "ellipselabels": ["cat"]}
     assert only_label(round_).corners == pytest.approx((0.4, 0.2, 0.6, 0.8))
     # Half axes of 20 and 30 px, a quarter turn: 30 px across, 20 px down.
-    turned = only_label(round_ | {"rotation": 90})
-    assert turned.corners == pytest.approx((0.35, 0.3, 0.65, 0.7))
+    rotated = only_label(round_ | {"rotation": 90})
+    assert rotated.corners == pytest.approx((0.35, 0.3, 0.65, 0.7))
 
 
 def pack(values: list[int], chunks: list[tuple[bool, int]]) -> list[int]:
@@ -186,17 +186,16 @@ def test_of_several_annotations_one_is_taken_and_the_rest_counted() -> None:
         "e.jpg": 0,  # Looked at, and nothing there.
     }
     assert document.notes == [
-        "tasks without an annotation, left out because they are not labelled yet: 1",
-        "tasks that were skipped in Label Studio, left out: 1",
-        "cancelled annotations, passed over: 2",
-        "annotations passed over because their task has several; the one marked ground_truth was "
-        "taken, else the newest: 2",
-        "entries in the annotations passed over: 5",
-        "predictions of models, passed over: 1",
+        "tasks without an annotation, ignored because they are not labelled yet: 1",
+        "tasks that were skipped in Label Studio, ignored: 1",
+        "annotations ignored because they were cancelled, or because their task has several; the "
+        "one marked ground_truth is read, else the newest: 4",
+        "entries in the annotations ignored: 5",
+        "predictions of models, ignored: 1",
     ]
 
 
-def test_labels_apart_from_their_shape_and_entries_that_are_no_regions() -> None:
+def test_labels_apart_from_their_shape_and_entries_that_are_not_regions() -> None:
     shape = {key: value for key, value in BOX.items() if key != "rectanglelabels"}
     entries = [
         result(shape, id="r1", type="rectangle"),
@@ -210,8 +209,8 @@ def test_labels_apart_from_their_shape_and_entries_that_are_no_regions() -> None
     assert [label.class_token for label in image.labels] == ["dog"]
     assert image.problems == []
     assert document.notes == [
-        "entries that are no regions (choices, texts, relations), passed over: 3",
-        "entries that repeat a region under its id, passed over: 1",
+        "entries that are not regions (choices, texts, relations), ignored: 3",
+        "entries that repeat a region under its id, ignored: 1",
     ]
 
 
@@ -219,9 +218,9 @@ def test_labels_apart_from_their_shape_and_entries_that_are_no_regions() -> None
     ("item", "kind"),
     [
         ("x", "not an object"),
-        (result({"x": 1, "y": 2, "width": 0.5, "keypointlabels": ["a"]}), "not a box or outline"),
-        (result("x"), "not a box or outline"),
-        (result({"start": 1, "labels": ["a"]}, type="labels"), "not a box or outline"),
+        (result({"x": 1, "y": 2, "width": 0.5, "keypointlabels": ["a"]}), "not a box or polygon"),
+        (result("x"), "not a box or polygon"),
+        (result({"start": 1, "labels": ["a"]}, type="labels"), "not a box or polygon"),
         (result(BOX | {"rectanglelabels": []}), "no class"),
         (result(BOX | {"rectanglelabels": [None]}), "no class"),
         (result(BOX | {"rectanglelabels": ["a", "b"]}), "several classes"),
@@ -230,7 +229,7 @@ def test_labels_apart_from_their_shape_and_entries_that_are_no_regions() -> None
         (result(BOX | {"height": float("inf")}), "not finite"),
         (result(BOX | {"rotation": "x"}), "not a number"),
         (result(BOX | {"rotation": 5}, original_width=None), "missing value"),
-        (result(image_rotation=90), "turned image"),
+        (result(image_rotation=90), "rotated image"),
         (result({"points": [[1]], "polygonlabels": ["a"]}), "wrong number of values"),
         (result({"rle": [1, 2], "brushlabels": ["a"]}), "bad mask"),
         (result({"rle": [1], "format": "png", "brushlabels": ["a"]}), "bad mask"),
@@ -242,25 +241,12 @@ def test_regions_that_cannot_be_used_are_problems(item: Any, kind: str) -> None:
     assert [(problem.kind, problem.line) for problem in image.problems] == [(kind, 1)]
 
 
-def test_json_min_has_the_same_regions() -> None:
-    region = BOX | {"original_width": 200, "original_height": 100}
-    entry = {"image": "/data/upload/1/0a1b2c3d-a.jpg", "id": 5, "annotator": 1, "lead_time": 2.5}
-    entries = [
-        entry | {"label": [region, None], "annotation_id": 1, "updated_at": "2024-01-01"},
-        entry | {"label": [region], "annotation_id": 2, "updated_at": "2024-02-01"},
-        entry | {"id": 6, "image": "b.jpg", "tags": ["x", "y"], "annotation_id": 3},
-    ]
-    text = json.dumps(entries)
-    document = parse_label_studio(text)
-    assert {image.name: len(image.labels) for image in document.images} == {"a.jpg": 1, "b.jpg": 0}
-    (label,) = document.images[0].labels
-    assert label.corners == pytest.approx((0.1, 0.2, 0.4, 0.6))
-    assert document.notes == [
-        "annotations passed over because their task has several; the one marked ground_truth was "
-        "taken, else the newest: 1",
-        "entries in the annotations passed over: 2",
-    ]
-    assert detect_label_studio(text) == "JSON list of tasks with labels (JSON-MIN)"
+def test_json_min_is_refused_by_name() -> None:
+    entry = {"image": "a.jpg", "id": 5, "annotator": 1, "lead_time": 2.5, "annotation_id": 1}
+    text = json.dumps([entry | {"label": [BOX]}, entry])
+    assert detect_label_studio(text) == "JSON list with annotation_id and annotator (JSON-MIN)"
+    with pytest.raises(BadFile, match="JSON-MIN; export the project as JSON instead"):
+        parse_label_studio(text)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +256,7 @@ def test_json_min_has_the_same_regions() -> None:
         ("[]", "the entries of this list have nothing"),
         ("[1, 2]", "the entries of this list have nothing"),
         ('[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "have image_id, bbox, score"),
-        ('[{"image": "a.jpg", "annotations": [{"label": "a"}]}]', "have image, annotations"),
+        ('[{"image": "a.jpg", "annotations": [{"label": "a"}]}]', "have image; Label Studio"),
         ('[{"id": 1', "ends too soon"),
     ],
 )
@@ -283,14 +269,14 @@ def test_other_json_is_refused(text: str, words: str) -> None:
     ("tasks", "evidence"),
     [
         ([task(annotation(*[result()] * 50))], "JSON list of tasks with annotations"),
-        ([{"data": {"image": "a"}, "completions": []}], "JSON list of tasks with completions"),
+        ([{"data": {"image": "a"}, "annotations": []}], "JSON list of tasks with annotations"),
         (
             [{"image": "a", "annotator": 1, "annotation_id": 1, "lead_time": 1}],
             "JSON list with annotation_id and annotator (JSON-MIN)",
         ),
     ],
 )
-def test_it_is_recognised_from_its_head(tasks: Any, evidence: str) -> None:
+def test_it_is_detected_from_its_head(tasks: Any, evidence: str) -> None:
     head = json.dumps(tasks)[:4000]
     assert detect_label_studio(head) == evidence
     for other in (detect_coco, detect_labelme, detect_via):

@@ -117,7 +117,7 @@ def test_polygons_of_one_group_are_one_object() -> None:
     assert [label.class_token for label in image.labels] == ["cat", "dog", "cat", "cat", "cat"]
     assert image.labels[0].polygons == ((1, 2, 5, 2, 5, 8), (11, 2, 15, 2, 15, 9))
     assert image.labels[0].corners == (1, 2, 15, 9)
-    assert [problem.kind for problem in image.problems] == ["not a box or outline"]
+    assert [problem.kind for problem in image.problems] == ["not a box or polygon"]
     assert document.notes == [
         "polygons that share label and group_id were joined into objects of several parts: 2 into 1"
     ]
@@ -126,10 +126,10 @@ def test_polygons_of_one_group_are_one_object() -> None:
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        ({"shape_type": "point", "points": [[1, 1]]}, "not a box or outline"),
-        ({"shape_type": "line"}, "not a box or outline"),
-        ({"shape_type": "linestrip"}, "not a box or outline"),
-        ({"shape_type": ["polygon"]}, "not a box or outline"),
+        ({"shape_type": "point", "points": [[1, 1]]}, "not a box or polygon"),
+        ({"shape_type": "line"}, "not a box or polygon"),
+        ({"shape_type": "linestrip"}, "not a box or polygon"),
+        ({"shape_type": ["polygon"]}, "not a box or polygon"),
         ({"label": None}, "no class"),
         ({"label": " "}, "no class"),
         ({"label": ["cat"]}, "no class"),

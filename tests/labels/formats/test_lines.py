@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from detfinetune.errors import ConfigError
 from detfinetune.labels.formats.lines.tokens import is_comment, is_heading, tokenize
 from detfinetune.labels.formats.lines.txt import parse_columns, parse_txt_line
-from detfinetune.labels.formats.lines.yolo import parse_yolo_line, read_plain_yolo
+from detfinetune.labels.formats.lines.yolo import parse_yolo_line
 from detfinetune.labels.formats.raw_labels import BadLabel
-from detfinetune.labels.parsing.label_schema import LabelSchema
-from detfinetune.labels.text import TextFile
 
 Corners = tuple[float, float, float, float]
 
@@ -124,43 +120,3 @@ def test_lines_that_say_nothing_of_objects() -> None:
     assert not is_heading("car nan nan nan nan")
     assert not is_heading("big red bus")
     assert tokenize("(1,2),(3,4),5") == ["1", "2", "3", "4", "5"]
-
-
-@settings(max_examples=1500, deadline=None, derandomize=True)
-@given(
-    st.lists(
-        st.lists(
-            st.one_of(
-                st.integers(0, 12).map(str),
-                st.floats(0, 2).map(str),
-                st.sampled_from(["", "1.2.3", ".", "nan", "1e3", "-1", "٣", "1_0", "x", "0.5,"]),
-            ),
-            min_size=3,
-            max_size=7,
-        ).map(" ".join),
-        max_size=4,
-    ),
-    st.sampled_from(["\n", "\r\n", "\n\n", " \n"]),
-    st.booleans(),
-)  # fmt: skip
-def test_a_plain_yolo_file_read_at_once_is_what_its_lines_say(
-    lines: list[str], end: str, last: bool
-) -> None:
-    file = TextFile((end.join(lines) + end * last).replace("\r\n", "\n"))
-    at_once = read_plain_yolo(file.text)
-    reading = LabelSchema("yolo", (), True, 0)
-    by_line = reading._read_lines(file.lines)
-    if at_once is not None:
-        assert not by_line.problems
-        assert at_once == by_line.labels
-    assert reading.read(file).labels == by_line.labels
-
-
-def test_a_usual_yolo_file_is_read_at_once() -> None:
-    labels = read_plain_yolo("0 0.5 0.5 0.2 0.25\n11 .5 1 0.125 1.\n")
-    assert labels is not None
-    assert [(label.class_token, label.corners, label.line) for label in labels] == [
-        ("0", (0.4, 0.375, 0.6, 0.625), 1),
-        ("11", (0.4375, 0.5, 0.5625, 1.5), 2),
-    ]
-    assert labels[1].text == "11 .5 1 0.125 1."

@@ -41,7 +41,7 @@ def test_rows_become_normalized_with_their_lines() -> None:
         ("/m/02wbm", (0.1, 0.3, 0.2, 0.4), False, 4),
     ]
     assert document.notes == [
-        "columns passed over: Source, IsOccluded, IsTruncated, IsDepiction, IsInside"
+        "columns ignored: Source, IsOccluded, IsTruncated, IsDepiction, IsInside"
     ]
 
 
@@ -57,7 +57,7 @@ def test_rows_of_what_is_verified_to_be_absent_are_counted() -> None:
     document = parse_openimages(text)
     assert [label.class_token for label in document.images[0].labels] == ["dog"]
     assert document.notes == [
-        "rows of confidence 0 (verified absent), which are no objects: 1",
+        "rows of confidence 0 (verified absent), which are not objects: 1",
     ]
 
 
@@ -73,9 +73,7 @@ def test_wrong_rows_are_problems() -> None:
 def test_tables_without_boxes_are_refused() -> None:
     with pytest.raises(BadFile, match="labels of whole images and no boxes"):
         parse_openimages("ImageID,Source,LabelName,Confidence\na,verification,/m/0k4j,0\n")
-    with pytest.raises(
-        BadFile, match=r"columns ImageID, XMin; missing: LabelName, XMax, YMin, YMa"
-    ):
+    with pytest.raises(BadFile, match=r"columns ImageID,XMin: no LabelName, XMax, YMin, YMax"):
         parse_openimages("ImageID,XMin\na,0\n")
 
 

@@ -19,9 +19,7 @@ from test_voc import LABELIMG, box
 
 from detfinetune.labels.formats.raw_labels import BadFile, Document, RawLabel, RawProblem
 from detfinetune.labels.formats.xml.cvat import detect_cvat, parse_cvat
-from detfinetune.labels.formats.xml.voc import detect_voc, parse_tree, parse_voc
-from detfinetune.labels.formats.xml.voc_plain import parse_plain
-from detfinetune.labels.formats.xml.xml_text import one_line_end
+from detfinetune.labels.formats.xml.voc import detect_voc, parse_voc
 
 ROBOFLOW = f"""<?xml version="1.0"?>
 <annotation xmlns:r="urn:r"><filename>a.jpg</filename><size><width>9</width>
@@ -30,17 +28,6 @@ ROBOFLOW = f"""<?xml version="1.0"?>
 </polygon>{box()}</r:object>
 <object><robndbox><cx>1</cx><cy>2</cy><w>3</w><h>4</h><angle>0.5</angle></robndbox></object>
 <object><name>b</name><part><name>c</name>{box()}</part>{box()}</object><!-- <object> -->
-</annotation>
-"""
-PLAIN = """<?xml version="1.0" encoding="utf-8"?>
-<annotation verified="yes"><folder>a</folder><filename>b\\a.jpg</filename><path>/b/a.jpg</path>
-<source><database>Unknown</database></source>
-<size><width>64</width><height>48</height><depth>3</depth></size><segmented>0</segmented>
-<object><name>a b</name><pose>Left</pose><truncated>0</truncated><difficult>1</difficult>
-<bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>3</xmax><ymax>4</ymax></bndbox></object>
-<object><name>c</name><occluded>0</occluded>
-<bndbox><xmin>-1</xmin><xmax>30</xmax><ymin>2</ymin><ymax>4</ymax></bndbox>
-<difficult>1</difficult></object>
 </annotation>
 """
 MASKS = """<annotations><meta/><image name="a.jpg" width="8" height="6">
@@ -267,21 +254,6 @@ def test_broken_cvat_files() -> None:
     every_object_is_accounted_for()
     assert len(read) >= 1500
     assert 300 < sum(read) < len(read) - 100
-
-
-def test_plain_voc_files_are_read_as_by_way_of_the_tree() -> None:
-    plain = []
-
-    @THOROUGH
-    @given(broken(PLAIN))
-    def both_ways_agree(text: str) -> None:
-        document = parse_plain(one_line_end(text))
-        plain.append(document is not None)
-        assert document is None or document == parse_tree(text)
-        check(text, parse_voc, is_voc_object, "annotation")
-
-    both_ways_agree()
-    assert 100 < sum(plain) < len(plain) - 100
 
 
 @BRIEF

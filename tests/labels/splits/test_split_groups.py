@@ -87,7 +87,7 @@ def test_a_table_by_path_or_name(tmp_path: Path) -> None:
         ("file_name,group\na.jpg,1\nb.jpg", DataError, ":3: 1 cells, and the heading has 2"),
         ("file_name,group\na.jpg,1\nb.jpg,2", DataError, r"none of the 2 images.*a\.jpg; the data "
          r"has a/lake_0001\.jpg"),
-        ('file_name,group\n"a"b.jpg,1', DataError, ":2: cannot be read as CSV"),
+        ('file_name,group\n"a"b.jpg,1', DataError, ":2: this row cannot be read"),
         ("file_name,group\na/lake_0001.jpg,1\na/lake_0002.jpg,1\na/pond_0001.jpg,1\nphoto,1",
          ConfigError, "'group' puts all 4 images into one group, '1'"),
     ],

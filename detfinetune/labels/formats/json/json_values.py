@@ -11,7 +11,7 @@ from typing import Any
 from detfinetune.labels.dataset.records import Polygon
 from detfinetune.labels.formats.raw_labels import BadLabel, RawImage, RawLabel, hull
 
-NOT_A_SHAPE = "not a box or outline"
+NOT_A_SHAPE = "not a box or polygon"
 """Kind of the problem of what has no extent, or none that a detector learns."""
 
 _LONGEST_SHOWN = 60

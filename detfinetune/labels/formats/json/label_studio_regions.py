@@ -1,4 +1,4 @@
-"""Label Studio's regions: the entries of `result` become labels in fractions of the image."""
+"""Label Studio's regions: the entries of `result` become labels in normalized coordinates."""
 
 from __future__ import annotations
 
@@ -24,21 +24,14 @@ from detfinetune.labels.formats.json.rle import BAD_MASK, encode_mask, tight_box
 from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, RawProblem
 from detfinetune.labels.formats.shapes import ellipse
 
-# Types that say something about a picture or a region, but are none.
+# Types that describe an image or a region, and are not regions.
 _NO_REGIONS = frozenset(
     ("choices", "datetime", "number", "pairwise", "ranker", "rating", "relation", "taxonomy")
 ) | {"textarea"}
 
 
-def looks_like_region(value: Any) -> bool:
-    """Whether an entry of a list in JSON-MIN is a region: it has the image's size, or a label."""
-    return isinstance(value, dict) and (
-        "original_width" in value or any(key.endswith("labels") for key in value)
-    )
-
-
 def image_size(results: list[tuple[int, Any]]) -> tuple[int, int] | None:
-    """Return width and height in pixels as the first entry that knows them says."""
+    """Return width and height in pixels as the first entry that has them says."""
     for _, item in results:
         if isinstance(item, dict) and (size := _size_in(item)):
             return size
@@ -48,7 +41,7 @@ def image_size(results: list[tuple[int, Any]]) -> tuple[int, int] | None:
 def read_regions(
     results: list[tuple[int, Any]], task: str, tally: Counter[str]
 ) -> list[RawLabel | RawProblem]:
-    """Return a label or a problem for each region; `tally` counts the entries that are none."""
+    """Return a label or a problem for each region; `tally` counts the other entries."""
     classes = _classes_by_id(results)
     taken: set[str] = set()
     entries: list[RawLabel | RawProblem] = []
@@ -56,7 +49,7 @@ def read_regions(
         what = task
         try:
             if not isinstance(item, dict):
-                raise BadLabel("not an object", f"{shown(item)} stands where a region should")
+                raise BadLabel("not an object", f"{shown(item)} is in the place of a region")
             identity, kind = item.get("id"), item.get("type")
             if isinstance(kind, str) and kind in _NO_REGIONS:
                 tally["no regions"] += 1
@@ -88,7 +81,7 @@ def _classes_by_id(results: list[tuple[int, Any]]) -> dict[str, list[Any]]:
 
 
 def _value_of(item: dict[str, Any]) -> dict[str, Any]:
-    value = item.get("value", item)  # JSON-MIN has no value inside.
+    value = item.get("value")
     return value if isinstance(value, dict) else {}
 
 
@@ -108,13 +101,13 @@ def _read_region(item: dict[str, Any], classes: dict[str, list[Any]], what: str)
     if not any(key in value for key in ("rle", "points", "radiusX", "height")):
         raise BadLabel(
             NOT_A_SHAPE,
-            f"a region of the type {shown(item.get('type'))} is neither box, outline nor brush",
+            f"a region of the type {shown(item.get('type'))} is not a box, a polygon or a brush",
         )
     if item.get("image_rotation") not in (0, None):
         raise BadLabel(
-            "turned image",
-            f"the picture was turned by {shown(item['image_rotation'])} degrees in Label Studio; "
-            "turn the picture itself, and label it again",
+            "rotated image",
+            f"the image was rotated by {shown(item['image_rotation'])} degrees in Label Studio. "
+            "Rotate the image file itself, and label it again",
         )
     if len(names) > 1:
         raise BadLabel("several classes", f"{len(names)} labels on one region")
@@ -130,18 +123,18 @@ def _read_region(item: dict[str, Any], classes: dict[str, list[Any]], what: str)
     if "radiusX" in value:
         rx, ry = number(value["radiusX"], "radiusX"), number(value.get("radiusY"), "radiusY")
         if not radians:
-            outline = ellipse(x / 100, y / 100, rx / 100, ry / 100)
+            polygon = ellipse(x / 100, y / 100, rx / 100, ry / 100)
         else:
-            w, h = _size_for(item, "a turned ellipse")
+            w, h = _size_for(item, "a rotated ellipse")
             pixels = ellipse(x / 100 * w, y / 100 * h, rx / 100 * w, ry / 100 * h, radians)
-            outline = _in_normalized(pixels, w, h)
-        return polygon_label(class_token, (outline,), what)
+            polygon = _in_normalized(pixels, w, h)
+        return polygon_label(class_token, (polygon,), what)
     width, height = number(value.get("width"), "width"), number(value.get("height"), "height")
     box = (x / 100, y / 100, width / 100, height / 100)
     if not radians:
         return box_label(class_token, box, what)
     return polygon_label(
-        class_token, (_turned(box, _size_for(item, "a turned box"), radians),), what
+        class_token, (_rotated(box, _size_for(item, "a rotated box"), radians),), what
     )
 
 
@@ -152,12 +145,12 @@ def _size_for(item: dict[str, Any], what: str) -> tuple[int, int]:
     return size
 
 
-def _turned(
+def _rotated(
     box: tuple[float, float, float, float], size: tuple[int, int], radians: float
 ) -> Polygon:
-    """Turn a box in fractions about its first corner, which is what Label Studio stores.
+    """Rotate a normalized box about its first corner, which is what Label Studio stores.
 
-    The turn is in pixels: fractions of the two sides are not of one length.
+    It is rotated in pixels, because normalized x and y differ in scale.
     """
     w, h = size
     x, y, across, down = box[0] * w, box[1] * h, box[2] * w, box[3] * h

@@ -223,7 +223,7 @@ def shape_label(shape: dict[str, Any], class_token: str, what: str) -> RawLabel:
         cx, cy, rx, ry = (number(shape.get(key), key) for key in ("cx", "cy", "rx", "ry"))
         angle = number(shape.get("theta", 0), "theta")
         return polygon_label(class_token, (ellipse(cx, cy, rx, ry, angle),), what)
-    raise BadLabel(NOT_A_SHAPE, f"a region of the shape {shown(kind)} is neither box nor outline")
+    raise BadLabel(NOT_A_SHAPE, f"a region of the shape {shown(kind)} is not a box or polygon")
 
 
 def _without_image(entry: RawLabel | RawProblem) -> RawProblem:

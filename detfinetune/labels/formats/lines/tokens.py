@@ -43,8 +43,8 @@ def to_number(token: str, name: str) -> float:
     Raises:
         BadLabel: it is not one.
     """
-    if is_number(token):
-        return float(token)
+    if _NUMBER.fullmatch(token) and math.isfinite(value := float(token)):
+        return value
     if _NOT_FINITE.fullmatch(token) or _NUMBER.fullmatch(token):
         raise BadLabel("not finite", f"{name} is '{token}', not a finite number")
     raise BadLabel("not a number", f"{name} is '{token}', not a number")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from detfinetune.labels.formats.lines.tokens import to_number, tokenize
 from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, hull
 
-# Nothing but lines of a class number and four plain numbers, as most files are.
-_PLAIN_FILE = re.compile(r"(?:\d+(?: [\d.]+){4}\n)*\d+(?: [\d.]+){4}\n?", re.ASCII)
 _BOX = ("the x of the centre", "the y of the centre", "the width", "the height")
 
 
@@ -37,30 +33,3 @@ def parse_yolo_line(line: str) -> RawLabel:
         for index, token in enumerate(tokens[1:])
     )
     return RawLabel(tokens[0], hull((points,)), polygons=(points,), has_box=False)
-
-
-def read_plain_yolo(text: str) -> list[RawLabel] | None:
-    """Read a file of plain box lines at once, five times as quickly as line by line.
-
-    Returns:
-        What `parse_yolo_line` gives for each line, with its number and text; None where any line
-        is not of the plainest kind, which `parse_yolo_line` is then to judge.
-    """
-    if _PLAIN_FILE.fullmatch(text) is None:
-        return None
-    tokens = text.split()
-    try:
-        numbers = list(map(float, tokens))
-    except ValueError:
-        return None
-    rows = zip(
-        text.split("\n"), tokens[0::5], numbers[1::5], numbers[2::5], numbers[3::5], numbers[4::5],
-        strict=False,
-    )  # fmt: skip
-    return [
-        RawLabel(
-            token, (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), form="centre_and_size",
-            line=number, text=line,
-        )
-        for number, (line, token, cx, cy, w, h) in enumerate(rows, start=1)
-    ]  # fmt: skip

@@ -3,79 +3,60 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from detfinetune.errors import did_you_mean
+from detfinetune.labels.csv_text import CsvText, Row
 from detfinetune.labels.formats.lines.tokens import is_number
 from detfinetune.labels.formats.raw_labels import BadFile, Form
-from detfinetune.labels.formats.tables.delimited import is_empty
+from detfinetune.labels.formats.tables.geometry import looks_like_geometry
 from detfinetune.labels.images.sizes import is_image
-
-T = TypeVar("T")
 
 # Names are compared without case, spaces and signs: `File Name`, `file_name`, `fileName`.
 _IMAGE = (
-    "path", "filepath", "imagepath", "imgpath", "filename", "imagefilename", "imagefile",
-    "imagename", "imgname", "file", "image", "img", "imageid", "imgid", "frame", "frameid",
+    "filename", "filepath", "path", "imagepath", "imagename", "imagefile", "image", "imageid",
+    "img", "imgname", "imgid", "file", "frame", "name",
 )  # fmt: skip
 _LABEL = (
-    "classname", "labelname", "categoryname", "class", "label", "category", "name", "object",
-    "objectname", "classid", "labelid", "categoryid", "type",
+    "class", "classname", "label", "labelname", "category", "categoryname", "name", "classid",
+    "labelid", "categoryid", "type",
 )  # fmt: skip
-_SPLIT = ("split", "subset", "set", "partition", "usage")
-_CROWD = ("iscrowd", "isgroupof", "crowd")
-_SIDES = {
-    "x1": ("xmin", "x1", "left", "minx", "xtl"),
-    "y1": ("ymin", "y1", "top", "miny", "ytl"),
-    "x2": ("xmax", "x2", "right", "maxx", "xbr"),
-    "y2": ("ymax", "y2", "bottom", "maxy", "ybr"),
-    "x": ("x", "left", "xmin", "x1", "minx", "xtl"),
-    "y": ("y", "top", "ymin", "y1", "miny", "ytl"),
-    "cx": ("cx", "xc", "xcenter", "xcentre", "centerx", "centrex"),
-    "cy": ("cy", "yc", "ycenter", "ycentre", "centery", "centrey"),
-    "w": ("w", "width"),
-    "h": ("h", "height"),
-}
-_FORMS: tuple[tuple[Form, tuple[str, str, str, str]], ...] = (
-    ("corners", ("x1", "y1", "x2", "y2")),
-    ("centre_and_size", ("cx", "cy", "w", "h")),
-    ("top_left_and_size", ("x", "y", "w", "h")),
-)
-_WHOLE: dict[str, Form] = {
-    "bboxxyxy": "corners",
-    "boxxyxy": "corners",
-    "bboxxywh": "top_left_and_size",
-    "bbox": "top_left_and_size",
-    "box": "top_left_and_size",
-    "boundingbox": "top_left_and_size",
-}
-_BOX_PREFIXES = ("bbox", "box", "bb", "roi", "")
-_SIZE_PREFIXES = ("image", "img", "im", "frame", "")
-_KNOWN = frozenset(
-    (*_IMAGE, *_LABEL, *_SPLIT, *_CROWD, *_WHOLE, *(n for names in _SIDES.values() for n in names))
-)
-_FEWEST = 2
-_MOSTLY = 0.5
+_GEOMETRY = (
+    "geometry", "polygon", "polygons", "segmentation", "wkt", "points", "coordinates",
+    "bbox", "boxes", "box", "boundingbox", "bboxxyxy", "bboxxywh",
+)  # fmt: skip
+_SPLIT = ("split", "subset", "set")
+_CROWD = ("iscrowd", "isgroupof")
+_FORMS: tuple[tuple[Form, tuple[tuple[str, ...], ...]], ...] = (
+    ("corners", (("x0",), ("y0",), ("x1",), ("y1",))),
+    ("corners", (("xmin", "x1", "left"), ("ymin", "y1", "top"), ("xmax", "x2", "right"),
+                 ("ymax", "y2", "bottom"))),
+    ("centre_and_size", (("cx", "xcenter", "xcentre"), ("cy", "ycenter", "ycentre"),
+                         ("w", "width"), ("h", "height"))),
+    ("top_left_and_size", (("x", "left", "xmin"), ("y", "top", "ymin"), ("w", "width"),
+                           ("h", "height"))),
+)  # fmt: skip
+_WANTED = "x1,y1,x2,y2 or x,y,w,h or one geometry column"
+_SAMPLED = 50
 
 
 @dataclass(frozen=True)
 class Columns:
     """Where in a row to find what; None for what the table does not have."""
 
-    width: int
-    """Cells in a row."""
+    heading: tuple[str, ...]
+    """As written; empty cells for a table without one."""
 
     image: int
     label: int | None
     box: tuple[int, ...]
-    """The four columns of the box, or the one that holds all four numbers."""
+    """The four columns of the box, or the one that holds a geometry."""
 
-    form: Form
-    """What the four numbers are."""
+    form: Form | None
+    """What four numbers are; None where the rows of a geometry column are to tell."""
 
     evidence: str
     """By what the columns were found, for the user."""
@@ -88,11 +69,12 @@ class Columns:
     confidence: int | None = None
     """Column that is 0 where a class was looked for and is not there (OpenImages)."""
 
-    passed_over: tuple[str, ...] = ()
-    """Names of the columns that are not used."""
-
-    heading: tuple[str, ...] = ()
-    """The heading as written; empty for a table without one."""
+    @property
+    def ignored(self) -> list[str]:
+        """Names of the columns that are not used."""
+        used = {self.image, self.label, *self.box, *(self.size or ())}
+        used |= {self.split, self.crowd, self.confidence}
+        return [n.strip() for i, n in enumerate(self.heading) if i not in used and n.strip()]
 
 
 def squeeze(name: str) -> str:
@@ -100,173 +82,152 @@ def squeeze(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", name.lower())
 
 
-def known_names(cells: Sequence[str]) -> int:
-    """Return how many cells are names that a heading would have."""
-    return sum(squeeze(cell) in _KNOWN for cell in cells)
+def find_columns(source: CsvText) -> tuple[Columns, bool]:
+    """Return the columns of a table, and whether its first row is a heading.
+
+    Raises:
+        BadFile: columns are missing; the text names those there are.
+    """
+    rows = source.rows()
+    first = next(rows, None)
+    if first is None:
+        raise BadFile("the file is empty", 1)
+    if first.problem:
+        raise BadFile(f"the heading cannot be read: {first.problem}", first.line)
+    words = [cell.strip() for cell in first.cells if cell.strip()]
+    if len(words) > 1 and not any(is_number(word) or is_image(Path(word)) for word in words):
+        return columns_of_heading(first, islice(rows, _SAMPLED)), True
+    return _columns_of_values(source.rows(), first), False
 
 
-def looks_like_heading(cells: Sequence[str]) -> bool:
-    """Whether a first row holds names of columns: two known ones, or words and no value at all."""
-    words = [cell.strip() for cell in cells if cell.strip()]
-    return known_names(cells) >= _FEWEST or (
-        len(words) == len(cells) >= _FEWEST
-        and not any(is_number(word) or is_image(Path(word)) for word in words)
-    )
-
-
-def columns_of_heading(heading: Sequence[str], line: int) -> Columns:
-    """Find the columns by their names.
+def columns_of_heading(heading: Row, rows: Iterable[Row]) -> Columns:
+    """Find the columns by their names; that of a geometry by what its cells hold, too.
 
     Args:
         heading: names of the columns as written.
-        line: the heading's line, from 1, for the error.
+        rows: some that follow.
 
     Raises:
         BadFile: there is no column for the image, or none for a part of the box.
     """
     at: dict[str, int] = {}
-    for index, name in enumerate(heading):
+    for index, name in enumerate(heading.cells):
         at.setdefault(squeeze(name), index)
-    if "x0" in at and "y0" in at and "x2" not in at:
-        # Counted from 0: x0 y0 x1 y1.
-        for new, old in (("x2", "x1"), ("y2", "y1"), ("x1", "x0"), ("y1", "y0")):
-            if old in at:
-                at[new] = at[old]
-    box, form, missing = _box(at)
-    label = _first(at, _LABEL)
     image = _first(at, _IMAGE)
-    if image is None and label is not None and "name" in at:
-        # `name` is the class, unless another column is and no other names the image.
-        image = at["name"]
-        label = _first({name: i for name, i in at.items() if name != "name"}, _LABEL)
-    if image is None:
-        missing = [*missing, ("image", ("filename", "image", "path"))]
-    if image is None or missing:
-        raise BadFile(_what_is_missing(heading, missing), line)
-    free = {name: i for name, i in at.items() if i not in box}
-    width, height = (_first(free, _prefixed(_SIZE_PREFIXES, (s,))) for s in ("width", "height"))
-    size = (width, height) if width is not None and height is not None else None
-    split, crowd = _first(free, _SPLIT), _first(free, _CROWD)
-    used = {image, label, *box, *(size or ()), split, crowd}
-    names = [heading[i].strip() for i in (image, *box, label) if i is not None]
+    label = _first(at, [name for name in _LABEL if at.get(name) != image])
+    box, form, nearest = _box(at)
+    if not box:
+        free = [i for i in range(len(heading.cells)) if i not in (image, label)]
+        geometry = _geometry_column(at, free, [row.cells for row in rows])
+        box = () if geometry is None else (geometry,)
+        if box:
+            name = squeeze(heading.cells[box[0]])
+            form = "corners" if "xyxy" in name else "top_left_and_size" if "xywh" in name else None
+    if image is None or not box:
+        lacking = [] if box else [nearest or f"no box columns ({_WANTED})"]
+        lacking += [] if image is not None else [f"no image column ({', '.join(_IMAGE[:3])})"]
+        listed = ",".join(name.strip() for name in heading.cells)
+        raise BadFile(f"columns {listed[:300]}: {' and '.join(lacking)}", heading.line)
+    free_at = {name: i for name, i in at.items() if i not in box}
+    width = _first(free_at, ("imagewidth", "imgwidth", "width"))
+    height = _first(free_at, ("imageheight", "imgheight", "height"))
+    names = [heading.cells[i].strip() for i in (image, *box, label) if i is not None]
     return Columns(
-        width=len(heading),
-        heading=tuple(heading),
+        heading=tuple(heading.cells),
         image=image,
         label=label,
         box=box,
         form=form,
         evidence=f"a heading with {', '.join(names)}",
-        size=size,
-        split=split,
-        crowd=crowd,
-        passed_over=tuple(n.strip() for i, n in enumerate(heading) if i not in used and n.strip()),
+        size=(width, height) if width is not None and height is not None else None,
+        split=_first(at, _SPLIT),
+        crowd=_first(at, _CROWD),
     )
 
 
-def _box(at: dict[str, int]) -> tuple[tuple[int, ...], Form, list[tuple[str, tuple[str, ...]]]]:
-    """Return the box's columns, their meaning, and the parts that are missing."""
-    nearest: list[tuple[str, tuple[str, ...]]] = []
-    for form, parts in _FORMS:
-        found = {p: _first(at, _prefixed(_BOX_PREFIXES, _SIDES[p])) for p in parts}
-        box = tuple(i for i in found.values() if i is not None)
-        if len(set(box)) == len(parts):
-            return box, form, []
-        missing = [(part, _SIDES[part][:3]) for part in parts if found[part] is None]
-        if not nearest or len(missing) < len(nearest):
-            nearest = missing
-    for name, form in _WHOLE.items():
-        if name in at:
-            return (at[name],), form, []
-    return (), "corners", nearest
+def _box(at: dict[str, int]) -> tuple[tuple[int, ...], Form | None, str]:
+    """Return the box's columns and their meaning, or what a table that nearly has them lacks."""
+    # `bbox_x`, `Roi.X1`
+    prefixed = {re.sub("^(bbox|box|roi)", "", name): index for name, index in at.items()}
+    at = {**at, **prefixed}
+    nearest = ""
+    for form, sides in _FORMS:
+        found = [_first(at, names) for names in sides]
+        box = tuple(index for index in found if index is not None)
+        if len(set(box)) == len(sides):
+            return box, form, ""
+        if len(box) == len(sides) - 1 and not nearest:
+            names = sides[found.index(None)]
+            hints = filter(None, (did_you_mean(name, list(at)) for name in names))
+            nearest = f"no column {' or '.join(names)}.{next(hints, '')} A box needs {_WANTED}"
+    return (), None, nearest
 
 
-def _prefixed(prefixes: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(prefix + name for prefix in prefixes for name in names)
+def _geometry_column(
+    at: dict[str, int], free: Sequence[int], rows: Sequence[Sequence[str]]
+) -> int | None:
+    """Return the column whose cells hold geometries, else the first that is called so."""
+    named = [at[name] for name in _GEOMETRY if at.get(name) in free]
+    for index in (*named, *free):
+        if any(looks_like_geometry(cells[index]) for cells in rows if index < len(cells)):
+            return index
+    return next(iter(named), None)
 
 
 def _first(at: dict[str, int], names: Sequence[str]) -> int | None:
     return next((at[name] for name in names if name in at), None)
 
 
-def _what_is_missing(heading: Sequence[str], missing: Sequence[tuple[str, tuple[str, ...]]]) -> str:
-    shown = [name.strip() for name in heading]
-    wanted = []
-    for part, names in missing:
-        hints = (did_you_mean(name, shown) for name in names)
-        hint = next((hint for hint in hints if hint), "")
-        wanted.append(f"{part} (named {', '.join(names)} or the like).{hint}")
-    return (
-        f"the heading has the columns {', '.join(shown)}; missing: {' '.join(wanted)} "
-        "Rename the columns in the heading, such as to filename,xmin,ymin,xmax,ymax,class."
-    )
+def _columns_of_values(rows: Iterable[Row], first: Row) -> Columns:
+    """Find the columns of `path,x1,y1,x2,y2,class` in any order, by the rows that have a box.
 
-
-def columns_of_values(rows: Sequence[Sequence[str]], *, strict: bool = False) -> Columns | None:
-    """Find the columns of a table without a heading by four numeric ones that stand together.
-
-    Args:
-        rows: the first rows.
-        strict: whether the image's column must hold names that end as images do.
-
-    Returns:
-        `path,x1,y1,x2,y2,class` in whatever order, or None where there are no such columns.
+    Raises:
+        BadFile: there are no such columns.
     """
-    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
-    rows = [row for row in rows if len(row) == width]
-    filled = [[row[i].strip() for row in rows if not is_empty(row[i])] for i in range(width)]
-    numeric = [_share(column, is_number) > _MOSTLY for column in filled]
-    pictures = [_share(column, lambda cell: is_image(Path(cell))) for column in filled]
-    words = [i for i in range(width) if filled[i] and not numeric[i]]
-    image = max(words, key=lambda i: (pictures[i], -i), default=None)
-    run = _run(numeric)
-    if image is None or run is None or (strict and pictures[image] <= _MOSTLY):
-        return None
-    first, length = run
-    label = next((i for i in words if i != image), None)
-    numbers = [row for row in rows if all(is_number(c.strip()) for c in row[first : first + 4])]
-    box = tuple(range(first, first + 4))
-    if label is None and length > len(box):
-        # The class is a number too: in front of the box where only that makes boxes, else behind.
-        in_front = _share([row[first + 1 : first + 5] for row in numbers], _ordered)
-        if in_front > _share([row[first : first + 4] for row in numbers], _ordered):
-            box, label = tuple(range(first + 1, first + 5)), first
-        else:
-            label = first + 4
-    corners = _share([[row[i] for i in box] for row in numbers], _ordered) > _MOSTLY
-    used = {image, label, *box}
-    order = {image: "path", **dict(zip(box, _PARTS[corners], strict=True))}
-    if label is not None:
-        order[label] = "class"
-    return Columns(
-        width=width,
-        image=image,
-        label=label,
-        box=box,
-        form="corners" if corners else "top_left_and_size",
-        evidence=f"rows of {','.join(order.get(i, '-') for i in range(width))} without a heading",
-        passed_over=tuple(f"number {i + 1}" for i in range(width) if i not in used),
+    filled = (row.cells for row in rows if sum(map(_is_numeric, row.cells)) >= 4)
+    sample = list(islice((c for c in filled if len(c) == len(first.cells)), _SAMPLED))
+    for cells in sample[:1]:
+        numeric = "".join("n" if _is_numeric(cell) else "." for cell in cells)
+        image = next((i for i, cell in enumerate(cells) if is_image(Path(cell.strip()))), None)
+        start = numeric.find("nnnn")
+        if image is None or start < 0:
+            continue
+        label = next((i for i, cell in enumerate(cells) if numeric[i] == "." and i != image), None)
+        starts = [start]
+        if label is None and numeric.startswith("nnnnn", start):
+            # The class is a number too, after the box or before it.
+            starts.append(start + 1)
+        ordered = [s for s in starts if all(map(_is_ordered, (row[s : s + 4] for row in sample)))]
+        at = (ordered or starts)[0]
+        if len(starts) > 1:
+            label = start if at > start else start + 4
+        box = tuple(range(at, at + 4))
+        parts = ("x1", "y1", "x2", "y2") if ordered else ("x", "y", "w", "h")
+        names = dict(zip(box, parts, strict=True)) | {image: "path"}
+        names |= {label: "class"} if label is not None else {}
+        listed = ",".join(names.get(i, "-") for i in range(len(cells)))
+        return Columns(
+            heading=("",) * len(cells),
+            image=image,
+            label=label,
+            box=box,
+            form="corners" if ordered else "top_left_and_size",
+            evidence=f"rows of {listed} without a heading",
+        )
+    raise BadFile(
+        f"no table of boxes: the first row, {first.text[:100]}, is not a heading (such as "
+        "filename,xmin,ymin,xmax,ymax,class), nor an image's name and four numbers side by side",
+        first.line,
     )
 
 
-_PARTS = {True: ("x1", "y1", "x2", "y2"), False: ("x", "y", "w", "h")}
+def _is_numeric(cell: str) -> bool:
+    return is_number(cell.strip().replace(",", "."))
 
 
-def _run(numeric: Sequence[bool]) -> tuple[int, int] | None:
-    """Return start and length of the first four or more columns in a row that are numeric."""
-    text = "".join("n" if is_so else "." for is_so in numeric)
-    found = re.search("n{4,}", text)
-    return (found.start(), len(found[0])) if found else None
-
-
-def _ordered(cells: Sequence[str]) -> bool:
+def _is_ordered(cells: Sequence[str]) -> bool:
     """Whether four numbers can be x1, y1, x2, y2."""
-    try:
-        x1, y1, x2, y2 = (float(cell) for cell in cells[:4])
-    except ValueError:
-        return False
+    if not all(map(_is_numeric, cells)):
+        return True
+    x1, y1, x2, y2 = (float(cell.strip().replace(",", ".")) for cell in cells)
     return x1 < x2 and y1 < y2
-
-
-def _share(items: Sequence[T], test: Callable[[T], bool]) -> float:
-    return sum(map(test, items)) / len(items) if items else 0.0

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
+from itertools import islice
 
 from detfinetune.collector import no_cycle_search
+from detfinetune.labels.csv_text import CsvText
 from detfinetune.labels.formats.json.json_values import clean, size_of
-from detfinetune.labels.formats.lines.tokens import to_number, tokenize
-from detfinetune.labels.formats.raw_labels import BadLabel, Document, Form, RawImage, RawLabel
-from detfinetune.labels.formats.tables.columns import Columns
-from detfinetune.labels.formats.tables.delimited import (
-    DelimitedText,
-    FractionCount,
-    is_empty,
-    problem_of,
+from detfinetune.labels.formats.lines.tokens import to_number
+from detfinetune.labels.formats.raw_labels import (
+    BadLabel,
+    Document,
+    Form,
+    RawImage,
+    RawLabel,
+    RawProblem,
 )
+from detfinetune.labels.formats.tables.columns import Columns
+from detfinetune.labels.formats.tables.geometry import Geometry, parse_geometry
 
-Numbers = tuple[float, float, float, float]
-
-_NO_CLASS = frozenset({"background", "empty", "negative", "no finding", "nothing"})
+_NO_VALUE = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>"})
+_NO_CLASS = _NO_VALUE | {"background", "empty", "negative", "no finding", "nothing"}
 """Classes that, where the box is empty too, say that an image has no objects."""
 
 _TRUE = frozenset({"1", "1.0", "true", "yes"})
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+# Where commas divide cells, `"1,024"` may be a thousand and more.
+_SURELY_DECIMAL = re.compile(r"[+-]?(0?,\d+|\d+,(?!\d{3}$)\d+)", re.ASCII)
 _PARTS: dict[Form, tuple[str, str, str, str]] = {
     "corners": ("x1", "y1", "x2", "y2"),
     "top_left_and_size": ("x", "y", "the width", "the height"),
     "centre_and_size": ("the centre's x", "the centre's y", "the width", "the height"),
 }
+_MOSTLY = 0.95
+_ROOM = 1.01
+"""How far a box may reach out of its image by a slip."""
 
 
 class ImageIndex:
@@ -35,8 +45,7 @@ class ImageIndex:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.as_written: dict[str, RawImage] = {}
-        self.by_name: dict[str, RawImage] = {}
+        self._by_name: dict[str, RawImage] = {}
 
     def find(self, cell: str, line: int) -> RawImage:
         """Return the image that a cell names, a new one where it is named for the first time.
@@ -47,168 +56,182 @@ class ImageIndex:
         name = clean(cell.strip().replace("\\", "/"))
         if not name:
             raise BadLabel("no image", "no image is named")
-        image = self.by_name.get(name)
-        if image is None:
-            image = self.by_name[name] = RawImage(name, line=line)
-            self.document.images.append(image)
-        self.as_written[cell] = image
-        return image
+        if name not in self._by_name:
+            self._by_name[name] = RawImage(name, line=line)
+            self.document.images.append(self._by_name[name])
+        return self._by_name[name]
 
 
 class TableReader:
     """Reads rows one after the other into a document."""
 
-    def __init__(self, source: DelimitedText, columns: Columns) -> None:
-        self.source, self.columns = source, columns
-        self.document = Document(problems=source.problems)
+    def __init__(self, source: CsvText, columns: Columns, has_heading: bool = True) -> None:
+        self.source, self.columns, self.has_heading = source, columns, has_heading
+        self.document = Document()
         self.images = ImageIndex(self.document)
-        self.counted = FractionCount()
         self.counts: Counter[str] = Counter()
-        self.heading = list(columns.heading)
         self.size_of: dict[str, tuple[str, str]] = {}
-        # What few tables have is asked for once, not with every row.
-        self.has_more = any(
-            column is not None for column in (columns.size, columns.split, columns.confidence)
-        )
+        self.decimal_comma = _SURELY_DECIMAL if source.delimiter == "," else _DECIMAL_COMMA
+        self.read_labels: list[tuple[RawImage, RawLabel, Form | None]] = []
+        """Their corners hold the four numbers as written until all rows are read."""
 
-    def read(self, first: int) -> Document:
-        """Return the document of all rows from line index `first` on."""
+    def read(self) -> Document:
+        """Return the document of all rows."""
         with no_cycle_search():
-            self._read(first)
-        self.document.normalized = self.counted.normalized
+            for row in islice(self.source.rows(), int(self.has_heading), None):
+                image: RawImage | None = None
+                try:
+                    if row.problem:
+                        unclosed = row.problem.startswith("a quote")
+                        kind = "quote not closed" if unclosed else "unreadable row"
+                        raise BadLabel(kind, row.problem)
+                    cells = self._as_wide(row.cells)
+                    if tuple(cells) == self.columns.heading:
+                        self.counts["rows that repeat the heading, ignored"] += 1
+                        continue
+                    image = self.images.find(cells[self.columns.image], row.line)
+                    label = self._label(image, cells)
+                except BadLabel as bad:
+                    problems = self.document.problems if image is None else image.problems
+                    problems.append(RawProblem(row.line, bad.kind, str(bad), row.text))
+                    continue
+                if label is not None:
+                    label.line, label.text = row.line, row.text
+                    image.labels.append(label)
+        self.document.normalized = self._normalized()
+        four_numbers = self._form_of_four_numbers()
+        for _, label, form in self.read_labels:
+            _set_form(label, form or four_numbers)
         self.document.notes += self._notes()
         return self.document
 
-    def _read(self, first: int) -> None:
-        for line, cells, text in self.source.rows(first, self.columns.width):
-            image: RawImage | None = None
-            try:
-                if len(cells) != self.columns.width:
-                    cells = self._as_wide(cells)
-                elif cells == self.heading:
-                    self.counts["rows that repeat the heading, passed over"] += 1
-                    continue
-                cell = cells[self.columns.image]
-                image = self.images.as_written.get(cell) or self.images.find(cell, line)
-                label = self._label(image, cells)
-            except BadLabel as bad:
-                problems = self.document.problems if image is None else image.problems
-                problems.append(problem_of(bad, line, text))
-                continue
-            if label is not None:
-                label.line, label.text = line, text
-                image.labels.append(label)
-
     def _as_wide(self, cells: list[str]) -> list[str]:
-        """Return the cells of a row that is too long only by blank ones."""
-        width = self.columns.width
-        if len(cells) > width and not any(map(str.strip, cells[width:])):
-            return cells[:width]
-        few_or_many = "too few columns" if len(cells) < width else "too many columns"
-        where = "the heading has" if self.heading else "the other rows have"
-        raise BadLabel(
-            few_or_many, f"{len(cells)} value{'s' * (len(cells) != 1)} where {where} {width}"
-        )
+        """Return as many cells as there are columns; further ones must be blank."""
+        width = len(self.columns.heading)
+        if len(cells) < width or any(map(str.strip, cells[width:])):
+            kind = "too few columns" if len(cells) < width else "too many columns"
+            where = "the heading" if self.has_heading else "the first row"
+            raise BadLabel(
+                kind, f"{len(cells)} value{'s' * (len(cells) != 1)} where {where} has {width}"
+            )
+        return cells[:width]
 
     def _label(self, image: RawImage, cells: list[str]) -> RawLabel | None:
         """Return the label of a row, or None where it says that there is no object."""
         columns = self.columns
-        if self.has_more and not self._take_more(image, cells):
+        self._take_size_and_split(image, cells)
+        if columns.confidence is not None and _is_zero(cells[columns.confidence]):
+            self.counts["rows of confidence 0 (verified absent), which are not objects"] += 1
             return None
         token = clean(cells[columns.label].strip()) if columns.label is not None else ""
-        try:
-            a, b, c, d = self._numbers(cells)
-        except BadLabel:
-            if all(is_empty(cells[i]) for i in columns.box) and (
-                is_empty(token) or token.lower() in _NO_CLASS
-            ):
-                return None
-            raise
+        no_class = token.lower() in _NO_CLASS
+        if all(cells[i].strip().lower() in _NO_VALUE for i in columns.box) and (
+            no_class or len(columns.box) == 1
+        ):
+            if not no_class:
+                self.counts["rows with a class and no geometry, taken as without objects"] += 1
+            return None
+        geometry = self._geometry(cells)
+        if geometry is None:
+            return None
         if not token and columns.label is not None:
             raise BadLabel("no class", "the class is empty")
-        self.counted.add(a, b, c, d)
-        if columns.form == "corners":
-            label = RawLabel(token, (a, b, c, d))
-        elif columns.form == "top_left_and_size":
-            label = RawLabel(token, (a, b, a + c, b + d), form=columns.form)
-        else:
-            corners = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
-            label = RawLabel(token, corners, form=columns.form)
+        self.counts["holes of polygons, ignored"] += geometry.holes
+        polygons = geometry.polygons
+        label = RawLabel(token, geometry.numbers, polygons, has_box=not polygons)
+        self.read_labels.append((image, label, geometry.form or columns.form))
         if columns.crowd is not None:
             label.crowd = cells[columns.crowd].strip().lower() in _TRUE
         return label
 
-    def _numbers(self, cells: list[str]) -> Numbers:
-        """Return the four numbers of the box; raises BadLabel."""
-        box = self.columns.box
-        names = _PARTS[self.columns.form]
+    def _geometry(self, cells: list[str]) -> Geometry | None:
+        box, form = self.columns.box, self.columns.form
         if len(box) == 1:
-            tokens = tokenize(cells[box[0]])
-            if len(tokens) != len(names):
-                kind = "missing value" if not tokens else "wrong number of values"
-                raise BadLabel(kind, f"the box has {len(tokens)} values instead of 4")
-            a, b, c, d = (to_number(t, name) for t, name in zip(tokens, names, strict=True))
+            geometry = parse_geometry(cells[box[0]])
         else:
-            i, j, k, m = box
-            texts = cells[i], cells[j], cells[k], cells[m]
-            try:
-                a, b, c, d = map(float, texts)
-                # Python's own numbers may hold underscores, infinities and NaN.
-                plain = math.isfinite(a + b + c + d) and "_" not in "".join(texts)
-            except ValueError:
-                plain = False
-            if plain:
-                return a, b, c, d
-            a, b, c, d = (self.source.number(t, n) for t, n in zip(texts, names, strict=True))
-        if not math.isfinite(abs(a) + abs(b) + abs(c) + abs(d)):
+            names = _PARTS[form or "corners"]
+            a, b, c, d = (self._number(cells[i], n) for i, n in zip(box, names, strict=True))
+            geometry = Geometry((a, b, c, d), form=form)
+        if geometry and not math.isfinite(sum(map(abs, geometry.numbers))):
             raise BadLabel("not finite", "the box's numbers are too large")
-        return a, b, c, d
+        return geometry
 
-    def _take_more(self, image: RawImage, cells: list[str]) -> bool:
-        """Take an image's size and split from a row; return whether the row holds an object."""
+    def _number(self, cell: str, name: str) -> float:
+        """Return a cell as a finite float; a decimal comma is understood."""
+        token = cell.strip()
+        if not token:
+            raise BadLabel("missing value", f"{name} is empty")
+        if "," in token and self.decimal_comma.fullmatch(token):
+            token = token.replace(",", ".")
+        return to_number(token, name)
+
+    def _take_size_and_split(self, image: RawImage, cells: list[str]) -> None:
         columns = self.columns
         if columns.size is not None:
-            size = cells[columns.size[0]], cells[columns.size[1]]
+            texts = cells[columns.size[0]], cells[columns.size[1]]
             if image.name not in self.size_of:
-                self.size_of[image.name] = size
-                image.size = self._size(size)
-            elif self.size_of[image.name] != size:
+                self.size_of[image.name] = texts
+                image.size = self._size(texts)
+            elif self.size_of[image.name] != texts:
                 self.counts["rows that give their image another size than its first row"] += 1
         if columns.split is not None and (split := cells[columns.split].strip()):
             if image.split and image.split != split:
                 self.counts["rows that put their image into another split than its first row"] += 1
             image.split = image.split or split
-        if columns.confidence is not None and _is_zero(cells[columns.confidence]):
-            self.counts["rows of confidence 0 (verified absent), which are no objects"] += 1
-            return False
-        return True
 
-    def _size(self, cells: tuple[str, str]) -> tuple[int, int] | None:
+    def _size(self, texts: tuple[str, str]) -> tuple[int, int] | None:
         try:
-            width, height = (self.source.number(cell, "size") for cell in cells)
+            size = size_of(*(self._number(text, "size") for text in texts))
         except BadLabel:
-            width = height = 0.0
-        size = size_of(width, height)
-        if size is None:
-            self.counts["images whose size is not one in pixels"] += 1
+            size = None
+        self.counts["images whose size is not one in pixels"] += size is None
         return size
+
+    def _normalized(self) -> bool:
+        """Whether at least 95 % of the boxes lie between 0 and 1, and not all are whole numbers."""
+        boxes = [label.corners for _, label, _ in self.read_labels]
+        inside = [box for box in boxes if 0 <= min(box) <= max(box) <= 1]
+        return len(inside) >= _MOSTLY * len(boxes) and any(v % 1 for box in inside for v in box)
+
+    def _form_of_four_numbers(self) -> Form:
+        """Return what four numbers in a cell are: xyxy needs order, xywh room in the image."""
+        boxes = [(image, label.corners) for image, label, form in self.read_labels if form is None]
+        if not boxes:
+            return "top_left_and_size"
+        disordered = outside = 0
+        for image, (a, b, c, d) in boxes:
+            disordered += c < a or d < b
+            width, height = (1, 1) if self.document.normalized else image.size or (math.inf,) * 2
+            outside += a + c > width * _ROOM or b + d > height * _ROOM
+        is_xyxy = outside > disordered
+        name = self.columns.heading[self.columns.box[0]].strip()
+        taken, other = ("xyxy", "xywh") if is_xyxy else ("xywh", "xyxy")
+        self.document.notes.append(
+            f"the four numbers of column {name} were read as {taken}. Rename it to bbox_{other} if "
+            f"they are {other}"
+        )
+        return "corners" if is_xyxy else "top_left_and_size"
 
     def _notes(self) -> list[str]:
         columns = self.columns
-        notes = [f"{what}: {count}" for what, count in self.counts.items()]
-        if columns.passed_over:
-            notes.append(f"columns passed over: {', '.join(columns.passed_over)}")
+        notes = [f"{what}: {count}" for what, count in self.counts.items() if count]
+        if columns.ignored:
+            notes.append(f"columns ignored: {', '.join(columns.ignored)}")
         if columns.label is None:
             notes.append("there is no column for the class")
-        if len(columns.box) == 1 and columns.form == "top_left_and_size":
-            name = columns.heading[columns.box[0]].strip()
-            notes.append(
-                f"column {name} was read as [x, y, width, height]; name it bbox_xyxy if it "
-                "holds corners"
-            )
-        if not columns.heading:
+        if not self.has_heading:
             notes.append(f"read as {columns.evidence}")
         return notes
+
+
+def _set_form(label: RawLabel, form: Form) -> None:
+    """Turn the numbers as written into corners."""
+    a, b, c, d = label.corners
+    label.form = form
+    if form == "top_left_and_size":
+        label.corners = (a, b, a + c, b + d)
+    elif form == "centre_and_size":
+        label.corners = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
 
 
 def _is_zero(cell: str) -> bool:

@@ -13,11 +13,9 @@ from detfinetune.labels.formats.xml.cvat_shapes import SHAPES, read_shape
 from detfinetune.labels.formats.xml.cvat_video import Video, outside
 from detfinetune.labels.formats.xml.xml_text import (
     class_name,
-    element_lines,
-    has_tag,
+    first_tags,
     one_line,
     parse_xml,
-    root_tag,
     whole_pixels,
 )
 
@@ -29,9 +27,10 @@ _META = ("meta", "labels", "task", "job", "project")
 
 def detect_cvat(head: str) -> str:
     """Return what in the beginning of a file says CVAT; empty when nothing does."""
-    if root_tag(head) != "annotations":
+    tags = first_tags(head)
+    if tags[:1] != ["annotations"]:
         return ""
-    found = next((tag for tag in (*_OWNERS, *_META) if has_tag(head, tag)), "")
+    found = next((tag for tag in (*_OWNERS, *_META) if tag in tags), "")
     return f"<annotations> with <{found}>" if found else ""
 
 
@@ -41,14 +40,12 @@ def parse_cvat(text: str) -> Document:
     Raises:
         BadFile: not well-formed XML, or XML of another kind.
     """
-    root = parse_xml(text)
+    root, lines = parse_xml(text)
     if root.tag != "annotations":
-        line = element_lines(root, text, frozenset((root.tag,)))[root]
-        raise BadFile(f"starts with <{one_line(root.tag)}>; CVAT starts with <annotations>", line)
-    owners = [element for element in root.iter() if element.tag in _OWNERS]
-    objects = {child: owner for owner in owners for child in owner if child.tag not in _NO_OBJECTS}
-    tags = SHAPES.union(_OWNERS, (element.tag for element in objects))
-    lines = element_lines(root, text, tags)
+        raise BadFile(
+            f"starts with <{one_line(root.tag)}>; CVAT starts with <annotations>", lines[root]
+        )
+    owners = [element for element in lines if element.tag in _OWNERS]
     document = Document(classes=_classes(root))
     for owner in owners:
         if owner.tag == "image":
@@ -57,15 +54,15 @@ def parse_cvat(text: str) -> Document:
     video = Video(root)
     if tracks or (not owners and video.is_interpolated):
         video.read(tracks, lines, document)
-    _add_misplaced(root, objects, lines, document)
+    _add_misplaced(lines, document)
     image_level = sum(1 for owner in owners for child in owner if child.tag == "tag")
     if image_level:
-        document.notes.append(f"{image_level} <tag> of whole images passed over; no box")
+        document.notes.append(f"{image_level} <tag> of whole images ignored; they have no box")
     return document
 
 
 def _classes(root: Element) -> tuple[str, ...]:
-    """Return the names of `<labels>`, those of the parts of a skeleton left out."""
+    """Return the names of `<labels>`, without the parts of a skeleton."""
     names = {}
     for meta in root.findall("meta"):
         for labels in meta.iter("labels"):
@@ -97,24 +94,17 @@ def _read_image(element: Element, lines: dict[Element, int], document: Document)
     if name:
         document.images.append(image)
     else:
-        document.notes.append(f"line {image.line}: an <image> without a name passed over")
+        document.notes.append(f"line {image.line}: an <image> without a name is ignored")
 
 
-def _add_misplaced(
-    root: Element,
-    objects: dict[Element, Element],
-    lines: dict[Element, int],
-    document: Document,
-) -> None:
-    """Report shapes that stand in no image and no track; those of a skeleton are its own."""
-    if sum(element.tag in SHAPES for element in lines) == sum(e.tag in SHAPES for e in objects):
-        return
-    for parent in root.iter():
+def _add_misplaced(lines: dict[Element, int], document: Document) -> None:
+    """Report shapes outside of images and tracks; those of a skeleton belong to it."""
+    for parent in lines:
         if parent.tag in (*_OWNERS, "skeleton"):
             continue
         for element in parent:
             if element.tag in SHAPES and not outside(element):
-                reason = f"the <{element.tag}> stands in <{one_line(parent.tag)}>, in no <image>"
+                reason = f"the <{element.tag}> is in <{one_line(parent.tag)}>, not in an <image>"
                 shown = one_line(f"{element.get('label') or ''} {element.tag}")
                 problem = RawProblem(lines[element], "belongs to no image", reason, shown)
                 document.problems.append(problem)

@@ -8,8 +8,10 @@ from typing import NoReturn
 from xml.etree.ElementTree import Element
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detfinetune.labels.dataset.records import Polygon, RleMask
+from detfinetune.labels.formats.json.rle import LARGEST_MASK
 from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, RawProblem, hull
 from detfinetune.labels.formats.shapes import ellipse, rotated_box
 from detfinetune.labels.formats.xml.xml_text import class_name, number, one_line
@@ -17,9 +19,8 @@ from detfinetune.labels.formats.xml.xml_text import class_name, number, one_line
 SHAPES = frozenset(
     ("box", "polygon", "mask", "ellipse", "polyline", "points", "cuboid", "skeleton")
 )
-"""Every shape that CVAT writes; the last four are no box and no outline."""
+"""Every shape that CVAT writes; the last four are neither box nor polygon."""
 
-_LARGEST_WINDOW = 2**27
 _LARGEST_IMAGE = 2**31
 _COORDINATE = r"-?\d{1,15}(?:\.\d{0,15})?"
 _PLAIN_POINTS = re.compile(rf"{_COORDINATE},{_COORDINATE}(?:;{_COORDINATE},{_COORDINATE})*", re.A)
@@ -49,8 +50,8 @@ def read_shape(
 
 def _no_shape(element: Element, *_: object) -> NoReturn:
     raise BadLabel(
-        "not a box or outline",
-        f"a <{one_line(element.tag)}> is neither a box nor an outline nor a mask",
+        "not a box or polygon",
+        f"a <{one_line(element.tag)}> is not a box, a polygon or a mask",
     )
 
 
@@ -72,9 +73,9 @@ def _read_box(element: Element, name: str, line: int, _: tuple[int, int] | None)
     x1, y1 = number(texts[0], "xtl"), number(texts[1], "ytl")
     x2, y2 = number(texts[2], "xbr"), number(texts[3], "ybr")
     if angle := _angle(element):
-        # CVAT turns a box about its centre.
-        outline = rotated_box(x1 / 2 + x2 / 2, y1 / 2 + y2 / 2, x2 - x1, y2 - y1, angle)
-        return _outlined(outline, f"{name} turned box", name, line)
+        # CVAT rotates a box about its centre.
+        polygon = rotated_box(x1 / 2 + x2 / 2, y1 / 2 + y2 / 2, x2 - x1, y2 - y1, angle)
+        return _polygon_label(polygon, f"{name} rotated box", name, line)
     shown = one_line(f"{name} {' '.join(texts)}")
     return RawLabel(name, (x1, y1, x2, y2), line=line, text=shown)
 
@@ -82,21 +83,21 @@ def _read_box(element: Element, name: str, line: int, _: tuple[int, int] | None)
 def _read_polygon(element: Element, name: str, line: int, _: tuple[int, int] | None) -> RawLabel:
     points = _attribute(element, "points")
     if _PLAIN_POINTS.fullmatch(points):
-        outline = tuple(map(float, points.replace(";", ",").split(",")))
+        polygon = tuple(map(float, points.replace(";", ",").split(",")))
     else:
-        outline = _odd_points(points)
-    if len(outline) < 6:
-        raise BadLabel("too few points", f"the <polygon> has {len(outline) // 2}; it takes 3")
-    return _outlined(outline, f"{name} polygon", name, line)
+        polygon = _unusual_points(points)
+    if len(polygon) < 6:
+        raise BadLabel("too few points", f"the <polygon> has {len(polygon) // 2}; it takes 3")
+    return _polygon_label(polygon, f"{name} polygon", name, line)
 
 
-def _odd_points(points: str) -> Polygon:
-    """Read points that are not written as CVAT does it, or say what is wrong with them."""
+def _unusual_points(points: str) -> Polygon:
+    """Read points that are not written as CVAT writes them, or say what is wrong with them."""
     values = []
     for index, point in enumerate(points.strip().strip(";").split(";"), start=1):
         pair = point.split(",")
         if len(pair) != 2:
-            raise BadLabel("odd outline", f"point {index} is '{one_line(point)}', not 'x,y'")
+            raise BadLabel("bad polygon", f"point {index} is '{one_line(point)}', not 'x,y'")
         values += [
             number(text, f"{axis} of point {index}") for axis, text in zip("xy", pair, strict=True)
         ]
@@ -107,25 +108,27 @@ def _read_ellipse(element: Element, name: str, line: int, _: tuple[int, int] | N
     cx, cy, rx, ry = (number(_attribute(element, k), k) for k in ("cx", "cy", "rx", "ry"))
     if rx < 0 or ry < 0:
         raise BadLabel("negative size", f"half axes of {rx:g} and {ry:g} px: negative size")
-    return _outlined(ellipse(cx, cy, rx, ry, _angle(element)), f"{name} ellipse", name, line)
+    return _polygon_label(ellipse(cx, cy, rx, ry, _angle(element)), f"{name} ellipse", name, line)
 
 
-def _outlined(outline: Polygon, shown: str, name: str, line: int) -> RawLabel:
-    corners = hull((outline,))
+def _polygon_label(polygon: Polygon, shown: str, name: str, line: int) -> RawLabel:
+    corners = hull((polygon,))
     around = " ".join(f"{corner:g}" for corner in corners)
     text = one_line(f"{shown} in {around}")
-    return RawLabel(name, corners, (outline,), has_box=False, line=line, text=text)
+    return RawLabel(name, corners, (polygon,), has_box=False, line=line, text=text)
 
 
 def _read_mask(element: Element, name: str, line: int, size: tuple[int, int] | None) -> RawLabel:
     left, top, width, height = (_whole(element, k) for k in ("left", "top", "width", "height"))
     text = _attribute(element, "rle")
     if not _LENGTHS.fullmatch(text):
-        raise BadLabel("bad mask", f"its rle '{one_line(text)}' is no list of lengths")
+        raise BadLabel("bad mask", f"its rle '{one_line(text)}' is not a list of run lengths")
     if size is None:
         raise BadLabel("bad mask", "the image's width and height, which its rle needs, are missing")
-    if size[0] * size[1] >= _LARGEST_IMAGE or width * height > _LARGEST_WINDOW:
-        raise BadLabel("bad mask", f"its window of {width}x{height} px is larger than any picture")
+    if size[0] * size[1] >= _LARGEST_IMAGE or width * max(height, size[1]) > LARGEST_MASK:
+        raise BadLabel(
+            "bad mask", f"its window of {width}x{height} px, or its image, is too large for a mask"
+        )
     if not (0 <= left <= left + width <= size[0] and 0 <= top <= top + height <= size[1]):
         raise BadLabel(
             "bad mask",
@@ -151,10 +154,7 @@ def _whole(element: Element, key: str) -> int:
 
 
 def _place(
-    window: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-    left: int,
-    top: int,
-    size: tuple[int, int],
+    window: NDArray[np.bool_], left: int, top: int, size: tuple[int, int]
 ) -> tuple[RleMask, tuple[float, float, float, float]]:
     """Return a mask of (height, width) as run lengths of its whole image, and its tight box.
 
@@ -166,29 +166,19 @@ def _place(
         BadLabel: no pixel is set.
     """
     if not window.any():
-        raise BadLabel("empty mask", "not a pixel of the mask is set")
-    height = window.shape[0]
-    # Column by column, with an empty pixel around each, so that every run starts and ends in it.
-    padded = np.zeros((window.shape[1], height + 2), dtype=np.int8)
-    padded[:, 1:-1] = window.T
-    steps = np.diff(padded.ravel())
-    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
-    columns, first_rows = np.divmod(starts, height + 2)
-    last_rows = ends % (height + 2)
-    x1, x2 = left + int(columns[0]), left + int(columns[-1]) + 1
-    y1, y2 = top + int(first_rows.min()), top + int(last_rows.max())
-    image_width, image_height = size
-    begins = (left + columns) * image_height + top + first_rows
-    stops = (left + columns) * image_height + top + last_rows
-    # Runs through the whole height of neighbouring columns are one run.
-    apart = begins[1:] != stops[:-1]
-    begins, stops = begins[np.r_[True, apart]], stops[np.r_[apart, True]]
-    edges = np.column_stack((begins, stops)).ravel()
+        raise BadLabel("empty mask", "no pixel of the mask is set")
+    width, height = size
+    # Run lengths go column by column.
+    columns = np.zeros((window.shape[1], height), dtype=np.int8)
+    columns[:, top : top + window.shape[0]] = window.T
+    edges = left * height + np.flatnonzero(np.diff(columns.ravel(), prepend=0, append=0))
     counts = np.diff(edges, prepend=0).tolist()
-    rest = image_width * image_height - int(edges[-1])
+    rest = width * height - int(edges[-1])
     counts += [rest] if rest else []
-    corners = (float(x1), float(y1), float(x2), float(y2))
-    return RleMask((image_height, image_width), tuple(counts)), corners
+    xs, ys = np.flatnonzero(window.any(axis=0)), np.flatnonzero(window.any(axis=1))
+    corners = (left + xs[0], top + ys[0], left + xs[-1] + 1, top + ys[-1] + 1)
+    x1, y1, x2, y2 = map(float, corners)
+    return RleMask((height, width), tuple(counts)), (x1, y1, x2, y2)
 
 
 _READERS = {

@@ -11,8 +11,8 @@ from detfinetune.labels.formats.xml.cvat_shapes import read_shape
 from detfinetune.labels.formats.xml.xml_text import one_line, whole_pixels
 
 MOST_FRAMES = 2_000_000
-"""Frames without objects of a file that claims more than this (a day at 25 a second) are not made
-up: the claim is a slip, or worse."""
+"""A file that claims more frames than this (a day at 25 a second) is wrong: images are made only of
+its frames with objects."""
 
 _NOT_OBJECTS = ("tag", "attribute", "image", "track")
 _WHOLE = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
@@ -23,16 +23,16 @@ class _Task:
     """A video of the file: a project holds several."""
 
     folder: str
-    """Put before the names of its frames; empty where the file holds one task."""
+    """Prefix of the names of its frames; empty where the file holds one task."""
 
     split: str
     size: tuple[int, int] | None
     frames: range
-    """Those that the file says there are."""
+    """As the file gives them."""
 
 
 def outside(shape: Element) -> bool:
-    """Whether a shape of a track says that the object is not in the frame."""
+    """Whether a shape of a track is marked as not in the frame."""
     return (shape.get("outside") or "").strip().lower() in ("1", "true")
 
 
@@ -54,7 +54,7 @@ class Video:
         self._only = next(iter(self._tasks.values())) if len(self._tasks) == 1 else None
         self._frames: dict[tuple[_Task, int], RawImage] = {}
         self.is_interpolated = any(_text(task, "mode") == "interpolation" for task in tasks)
-        """Whether the file says that it is of a video."""
+        """Whether the file is of a video."""
 
     def read(self, tracks: list[Element], lines: dict[Element, int], document: Document) -> None:
         """Add every frame, with its shapes, to the document."""
@@ -69,7 +69,7 @@ class Video:
         if not 0 < claimed <= MOST_FRAMES:
             document.notes.append(
                 f"the file says {claimed or 'nowhere how many'} frames there are; those without "
-                "objects are left out"
+                "objects are ignored"
             )
         if gaps:
             document.notes.append(
@@ -123,7 +123,7 @@ class Video:
 
 
 def _folders(tasks: list[Element]) -> list[str]:
-    """Return what goes before the names of each task's frames: its name, made to differ."""
+    """Return the prefix of the names of each task's frames: its own name, made unique."""
     if len(tasks) < 2:
         return [""] * len(tasks)
     names = [_text(task, "name").replace("\\", "/").strip("/") for task in tasks]

@@ -22,35 +22,31 @@ from detfinetune.labels.formats.raw_labels import (
     hull,
 )
 from detfinetune.labels.formats.shapes import rotated_box
-from detfinetune.labels.formats.xml.voc_plain import difficult_note, last_component, parse_plain
 from detfinetune.labels.formats.xml.xml_text import (
     class_name,
-    element_lines,
-    has_tag,
+    first_tags,
     number,
     one_line,
-    one_line_end,
     parse_xml,
-    root_tag,
     whole_pixels,
 )
 
-_OBJECT = frozenset(("object",))
 _MOST_SHOWN = 40
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_TURNED = ("cx", "cy", "w", "h", "angle")
+_ROTATED = ("cx", "cy", "w", "h", "angle")
 _NUMBERED = re.compile(r"([xy])(\d{1,6})", re.ASCII)
 
 
 def detect_voc(head: str) -> str:
     """Return what in the beginning of a file says Pascal VOC; empty when nothing does."""
-    if root_tag(head) != "annotation":
+    tags = first_tags(head)
+    if tags[:1] != ["annotation"]:
         return ""
-    if has_tag(head, "object"):
+    if "object" in tags:
         for box in ("bndbox", "robndbox"):
-            if has_tag(head, box):
+            if box in tags:
                 return f"<annotation> with <object> and <{box}>"
-    if has_tag(head, "filename") and has_tag(head, "size"):
+    if "filename" in tags and "size" in tags:
         return "<annotation> with <filename> and <size>"
     return ""
 
@@ -61,32 +57,23 @@ def parse_voc(text: str) -> Document:
     Raises:
         BadFile: not well-formed XML, or XML of another kind.
     """
-    text = one_line_end(text)
-    return parse_plain(text) or parse_tree(text)
-
-
-def parse_tree(text: str) -> Document:
-    """Read any file as `parse_voc` does, by way of its tree.
-
-    Raises:
-        BadFile: not well-formed XML, or XML of another kind.
-    """
-    root = parse_xml(text)
+    root, lines = parse_xml(text)
     if root.tag != "annotation":
-        line = element_lines(root, text, frozenset((root.tag,)))[root]
         raise BadFile(
-            f"starts with <{one_line(root.tag)}>; Pascal VOC starts with <annotation>", line
+            f"starts with <{one_line(root.tag)}>; Pascal VOC starts with <annotation>", lines[root]
         )
-    image = RawImage(last_component(root.findtext("filename")), size=_image_size(root))
-    lines = element_lines(root, text, _OBJECT)
-    for element, line in lines.items():
+    # Some programs write the path on their own disk.
+    name = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+    image = RawImage(name, size=_image_size(root))
+    objects = list(root.iter("object"))
+    for element in objects:
         try:
-            image.labels.append(_read_object(element, line))
+            image.labels.append(_read_object(element, lines[element]))
         except BadLabel as bad:
             texts = (child.text or "" for child in islice(element.iter(), _MOST_SHOWN))
             shown = one_line(" ".join(texts))
-            image.problems.append(RawProblem(line, bad.kind, str(bad), shown))
-    return Document([image], notes=_notes(list(lines)))
+            image.problems.append(RawProblem(lines[element], bad.kind, str(bad), shown))
+    return Document([image], notes=_notes(objects))
 
 
 def _image_size(root: Element) -> tuple[int, int] | None:
@@ -101,24 +88,26 @@ def _notes(objects: list[Element]) -> list[str]:
     notes = []
     parts = sum(len(element.findall("part")) for element in objects)
     if parts:
-        notes.append(f"{parts} <part> of objects passed over; only whole objects are read")
+        notes.append(f"{parts} <part> of objects ignored; only whole objects are read")
     difficult = sum((e.findtext("difficult") or "").strip() in ("1", "true") for e in objects)
-    return notes + difficult_note(difficult)
+    if difficult:
+        notes.append(f"{difficult} marked difficult, read like any other")
+    return notes
 
 
 def _read_object(element: Element, line: int) -> RawLabel:
-    """Read the box and the outlines that are `element`'s own, not those of its parts.
+    """Read the box and the polygons that are `element`'s own, not those of its parts.
 
     Raises:
-        BadLabel: no box or outline, more than one box, or values that are no finite numbers.
+        BadLabel: no box or polygon, more than one box, or values that are not finite numbers.
     """
     name = class_name(element.findtext("name"))
     polygons = tuple(
-        polygon for outline in element.findall("polygon") if (polygon := _read_polygon(outline))
+        polygon for part in element.findall("polygon") if (polygon := _read_polygon(part))
     )
-    turned = element.find("robndbox")
-    if turned is not None:
-        cx, cy, w, h, angle = map(number, _values(turned, _TURNED), _TURNED)
+    rotated = element.find("robndbox")
+    if rotated is not None:
+        cx, cy, w, h, angle = map(number, _values(rotated, _ROTATED), _ROTATED)
         polygons = (*polygons, rotated_box(cx, cy, w, h, angle))
     boxes = element.findall("bndbox")
     if len(boxes) > 1:
@@ -129,7 +118,7 @@ def _read_object(element: Element, line: int) -> RawLabel:
         shown = f"{name} {' '.join(values)}"
     elif polygons:
         corners = hull(polygons)
-        shown = f"{name} outline in {corners[0]:g} {corners[1]:g} {corners[2]:g} {corners[3]:g}"
+        shown = f"{name} polygon in {corners[0]:g} {corners[1]:g} {corners[2]:g} {corners[3]:g}"
     else:
         raise BadLabel("no box", "the <object> has no <bndbox>, <polygon> or <robndbox>")
     return RawLabel(
@@ -154,26 +143,26 @@ def _values(element: Element, names: tuple[str, ...]) -> list[str]:
         raise BadLabel("no box", f"<{element.tag}> has no <{missing.args[0]}>") from None
 
 
-def _read_polygon(outline: Element) -> Polygon:
+def _read_polygon(element: Element) -> Polygon:
     """Return the points of a `<polygon>`: `<x1><y1><x2>...`, or `<pt>` with `<x>` and `<y>`.
 
     Raises:
-        BadLabel: it has children, but they make no outline.
+        BadLabel: it has children, but they do not make a polygon.
     """
     values: dict[tuple[int, str], float] = {}
-    for child in outline:
+    for child in element:
         if child.tag in ("pt", "point"):
             values.update(_point(child, len(values)))
         elif named := _NUMBERED.fullmatch(child.tag):
             key = (int(named[2]), named[1])
             if key in values:
                 raise BadLabel("several values", f"<polygon> gives {child.tag} more than once")
-            values[key] = number(child.text or "", f"{child.tag} of the outline")
-    if not len(outline):
+            values[key] = number(child.text or "", f"{child.tag} of the polygon")
+    if not len(element):
         return ()
     points = sorted({index for index, _ in values})
     if len(values) != 2 * len(points):
-        raise BadLabel("odd outline", "a point of the <polygon> lacks its x or its y")
+        raise BadLabel("bad polygon", "a point of the <polygon> lacks its x or its y")
     if len(points) < 3:
         raise BadLabel("too few points", f"the <polygon> has {len(points)} points; it takes 3")
     return tuple(values[index, axis] for index in points for axis in "xy")
@@ -182,6 +171,6 @@ def _read_polygon(outline: Element) -> Polygon:
 def _point(child: Element, index: int) -> dict[tuple[int, str], float]:
     x, y = _values(child, ("x", "y"))
     return {
-        (index, "x"): number(x, "x of the outline"),
-        (index, "y"): number(y, "y of the outline"),
+        (index, "x"): number(x, "x of the polygon"),
+        (index, "y"): number(y, "y of the polygon"),
     }
