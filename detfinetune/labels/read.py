@@ -159,7 +159,7 @@ def _tally_notes(sources: Mapping[str, SourceSplit]) -> list[str]:
     tally: Counter[str] = Counter()
     for source in sources.values():
         tally.update(source.found.files.tally)
-    return [f"{what}: {count}" for what, count in tally.most_common()]
+    return [f"{what}: {count}" for what, count in tally.most_common() if count]
 
 
 def _class_index(

@@ -118,9 +118,7 @@ def test_polygons_of_one_group_are_one_object() -> None:
     assert image.labels[0].polygons == ((1, 2, 5, 2, 5, 8), (11, 2, 15, 2, 15, 9))
     assert image.labels[0].corners == (1, 2, 15, 9)
     assert [problem.kind for problem in image.problems] == ["not a box or polygon"]
-    assert document.notes == [
-        "polygons that share label and group_id were joined into objects of several parts: 2 into 1"
-    ]
+    assert document.tally == {"polygons joined into one object by label and group_id": 2}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +186,7 @@ def test_old_files_without_types_hold_polygons_and_flags_are_noted() -> None:
     assert only_label(text).polygons == ((1, 2, 5, 2, 5, 8),)
     document = parse_labelme(text)
     assert document.images[0].name == ""
-    assert document.notes == ["flags of the whole picture were passed over: blurred"]
+    assert document.tally == {"flags of whole images ignored": 1}
 
 
 def test_shapes_that_are_given_twice_all_count() -> None:

@@ -69,7 +69,7 @@ def test_labelimg_file() -> None:
         RawLabel("chair", (203, 174, 254, 273), line=11, text="chair 203 174 254 273"),
         RawLabel("traffic light", (-1, 20, 30.5, 40), line=23, text="traffic light -1 20 30.5 4e1"),
     ]
-    assert document.notes == ["1 marked difficult, read like any other"]
+    assert document.tally["objects marked difficult, read like any other"] == 1
     assert (document.problems, document.classes, document.normalized) == ([], (), False)
 
 
@@ -224,7 +224,7 @@ def test_parts_are_counted_and_no_objects() -> None:
     text = f"<annotation><object><name>person</name>{box()}{part}{part}</object></annotation>"
     document = parse_voc(text)
     assert [label.corners for label in document.images[0].labels] == [(1, 2, 3, 4)]
-    assert document.notes == ["2 <part> of objects ignored; only whole objects are read"]
+    assert document.tally["<part> of objects ignored"] == 2
 
 
 def test_objects_at_any_depth_are_read() -> None:

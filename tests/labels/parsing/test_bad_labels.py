@@ -14,6 +14,7 @@ import pytest
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError, LabelError
 from detfinetune.labels.convert import convert_dataset
+from detfinetune.labels.read import read_dataset
 
 GOOD_TXT = "0 10 10 20 20\n1 11 10 20 20\n0 12 10 20 20\n"
 GOOD_YOLO = "0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.3 0.2\n0 0.5 0.5 0.4 0.2\n"
@@ -181,3 +182,18 @@ def test_what_stops_a_conversion(make_dataset, kind: str, monkeypatch: pytest.Mo
         convert_dataset(DataConfig(**options), root.parent / "out")
     assert message.replace("{root}", str(root)) in str(raised.value)
     assert not (root.parent / "out").exists()
+
+
+def test_what_label_files_hold_beside_objects_is_counted_over_all_of_them(make_dataset) -> None:
+    voc = (
+        "<annotation><object><name>cat</name><difficult>{}</difficult><bndbox><xmin>1</xmin>"
+        "<ymin>1</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"
+    )
+    names = [f"{number}" for number in range(4)]
+    root = make_dataset(
+        [f"images/{name}.jpg" for name in names],
+        {f"labels/{name}.xml": voc.format(int(name != "3")) for name in names},
+    )
+    notes = read_dataset(DataConfig(root=root)).notes
+    assert "objects marked difficult, read like any other: 3" in notes
+    assert not any("<part>" in note for note in notes)

@@ -8,6 +8,7 @@ import io
 import math
 import struct
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,17 +95,12 @@ def parse_labelme(text: str) -> Document:
         size=size_of(content.get("imageWidth"), content.get("imageHeight")),
         line=1,
     )
-    document = Document(images=[image], notes=_notes(content))
-    _add_shapes(shapes, image, document.notes)
-    return document
-
-
-def _notes(content: dict[str, Any]) -> list[str]:
+    document = Document(images=[image])
     flags = content.get("flags")
-    words = [clean(key) for key, value in flags.items() if value] if isinstance(flags, dict) else []
-    if not words:
-        return []
-    return [f"flags of the whole picture were passed over: {one_line(', '.join(words))}"]
+    if isinstance(flags, dict) and any(flags.values()):
+        document.tally["flags of whole images ignored"] += 1
+    _add_shapes(shapes, image, document.tally)
+    return document
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ class _Shape:
     what: str
 
 
-def _add_shapes(shapes: list[tuple[int, Any]], image: RawImage, notes: list[str]) -> None:
+def _add_shapes(shapes: list[tuple[int, Any]], image: RawImage, tally: Counter[str]) -> None:
     groups: dict[tuple[str, int | str], RawLabel] = {}
     joined: set[tuple[str, int | str]] = set()
     for index, (line, values) in enumerate(shapes, start=1):
@@ -143,10 +139,7 @@ def _add_shapes(shapes: list[tuple[int, Any]], image: RawImage, notes: list[str]
         groups[key].corners = hull(groups[key].polygons)
     if joined:
         parts = sum(len(groups[key].polygons) for key in joined)
-        notes.append(
-            "polygons that share label and group_id were joined into objects of several parts: "
-            f"{parts} into {len(joined)}"
-        )
+        tally["polygons joined into one object by label and group_id"] += parts
 
 
 def _label(shape: _Shape, image: RawImage) -> RawLabel:

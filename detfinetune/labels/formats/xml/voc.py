@@ -8,6 +8,7 @@ whether the first pixel is 0 or, as in PASCAL VOC itself, 1 is for the caller to
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import islice
 from xml.etree.ElementTree import Element
 
@@ -73,7 +74,7 @@ def parse_voc(text: str) -> Document:
             texts = (child.text or "" for child in islice(element.iter(), _MOST_SHOWN))
             shown = one_line(" ".join(texts))
             image.problems.append(RawProblem(lines[element], bad.kind, str(bad), shown))
-    return Document([image], notes=_notes(objects))
+    return Document([image], tally=_tally(objects))
 
 
 def _image_size(root: Element) -> tuple[int, int] | None:
@@ -84,15 +85,15 @@ def _image_size(root: Element) -> tuple[int, int] | None:
     return (width, height) if width and height else None
 
 
-def _notes(objects: list[Element]) -> list[str]:
-    notes = []
-    parts = sum(len(element.findall("part")) for element in objects)
-    if parts:
-        notes.append(f"{parts} <part> of objects ignored; only whole objects are read")
-    difficult = sum((e.findtext("difficult") or "").strip() in ("1", "true") for e in objects)
-    if difficult:
-        notes.append(f"{difficult} marked difficult, read like any other")
-    return notes
+def _tally(objects: list[Element]) -> Counter[str]:
+    return Counter(
+        {
+            "<part> of objects ignored": sum(len(e.findall("part")) for e in objects),
+            "objects marked difficult, read like any other": sum(
+                (e.findtext("difficult") or "").strip() in ("1", "true") for e in objects
+            ),
+        }
+    )
 
 
 def _read_object(element: Element, line: int) -> RawLabel:
