@@ -188,7 +188,7 @@ def test_old_files_without_types_hold_polygons_and_flags_are_noted() -> None:
     assert only_label(text).polygons == ((1, 2, 5, 2, 5, 8),)
     document = parse_labelme(text)
     assert document.images[0].name == ""
-    assert document.notes == ["flags of the whole picture were passed over: blurred"]
+    assert document.notes == ["flags of the whole image were ignored: blurred"]
 
 
 def test_shapes_that_are_given_twice_all_count() -> None:
@@ -233,7 +233,7 @@ def test_megabytes_of_picture_cost_little() -> None:
         (json.dumps({"version": "5", "imageData": "A" * 9000}), "JSON with imageData"),
     ],
 )
-def test_it_is_recognised_from_its_head(text: str, evidence: str) -> None:
+def test_it_is_detected_from_its_head(text: str, evidence: str) -> None:
     head = text[:4000]
     assert detect_labelme(head) == evidence
     for other in (detect_coco, detect_via, detect_label_studio):
