@@ -115,8 +115,7 @@ def _write_split(
     table: LabelTable,
 ) -> WrittenLabels:  # fmt: skip
     if output_format == "yolo":
-        outlines = bool(table.polygons or table.masks)
-        return write_yolo(folder, split, table, dataset.classes, outlines=outlines)
+        return write_yolo(folder, split, table, dataset.classes)
     if output_format == "voc":
         return write_voc(folder, split, table, dataset.classes)
     return write_txt(folder, split, table, dataset.classes)

@@ -220,7 +220,7 @@ def labelme(objects: Sequence[tuple[str, float, float, float, float]]) -> str:
 
 FILES: dict[str, tuple[Callable[..., str], str, str, str]] = {
     "DOTA": (dota, ".txt", "dota", "a header line of DOTA (imagesource or gsd)"),
-    "YOLO, oriented": (yolo_oriented, ".txt", "yolo", "outlines, values between 0 and 1"),
+    "YOLO, oriented": (yolo_oriented, ".txt", "yolo", "polygons, values between 0 and 1"),
     "YOLO": (yolo, ".txt", "yolo", "5 values a line, values between 0 and 1"),
     "txt": (txt, ".txt", "txt", "columns class,x1,y1,x2,y2; values above 1"),
     "VOC": (voc, ".xml", "voc", "<annotation> with <object> and <bndbox>"),

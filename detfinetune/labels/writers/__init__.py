@@ -1,6 +1,6 @@
 """Label formats that are written: whole files into a folder that the caller makes appear at once.
 
-None of them holds all that COCO JSON does. What is lost on the way is measured and returned.
+None of them holds all that COCO JSON does. What is lost on the way is counted and returned.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-NEARLY_EQUAL = 0.99
-"""Mask IoU from which on an outline counts as kept."""
-
 BOX_MOVED_PIXELS = 0.5
 """A side of a box that moves by more than this is counted."""
 
-CROWD = "crowd regions, which the format has no mark for"
+CROWD = "crowd regions, which the format cannot mark"
 
 
 @dataclass(frozen=True)
@@ -34,29 +31,23 @@ class WrittenLabels:
     """Objects that are in no file, by reason."""
 
     polygons_lost: int = 0
-    """Objects with an outline or a mask, of which only the box is written."""
+    """Objects with a polygon or a mask, of which only the box is written."""
 
     boxes_only: int = 0
-    """Objects written as boxes among outlines, because they have none that can be written."""
+    """Objects written as boxes among polygons, because they have none that can be written."""
 
     polygons_changed: int = 0
-    """Outlines that had to be joined or traced; the figures below are theirs."""
+    """Polygons that had to be joined, or traced from a mask."""
 
     iou_min: float | None = None
-    """Lowest IoU of an object's mask before and after, both rasterised at the image's size."""
-
-    iou_mean: float | None = None
-    """Mean of these IoUs."""
-
-    iou_below: int = 0
-    """How many of these IoUs are below 0.99."""
+    """Lowest IoU of their masks before and after, both rasterised at the image's size."""
 
     boxes_moved: int = 0
-    """Boxes that are not the hull of their outline, by more than half a pixel on a side: an
-    outline is all that is written, so the box will be its hull."""
+    """Boxes that differ from their polygon's bounding box by more than half a pixel on a side. Only
+    the polygon is written, so its bounding box is what is read back."""
 
     def text(self) -> str:
-        """Return in plain words what was written and what was lost."""
+        """Return in words what was written and what was lost."""
         lines = [
             f"{self.split or 'labels'}: {_count(self.objects, 'object')} in "
             f"{_count(self.files, 'file')} ({self.format})"
@@ -64,21 +55,20 @@ class WrittenLabels:
         lines += [f"left out: {reason}: {count}" for reason, count in self.left_out.items()]
         if self.polygons_lost:
             lines.append(
-                f"lost: the outlines of {_count(self.polygons_lost, 'object')}; only their boxes "
+                f"lost: the polygons of {_count(self.polygons_lost, 'object')}; only their boxes "
                 "are written"
             )
         if self.boxes_only:
-            lines.append(f"written as boxes, without an outline: {self.boxes_only}")
-        if self.iou_min is not None and self.iou_mean is not None:
+            lines.append(f"written as boxes, without a polygon: {self.boxes_only}")
+        if self.iou_min is not None:
             lines.append(
-                f"joined or traced: {_count(self.polygons_changed, 'outline')}; mask IoU with the "
-                f"original {self.iou_mean:.4f} on average, {self.iou_min:.4f} at worst, "
-                f"{self.iou_below} below {NEARLY_EQUAL}"
+                f"joined or traced: {_count(self.polygons_changed, 'polygon')}; lowest mask IoU "
+                f"with the original {self.iou_min:.4f}"
             )
         if self.boxes_moved:
             lines.append(
-                f"changed: {_count(self.boxes_moved, 'box')} by more than "
-                f"{BOX_MOVED_PIXELS} px, for a box is read back as the hull of its outline"
+                f"changed: {_count(self.boxes_moved, 'box')} by more than {BOX_MOVED_PIXELS} px; "
+                "the bounding box of the polygon is read back"
             )
         return "\n  ".join(lines)
 
@@ -97,7 +87,7 @@ def check_classes(categories: Sequence[int], classes: Sequence[str]) -> None:
     """Make sure that every category has a name.
 
     Raises:
-        ValueError: one has not.
+        ValueError: one has none.
     """
     if len(categories) and not 0 <= min(categories) <= max(categories) < len(classes):
         raise ValueError(f"categories {min(categories)} to {max(categories)}, {len(classes)} names")

@@ -13,7 +13,7 @@ from detfinetune.errors import DataError
 from detfinetune.labels.dataset.table import LabelTable
 
 _FEW = 2000
-"""Images below which writing takes no time worth a progress bar."""
+"""Fewer images than this are written without a progress bar."""
 
 
 def label_names(table: LabelTable, suffix: str) -> list[str]:
@@ -66,7 +66,7 @@ def write_classes(folder: Path, classes: Sequence[str]) -> None:
 
 
 def kept_objects(table: LabelTable) -> list[list[int]]:
-    """Return for each image its objects but for crowds, which none of these formats can mark."""
+    """Return for each image its objects except crowds, which none of these formats can mark."""
     kept = np.flatnonzero(~table.crowd)
     bounds = np.searchsorted(kept, table.starts)
     indexes = kept.tolist()

@@ -1,18 +1,19 @@
-"""Masks to outlines, and several outlines to one: what a format with one ring an object needs.
+"""Masks to polygons, and several polygons to one: for a format with one ring an object.
 
 **Tracing.** OpenCV's `findContours` (border following, Suzuki and Abe 1985) gives the centres of
-an object's border pixels, and an outline through those loses half a pixel all around. Here the mask
+an object's border pixels, and a polygon through those loses half a pixel all around. Here the mask
 is doubled in size first, so that the border runs through quarters of pixels, of which each is moved
-to the pixel corner beside it: column u of the doubled mask becomes x = (u + 1) // 2. The outline
+to the pixel corner beside it: column u of the doubled mask becomes x = (u + 1) // 2. The polygon
 then runs along the edges of the pixels, the pixel in column x reaching from x to x + 1, and
 rasterises to the same mask, area and all.
 
 **Joining.** Rings are joined by bridges: from a corner of one to the nearest corner of another and
-back by the same way, a cut without width (how holes are brought into a polygon before ear
+back by the same way, a bridge without width (how holes are brought into a polygon before ear
 clipping; D. Eberly, "Triangulation by Ear Clipping", Geometric Tools, 2002). Ultralytics' tools
-join the polygons of COCO objects alike. Outer rings turn one way and holes the other, so that the
-even-odd and the non-zero rule both fill what they should. pycocotools' masks show no bridge;
-OpenCV's `fillPoly`, which draws the border of what it fills, shows one as a line of a pixel.
+join the polygons of COCO objects in the same way. Outer rings turn one way and holes the other, so
+that the even-odd and the non-zero rule both fill what they should. pycocotools' masks show no
+bridge; OpenCV's `fillPoly`, which draws the border of what it fills, shows one as a line of a
+pixel.
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ Points = NDArray[np.float64]
 """(points, 2): x and y."""
 
 FEWEST_VALUES = 6
-"""An outline has three points or more."""
+"""A polygon has three points or more."""
 
 
 def mask_to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
-    """Return one outline for each connected part of a mask, its holes joined to it by bridges.
+    """Return one polygon for each connected part of a mask, its holes joined to it by bridges.
 
-    Pixels that touch at a corner are connected. Each outline fills, by the even-odd rule, just
+    Pixels that touch at a corner are connected. Each polygon fills, by the even-odd rule, just
     its part's pixels.
 
     Args:
         mask: (height, width).
 
     Returns:
-        Outlines x0, y0, x1, y1, ... in pixels, in the order of OpenCV's contours.
+        Polygons x0, y0, x1, y1, ... in pixels, in the order of OpenCV's contours.
     """
     return [_flat(join_rings(part)) for part in _traced(mask)]
 
@@ -56,10 +57,10 @@ def mask_to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
 def one_polygon(
     polygons: Sequence[Polygon], mask: RleMask | None, width: int, height: int
 ) -> Polygon:
-    """Return a single ring for an object that has several outlines, or a mask.
+    """Return a single ring for an object that has several polygons, or a mask.
 
-    Outlines that overlap are united, for under the even-odd rule the overlap would be empty. An
-    object that has outlines and a mask is given by its outlines.
+    Polygons that overlap are united, because under the even-odd rule the overlap would be empty. Of
+    an object with polygons and a mask, the polygons are taken.
 
     Returns:
         x0, y0, x1, y1, ... in pixels; empty where nothing has an area.
@@ -70,7 +71,7 @@ def one_polygon(
         try:
             parts = _united(polygons)
         except (GEOSException, ValueError):
-            # Coordinates beyond all measure; pixels always work.
+            # Coordinates may be too large; pixels always work.
             parts = _traced(mask_api.decode(rasterised(polygons, width, height)).astype(bool))
     rings = [ring for part in parts for ring in part]
     return _flat(join_rings(rings)) if rings else ()
@@ -80,7 +81,7 @@ def join_rings(rings: Sequence[Points]) -> Points:
     """Join rings by bridges into one; (points, 2).
 
     From left to right, each ring's leftmost point is joined to the nearest point of those that
-    are joined already. A mask of thousands of specks takes seconds so, not hours.
+    are joined already. So a mask of thousands of specks takes seconds, not hours.
     """
     joined, *rest = sorted(rings, key=lambda ring: float(ring[:, 0].min()))
     for ring in rest:
@@ -92,7 +93,7 @@ def join_rings(rings: Sequence[Points]) -> Points:
 
 
 def rasterised(polygons: Sequence[Polygon], width: int, height: int) -> dict[str, object]:
-    """Return the pixels of outlines together, as pycocotools' compressed run lengths."""
+    """Return the pixels of polygons together, as pycocotools' compressed run lengths."""
     return dict(mask_api.merge(mask_api.frPyObjects([list(p) for p in polygons], height, width)))
 
 
@@ -104,14 +105,14 @@ def mask_iou(first: dict[str, object], second: dict[str, object]) -> float:
 
 
 def _united(polygons: Sequence[Polygon]) -> list[list[Points]]:
-    """Return the rings of each part of the union of outlines, the outer ring first."""
+    """Return the rings of each part of the union of polygons, the outer ring first."""
     areas = [Area(np.reshape(p, (-1, 2))) for p in polygons if len(p) >= FEWEST_VALUES]
     union = union_all([area if area.is_valid else make_valid(area) for area in areas])
     # A union may hold lines, and parts in parts.
     parts = [p for p in getattr(union, "geoms", [union]) if isinstance(p, (Area, MultiPolygon))]
     flat = [p for part in parts for p in getattr(part, "geoms", [part]) if p.area > 0]
     return [
-        [_turned(_open(p.exterior.coords), True), *(_turned(_open(r.coords), False)
+        [_oriented(_open(p.exterior.coords), True), *(_oriented(_open(r.coords), False)
         for r in p.interiors)]
         for p in flat
     ]  # fmt: skip
@@ -133,7 +134,7 @@ def _traced(mask: NDArray[np.bool_]) -> list[list[Points]]:
         parent = int(links[3])
         is_outer = parent < 0
         owner = parts.setdefault(index if is_outer else parent, [])
-        owner.insert(0 if is_outer else len(owner), _turned(ring + corner, is_outer))
+        owner.insert(0 if is_outer else len(owner), _oriented(ring + corner, is_outer))
     return list(parts.values())
 
 
@@ -142,7 +143,7 @@ def _corners_only(points: NDArray[np.int64]) -> Points:
     points = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
-    # Where a part hangs on a corner, the way may turn back on itself.
+    # Where a part is joined at a corner, the ring may turn back on itself.
     back = (before * after).sum(axis=1) < 0
     return np.asarray(points[turns | back], dtype=np.float64)
 
@@ -151,8 +152,8 @@ def _open(ring: Sequence[tuple[float, ...]]) -> Points:
     return np.asarray(ring, dtype=np.float64)[:-1, :2]
 
 
-def _turned(ring: Points, outer: bool) -> Points:
-    """Return a ring that turns the way of outer rings, or of holes."""
+def _oriented(ring: Points, outer: bool) -> Points:
+    """Return a ring in the direction of outer rings, or of holes."""
     xs, ys = ring[:, 0], ring[:, 1]
     clockwise = float(np.dot(xs, np.roll(ys, -1)) - np.dot(ys, np.roll(xs, -1))) > 0
     return ring if clockwise == outer else ring[::-1]

@@ -21,8 +21,8 @@ def write_txt(folder: Path, split: str, table: LabelTable, classes: Sequence[str
     """Write `labels/<split>/<image>.txt` and classes.txt below `folder`.
 
     Classes are numbers from 0. Coordinates are distances from the image's top left corner in
-    pixels, exact to a millionth. An image without objects gets an empty file. Outlines and crowd
-    regions have no place in this format; both are counted.
+    pixels, exact to a millionth. An image without objects gets an empty file. Polygons and crowd
+    regions cannot be written in this format; both are counted.
 
     Raises:
         DataError: two images would share a file.
@@ -40,14 +40,14 @@ def write_txt(folder: Path, split: str, table: LabelTable, classes: Sequence[str
 
 
 def boxes_written(name: str, split: str, table: LabelTable) -> WrittenLabels:
-    """Return what becomes of a table in a format that has neither outlines nor crowds."""
+    """Return what becomes of a table in a format that has neither polygons nor crowds."""
     crowds = int(table.crowd.sum())
-    outlined = table.polygons.keys() | table.masks.keys()
+    with_polygons = table.polygons.keys() | table.masks.keys()
     return WrittenLabels(
         format=name,
         split=split,
         files=table.num_images,
         objects=table.num_objects - crowds,
         left_out=Counter({CROWD: crowds} if crowds else {}),
-        polygons_lost=sum(not table.crowd[i] for i in outlined),
+        polygons_lost=sum(not table.crowd[i] for i in with_polygons),
     )

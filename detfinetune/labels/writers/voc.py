@@ -53,8 +53,8 @@ def write_voc(folder: Path, split: str, table: LabelTable, classes: Sequence[str
     Coordinates are distances from the image's top left corner in pixels, exact to a millionth:
     they are not rounded to whole pixels, and the first pixel is not 1 but reaches from 0 to 1.
     So reading back gives the same boxes; a program that wants whole numbers must round them.
-    `<filename>` is the path below the image root. Depth is written as 3, for it is not known.
-    Outlines and crowd regions have no place in this format; both are counted.
+    `<filename>` is the path below the image root. Depth is not known and written as 3.
+    Polygons and crowd regions cannot be written in this format; both are counted.
 
     Raises:
         DataError: two images would share a file, or a name holds what XML cannot.

@@ -1,9 +1,9 @@
-"""YOLO: `class cx cy w h` or `class x y x y ...` a line, as shares of the image's size."""
+"""YOLO: `class cx cy w h` or `class x y x y ...` a line, in normalized coordinates."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,6 @@ from detfinetune.labels.formats.raw_labels import hull
 from detfinetune.labels.parsing.box_rules import SMALLEST_PIXELS
 from detfinetune.labels.writers import (
     BOX_MOVED_PIXELS,
-    CROWD,
-    NEARLY_EQUAL,
     WrittenLabels,
     check_classes,
 )
@@ -44,23 +42,23 @@ coordinates with three decimals come back as they were."""
 
 
 def write_yolo(
-    folder: Path, split: str, table: LabelTable, classes: Sequence[str], *, outlines: bool
+    folder: Path, split: str, table: LabelTable, classes: Sequence[str]
 ) -> WrittenLabels:
     """Write `labels/<split>/<image>.txt` below `folder`; images without objects get empty files.
 
     Numbers have as many decimals as it takes for an edge to come back within 0.0004 pixels, seven
     for most images, and no zeros at their end.
 
+    Where there are polygons or masks, polygons are written. YOLO has one ring an object: several
+    polygons, and the holes of a mask, are joined to one (see `writers.polygons`), masks are traced
+    along the edges of their pixels, and an object without a polygon is written as a box. The IoU of
+    each polygon so changed with the original is measured.
+
     Args:
         folder: of the data set; the images are to lie in its `images/<split>`.
         split: name of the split's folders.
         table: the labels; every path in it is kept, with another ending.
         classes: class names; the position is the number written.
-        outlines: whether to write outlines. YOLO has one ring an object: several outlines, and
-            the holes of a mask, are joined to one (see `writers.outlines`), masks are traced along
-            the edges of their pixels, and what has no outline is written as a box. The IoU of
-            each outline so changed with what it was is measured. Without `outlines`, only boxes
-            are written.
 
     Returns:
         What was written and what was lost; crowd regions always are.
@@ -71,24 +69,19 @@ def write_yolo(
     check_classes(table.categories.tolist(), classes)
     names = label_names(table, ".txt")
     target = folder / "labels" / split
-    if not outlines:
-        write_label_files(target, names, _box_texts(table))
-        return boxes_written("yolo", split, table)
+    has_polygons = bool(table.polygons or table.masks)
     loss = _Loss()
-    write_label_files(target, names, _polygon_texts(table, loss))
-    crowds = int(table.crowd.sum())
-    ious = loss.ious
-    return WrittenLabels(
-        format="yolo outlines",
-        split=split,
-        files=table.num_images,
-        objects=table.num_objects - crowds,
-        left_out=Counter({CROWD: crowds} if crowds else {}),
+    write_label_files(target, names, _texts(table, loss))
+    written = boxes_written("yolo", split, table)
+    if not has_polygons:
+        return written
+    return replace(
+        written,
+        format="yolo polygons",
+        polygons_lost=0,
         boxes_only=loss.boxes_only,
-        polygons_changed=len(ious),
-        iou_min=min(ious, default=None),
-        iou_mean=sum(ious) / len(ious) if ious else None,
-        iou_below=sum(iou < NEARLY_EQUAL for iou in ious),
+        polygons_changed=len(loss.ious),
+        iou_min=min(loss.ious, default=None),
         boxes_moved=loss.boxes_moved,
     )
 
@@ -117,9 +110,9 @@ def write_yolo_names(
 
 
 def decimals(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each image the decimals of a share that keep an edge within 0.0004 pixels.
+    """Return for each image how many decimals keep an edge within 0.0004 pixels.
 
-    A share is off by half of its last decimal; an edge is a centre and half a size.
+    A normalized coordinate is off by half of its last decimal; an edge is a centre and half a size.
 
     Args:
         sizes: width and height of images in pixels; (images, 2).
@@ -129,7 +122,7 @@ def decimals(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class _Loss:
-    """What writing outlines has cost so far."""
+    """What writing polygons has cost so far."""
 
     def __init__(self) -> None:
         self.boxes_only = 0
@@ -139,24 +132,18 @@ class _Loss:
 
 def _box_lines(table: LabelTable) -> list[str]:
     """Return each object's line, as a box."""
-    shares = table.boxes.copy()
-    shares[:, :2] += shares[:, 2:] / 2
-    shares /= table.sizes[table.image_of][:, [0, 1, 0, 1]]
-    rows = rounded(shares, decimals(table.sizes)[table.image_of][:, None]).tolist()
+    normalized = table.boxes.copy()
+    normalized[:, :2] += normalized[:, 2:] / 2
+    normalized /= table.sizes[table.image_of][:, [0, 1, 0, 1]]
+    rows = rounded(normalized, decimals(table.sizes)[table.image_of][:, None]).tolist()
     return [
         f"{category} {plain(x)} {plain(y)} {plain(w)} {plain(h)}\n"
         for category, (x, y, w, h) in zip(table.categories.tolist(), rows, strict=True)
     ]
 
 
-def _box_texts(table: LabelTable) -> Iterator[str]:
-    """Yield the text of each image's label file, boxes only."""
-    lines = _box_lines(table)
-    return ("".join([lines[i] for i in objects]) for objects in kept_objects(table))
-
-
-def _polygon_texts(table: LabelTable, loss: _Loss) -> Iterator[str]:
-    """Yield the text of each image's label file, with outlines where there are any."""
+def _texts(table: LabelTable, loss: _Loss) -> Iterator[str]:
+    """Yield the text of each image's label file, with polygons where there are any."""
     boxes = _box_lines(table)
     digits = decimals(table.sizes)
     for image, objects in enumerate(kept_objects(table)):
@@ -164,25 +151,24 @@ def _polygon_texts(table: LabelTable, loss: _Loss) -> Iterator[str]:
         for index in objects:
             numbers = _polygon(table, index, table.sizes[image], digits[image], loss)
             loss.boxes_only += not numbers
-            line = f"{table.categories[index]} {numbers}\n" if numbers else boxes[index]
-            lines.append(line)
+            lines.append(f"{table.categories[index]} {numbers}\n" if numbers else boxes[index])
         yield "".join(lines)
 
 
 def _polygon(
     table: LabelTable, index: int, size: NDArray[np.int64], digits: int, loss: _Loss
 ) -> str:
-    """Return an object's outline as written; empty where it has none with an area."""
+    """Return an object's polygon as written; empty where it has none with an area."""
     polygons = [p for p in table.polygons.get(index, ()) if len(p) >= FEWEST_VALUES]
     mask = table.masks.get(index)
     if not polygons and mask is None:
         return ""
     width, height = size.tolist()
     changed = len(polygons) != 1
-    outline = one_polygon(polygons, mask, width, height) if changed else polygons[0]
-    shares = rounded(np.reshape(outline, (-1, 2)) / size, digits)
-    # As reading it gives it, to a thousandth of a pixel (`labels.geometry`).
-    written: Polygon = tuple(rounded(shares * size, 3).ravel().tolist())
+    polygon = one_polygon(polygons, mask, width, height) if changed else polygons[0]
+    normalized = rounded(np.reshape(polygon, (-1, 2)) / size, digits)
+    # As reading it gives it, to a thousandth of a pixel (`labels.parsing`).
+    written: Polygon = tuple(rounded(normalized * size, 3).ravel().tolist())
     if polygon_area(written) < SMALLEST_PIXELS:
         return ""
     if changed:
@@ -195,4 +181,4 @@ def _polygon(
     x, y, w, h = table.boxes[index].tolist()
     sides = zip(hull((written,)), (x, y, x + w, y + h), strict=True)
     loss.boxes_moved += any(abs(new - old) > BOX_MOVED_PIXELS for new, old in sides)
-    return " ".join(map(plain, shares.ravel().tolist()))
+    return " ".join(map(plain, normalized.ravel().tolist()))

@@ -228,7 +228,7 @@ def test_entries_that_are_no_images_and_names_given_twice_are_noted() -> None:
         "entries of 'images' without id or name, passed over (the annotations that need them are "
         "listed as problems): 2, first on line 1",
         "categories of one name were taken as one class: 2 categories have 1 different names",
-        "images that are listed more than once, the objects of all entries put together: 1, such "
+        "images listed more than once, with the objects of all entries: 1, such "
         "as 'a.jpg' on line 1",
     ]
 

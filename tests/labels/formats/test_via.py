@@ -75,8 +75,8 @@ def test_polygons_circles_and_ellipses() -> None:
     polygon = {"name": "polygon", "all_points_x": [0, 4, 4], "all_points_y": [1, 1, 3]}
     circle = {"name": "circle", "cx": 10, "cy": 9, "r": 5}
     upright = {"name": "ellipse", "cx": 10, "cy": 9, "rx": 5, "ry": 2}
-    turned = upright | {"theta": math.pi / 2}
-    text = via(*(region(shape, type="a") for shape in (polygon, circle, upright, turned)))
+    rotated = upright | {"theta": math.pi / 2}
+    text = via(*(region(shape, type="a") for shape in (polygon, circle, upright, rotated)))
     (image,) = parse_via(text).images
     assert image.labels[0].polygons == ((0, 1, 4, 1, 4, 3),)
     assert [label.corners for label in image.labels] == [
@@ -123,7 +123,7 @@ def test_the_class_is_found_among_attributes(
     document = parse_via(via(*(region(**values) for values in attributes)))
     assert [label.class_token for label in document.images[0].labels] == classes
     (note,) = document.notes
-    assert note.startswith(f"the class is taken from the attribute {taken}; passed over:")
+    assert note.startswith(f"the class is taken from the attribute {taken}; ignored:")
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,13 @@ def test_regions_that_cannot_be_used_are_problems(item: Any, kind: str) -> None:
     assert [(problem.kind, problem.text) for problem in image.problems] == [(kind, "region 2")]
 
 
-def test_entries_that_are_no_images_are_noted_and_images_without_name_listed() -> None:
+def test_entries_that_are_not_images_are_noted_and_images_without_name_listed() -> None:
     content = json.loads(via(region(type="a")))
     content |= {"x": 3, "y": {"regions": "none"}, "z": {"regions": [region(type="a")]}}
     document = parse_via(json.dumps(content))
     assert len(document.images) == 1
     assert [problem.kind for problem in document.problems] == ["unknown image"]
-    assert document.notes == [
-        "entries without filename and regions, passed over: 2, first on line 1"
-    ]
+    assert document.notes == ["entries without filename and regions, ignored: 2, first on line 1"]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ def test_other_json_is_refused(text: str, words: str) -> None:
         ),
     ],
 )
-def test_it_is_recognised_from_its_head(text: str, evidence: str) -> None:
+def test_it_is_detected_from_its_head(text: str, evidence: str) -> None:
     head = text[:4000]
     assert detect_via(head) == evidence
     for other in (detect_coco, detect_labelme, detect_label_studio):

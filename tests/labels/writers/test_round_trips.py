@@ -275,8 +275,6 @@ def test_yolo_polygons_lose_what_is_stated(shared_data: Path, tmp_path: Path, na
         assert stated.boxes_moved == moved
         assert stated.polygons_changed == len(ious)
         assert stated.iou_min == (pytest.approx(min(ious)) if ious else None)
-        assert stated.iou_mean == (pytest.approx(np.mean(ious)) if ious else None)
-        assert stated.iou_below == sum(iou < 0.99 for iou in ious)
         assert not stated.lossless
     figures = {part.split: (part.left_out.total(), part.polygons_changed, part.boxes_only,
                             part.boxes_moved) for part in result.written}  # fmt: skip
@@ -292,7 +290,7 @@ def test_yolo_polygons_lose_what_is_stated(shared_data: Path, tmp_path: Path, na
 def _polygon_loss(
     before: LabelTable, after: LabelTable, solid: list[int]
 ) -> tuple[list[float], int, int]:
-    """Measure what became of outlines: the IoUs of those changed, boxes moved, and boxes alone."""
+    """Measure what became of polygons: the IoUs of those changed, boxes moved, and boxes alone."""
     ious: list[float] = []
     moved = boxes_only = 0
     assert after.categories.tolist() == before.categories[solid].tolist()

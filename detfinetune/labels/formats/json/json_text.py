@@ -1,8 +1,8 @@
-"""Reading JSON from front to back, with the line of everything that is met.
+"""Reading JSON from front to back, with the line of every item.
 
-A million annotations are walked item by item, each decoded by the C scanner of the standard
-library, and never lie in memory all at once. Lines are counted along the way, because the place of
-reading only moves forward.
+A million annotations are read item by item, each decoded by the C scanner of the standard library,
+and are never in memory all at once. Lines are counted on the way, because the position only moves
+forward.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class JsonReader:
     def members(self) -> Iterator[str]:
         """Go through the next value, an object; yield each key as often as it is written.
 
-        After each key the reader stands at its value. What the caller does not read is passed
-        over.
+        After each key the reader is at its value. The reader skips what the
+        caller does not read.
 
         Raises:
-            BadFile: the value is no object, or not valid JSON.
+            BadFile: the value is not an object, or not valid JSON.
         """
         self._step_over("{", "expecting an object")
         if self._next_is("}"):
@@ -101,10 +101,10 @@ class JsonReader:
     def items(self) -> Iterator[int]:
         """Go through the next value, a list; yield the line on which each item starts.
 
-        As with `members`, the reader then stands at the item.
+        As with `members`, the reader is then at the item.
 
         Raises:
-            BadFile: the value is no list, or not valid JSON.
+            BadFile: the value is not a list, or not valid JSON.
         """
         self._step_over("[", "expecting a list")
         if self._next_is("]"):
@@ -159,7 +159,7 @@ class JsonReader:
 
 
 def paths_in(head: str) -> set[KeyPath]:
-    """Return the path of every key in the beginning of a JSON text, however it is cut off.
+    """Return the path of every key in the beginning of a JSON text, wherever it is truncated.
 
     A path is the keys from the outside in, `[]` for an item of any list: the text
     `{"shapes": [{"label": ...` has the paths `("shapes",)` and `("shapes", "[]", "label")`. Only
@@ -171,7 +171,7 @@ def paths_in(head: str) -> set[KeyPath]:
     for match in _HEAD_TOKEN.finditer(head, 0, _LONGEST_HEAD):
         token = match.group()
         if token == '"':
-            break  # A string that the end of the head cuts: what follows is its inside.
+            break  # A string that goes on after the head.
         if token in "{[":
             place.append("[]" if token == "[" else "")
         elif token in "}]":

@@ -1,6 +1,6 @@
-"""What the JSON formats share: values of any type become numbers, names and outlines, or reasons.
+"""What the JSON formats share: values of any type become numbers, names and polygons, or reasons.
 
-Nothing that a JSON text can hold may end in another exception than `BadLabel`.
+Whatever a JSON text holds, the only exception is `BadLabel`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from detfinetune.labels.dataset.records import Polygon
 from detfinetune.labels.formats.raw_labels import BadLabel, RawImage, RawLabel, hull
 
 NOT_A_SHAPE = "not a box or polygon"
-"""Kind of the problem of what has no extent, or none that a detector learns."""
+"""Kind of the problem of a shape without an area."""
 
 _LONGEST_SHOWN = 60
 _LARGEST_SIDE = 2**31
@@ -29,7 +29,7 @@ def shown(value: Any) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return text without line ends, cut where it gets long."""
+    """Return text without line ends, shortened where it is long."""
     text = " ".join(text[: 4 * _LONGEST_SHOWN].split())
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
@@ -50,7 +50,7 @@ def number(value: Any, name: str) -> float:
     """Return a JSON number as a finite float.
 
     Raises:
-        BadLabel: it is another type, or no finite number.
+        BadLabel: it is another type, or not a finite number.
     """
     if type(value) is not float and type(value) is not int:
         if value is None:
@@ -66,14 +66,14 @@ def number(value: Any, name: str) -> float:
 
 
 def side(value: Any) -> int | None:
-    """Return an image's width or height in pixels, or None where `value` is none."""
+    """Return an image's width or height in pixels, or None where `value` is not one."""
     if type(value) is float and value.is_integer() and value < _LARGEST_SIDE:
         value = int(value)
     return value if type(value) is int and 0 < value < _LARGEST_SIDE else None
 
 
 def size_of(width: Any, height: Any) -> tuple[int, int] | None:
-    """Return width and height in pixels, or None where one of them is no size."""
+    """Return width and height in pixels, or None where one of them is not a size."""
     w, h = side(width), side(height)
     return (w, h) if w is not None and h is not None else None
 
@@ -116,7 +116,7 @@ def box_label(class_token: str, box: tuple[float, float, float, float], what: st
     """Return the label of a box x, y, width, height; `what` names it in the ledger.
 
     Raises:
-        BadLabel: its far corner is beyond all numbers.
+        BadLabel: its far corner is too large for a number.
     """
     x, y, w, h = box
     corners = (x, y, x + w, y + h)
@@ -130,23 +130,23 @@ def box_label(class_token: str, box: tuple[float, float, float, float], what: st
 
 
 def polygon_label(class_token: str, polygons: tuple[Polygon, ...], what: str) -> RawLabel:
-    """Return the label of outlines, with the box around them; `what` names it in the ledger.
+    """Return the label of polygons, with their bounding box; `what` names it in the ledger.
 
     Raises:
-        BadLabel: a point is beyond all numbers.
+        BadLabel: a point is too large for a number.
     """
     for polygon in polygons:
         _check_finite(polygon)
     corners = hull(polygons)
     around = " ".join(f"{value:g}" for value in corners)
     return RawLabel(
-        class_token, corners, polygons, has_box=False, text=f"{what}: outline in {around}"
+        class_token, corners, polygons, has_box=False, text=f"{what}: polygon in {around}"
     )
 
 
 def _check_finite(values: tuple[float, ...]) -> None:
     if not all(map(math.isfinite, values)):
-        raise BadLabel("not finite", "a coordinate is beyond all numbers")
+        raise BadLabel("not finite", "a coordinate is too large for a number")
 
 
 def last_component(path: str) -> str:
@@ -155,7 +155,7 @@ def last_component(path: str) -> str:
 
 
 def merge_by_name(images: list[RawImage], notes: list[str]) -> list[RawImage]:
-    """Join images of one name, because training must see all objects of a picture at once."""
+    """Join images of one name, because training must see all objects of an image at once."""
     merged: dict[str, RawImage] = {}
     again: dict[str, int] = {}
     for image in images:
@@ -171,7 +171,7 @@ def merge_by_name(images: list[RawImage], notes: list[str]) -> list[RawImage]:
         return images
     name, line = next(iter(again.items()))
     notes.append(
-        "images that are listed more than once, the objects of all entries put together: "
+        "images listed more than once, with the objects of all entries: "
         f"{len(again)}, such as {shown(name)} on line {line}"
     )
     nameless = [image for image in images if not image.name]

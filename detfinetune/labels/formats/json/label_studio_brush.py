@@ -1,7 +1,7 @@
-"""Label Studio's brush strokes: the package of bits that its `rle` holds becomes a mask.
+"""Label Studio's brush strokes: the bits packed in `rle` become a mask.
 
 The layout is that of the `rle-pack` package of thi.ng/umbrella, which Label Studio packs the RGBA
-bytes of a picture with: 32 bits say how many words there are, 5 bits the size of a word less one,
+bytes of an image with: 32 bits say how many words there are, 5 bits the size of a word less one,
 four times 4 bits a size of lengths less one. Then come chunks: one bit says whether a single word
 is repeated or words follow one by one, 2 bits choose among the four sizes, and the length less one
 is in so many bits.
@@ -22,14 +22,14 @@ _CHANNELS = 4
 _HALF = 128
 """An edge pixel belongs to the stroke when half of it, or more, is covered."""
 
-_CUT_SHORT = BadLabel(BAD_MASK, "the brush's rle ends too soon")
+_TRUNCATED = BadLabel(BAD_MASK, "the brush's rle ends too soon")
 
 
 def read_brush(rle: Any, width: int, height: int) -> NDArray[np.bool_]:
     """Return the mask of shape (height, width) that a brush's `rle`, a list of bytes, holds.
 
     Raises:
-        BadLabel: it is not that, or of another size.
+        BadLabel: it is not that, or has another size.
     """
     if not isinstance(rle, list) or not all(type(v) is int and 0 <= v <= 255 for v in rle):
         raise BadLabel(BAD_MASK, f"the brush's rle is {shown(rle)}, not a list of bytes")
@@ -37,11 +37,11 @@ def read_brush(rle: Any, width: int, height: int) -> NDArray[np.bool_]:
     if words > LARGEST_MASK:
         raise BadLabel(BAD_MASK, f"an image of {width}x{height} is too large for a brush")
     bits = _Bits(bytes(rle))
-    said, word_bits = bits.take(32), bits.take(5) + 1
-    if said != words or word_bits != 8:
+    num_words, word_bits = bits.take(32), bits.take(5) + 1
+    if num_words != words or word_bits != 8:
         raise BadLabel(
             BAD_MASK,
-            f"the brush's rle is of {said} words of {word_bits} bits; an image of "
+            f"the brush's rle has {num_words} words of {word_bits} bits; an image of "
             f"{width}x{height} has {words} of 8",
         )
     length_bits = [bits.take(4) + 1 for _ in range(4)]
@@ -77,7 +77,7 @@ class _Bits:
         """
         first, last = self._at >> 3, (self._at + count + 7) >> 3
         if last > len(self._data):
-            raise _CUT_SHORT
+            raise _TRUNCATED
         spare = 8 * last - self._at - count
         self._at += count
         chunk = int.from_bytes(self._data[first:last], "big")

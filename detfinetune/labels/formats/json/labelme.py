@@ -43,9 +43,7 @@ from detfinetune.labels.formats.raw_labels import (
 from detfinetune.labels.formats.shapes import ellipse
 
 _KEYS = ("shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
-_PNG_HEADER = struct.Struct(">8x4x4sII")
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-# What Pillow raises for a PNG that is damaged in one way or another.
+# What Pillow raises for a damaged PNG.
 _PNG_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
@@ -66,10 +64,10 @@ def parse_labelme(text: str) -> Document:
     """Read a LabelMe file; the document has one image.
 
     Its name is the last component of `imagePath`, or empty. Polygons of one label and one
-    `group_id` are one object in several parts, as LabelMe means them; a note says so.
+    `group_id` are one object in several parts, as in LabelMe; a note says so.
 
     Raises:
-        BadFile: no valid JSON, or another kind of JSON.
+        BadFile: not valid JSON, or another kind of JSON.
     """
     reader = JsonReader(text)
     if reader.kind != "an object":
@@ -105,7 +103,7 @@ def parse_labelme(text: str) -> Document:
 
 @dataclass(frozen=True)
 class _Shape:
-    """One shape and what is said of all of them: its class, its place in the list."""
+    """One shape, its class and its name in the ledger."""
 
     values: dict[str, Any]
     class_token: str
@@ -119,7 +117,7 @@ def _add_shapes(shapes: list[tuple[int, Any]], image: RawImage, tally: Counter[s
         what = f"shape {index}"
         try:
             if not isinstance(values, dict):
-                raise BadLabel("not an object", f"{shown(values)} stands where a shape should")
+                raise BadLabel("not an object", f"{shown(values)} is in the place of a shape")
             class_token = class_of(values.get("label"), "the label")
             what = f"shape {index} {one_line(class_token)}"
             label = _label(_Shape(values, class_token, what), image)
@@ -150,7 +148,7 @@ def _label(shape: _Shape, image: RawImage) -> RawLabel:
     """
     kind = shape.values.get("shape_type", "polygon")
     if kind is None:
-        kind = "polygon"  # What LabelMe itself does; its first versions wrote no type.
+        kind = "polygon"  # As LabelMe itself does; its first versions wrote no type.
     if kind not in ("rectangle", "polygon", "rotation", "oriented_rectangle", "circle", "mask"):
         raise BadLabel(
             NOT_A_SHAPE, f"a shape of the type {shown(kind)} has no extent that can be trained on"
@@ -170,7 +168,7 @@ def _label(shape: _Shape, image: RawImage) -> RawLabel:
 
 
 def _rectangle(points: Polygon, shape: _Shape) -> RawLabel:
-    """Any two opposite corners make a box; four corners that lie askew stay an outline."""
+    """Any two opposite corners make a box; four corners of another shape stay a polygon."""
     if len(points) not in (4, 8):
         raise _wrong_points(points, "a rectangle has 2 opposite corners, or all 4")
     x1, y1, x2, y2 = hull((points,))
@@ -214,25 +212,24 @@ def _mask(points: Polygon, shape: _Shape, image: RawImage) -> RawLabel:
 
 
 def _png_pixels(code: Any, width: int, height: int) -> NDArray[np.bool_]:
-    """Decode a PNG in base64, after its own header says the size that is expected."""
+    """Decode a PNG in base64, if it has the expected size."""
     if not isinstance(code, str):
         raise BadLabel(BAD_MASK, f"mask is {shown(code)}, not a PNG in base64")
     try:
         data = base64.b64decode(code, validate=True)
     except (binascii.Error, ValueError):
         raise BadLabel(BAD_MASK, "mask is not base64") from None
-    if len(data) < _PNG_HEADER.size or not data.startswith(_PNG_START):
-        raise BadLabel(BAD_MASK, "mask is not a PNG")
-    _, *said = _PNG_HEADER.unpack_from(data)
-    if said != [width, height] or width * height > LARGEST_MASK // 4:
-        raise BadLabel(
-            BAD_MASK, f"a mask of {said[0]}x{said[1]} pixels between corners {width}x{height} apart"
-        )
     try:
-        # Loading alone takes a PNG that is cut short, and leaves the rest of it empty.
+        # Opening reads the size alone. Loading takes a truncated PNG too, verifying does not.
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            size = picture.size
+            if size != (width, height) or width * height > LARGEST_MASK // 4:
+                raise BadLabel(
+                    BAD_MASK,
+                    f"a mask of {size[0]}x{size[1]} pixels between corners {width}x{height} apart",
+                )
             picture.verify()
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             return np.asarray(picture.convert("L")) > 0
-    except _PNG_ERRORS:
+    except (*_PNG_ERRORS, Image.DecompressionBombError):
         raise BadLabel(BAD_MASK, "the PNG of the mask is damaged") from None

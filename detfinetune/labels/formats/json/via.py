@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,29 +60,36 @@ def parse_via(text: str) -> Document:
     is left empty.
 
     Raises:
-        BadFile: no valid JSON, another kind of JSON, or a project of version 3.
+        BadFile: not valid JSON, another kind of JSON, or a project of version 3.
     """
     reader = JsonReader(text)
     if reader.kind != "an object":
         raise BadFile(f"the JSON is {reader.kind}; a VIA file is an object", reader.line)
-    content = _Content()
+    keys: list[str] = []
+    entries: list[_Entry | int] = []
+    attributes: Any = None
     for key in reader.members():
-        content.keys.append(key)
+        keys.append(key)
         if key == "_via_img_metadata" and reader.kind == "an object":
-            content.entries_at = key
-            for _ in reader.members():
-                _read_entry(reader, content)
+            entries += [_read_entry(reader) for _ in reader.members()]
         elif key == "_via_attributes":
-            content.attributes = reader.value()
+            attributes = reader.value()
         elif not key.startswith("_via_"):
-            _read_entry(reader, content)
+            entries.append(_read_entry(reader))
     reader.end()
-    content.check()
-    document = Document(notes=content.notes())
-    regions = [region for entry in content.entries for _, region in entry.regions]
+    images = [entry for entry in entries if isinstance(entry, _Entry)]
+    if not images and "_via_img_metadata" not in keys:
+        raise _not_via(keys)
+    document = Document()
+    if others := [line for line in entries if isinstance(line, int)]:
+        document.notes.append(
+            f"entries without filename and regions, ignored: {len(others)}, first on line "
+            f"{others[0]}"
+        )
+    regions = [region for entry in images for _, region in entry.regions]
     attribute = choose_class_attribute(regions, document.notes)
-    document.classes = declared_classes(content.attributes, attribute)
-    for entry in content.entries:
+    document.classes = declared_classes(attributes, attribute)
+    for entry in images:
         found = [
             _region(line, region, attribute, f"region {index}")
             for index, (line, region) in enumerate(entry.regions, start=1)
@@ -99,6 +105,21 @@ def parse_via(text: str) -> Document:
     return document
 
 
+def _not_via(keys: list[str]) -> BadFile:
+    if set(keys) >= _VERSION_3:
+        return BadFile(
+            "this is a project of VIA 3, which keeps images and regions apart. Open it in VIA and "
+            "export it as COCO",
+            1,
+        )
+    listed = one_line(", ".join(map(clean, keys))) or "no keys"
+    return BadFile(
+        f"this JSON has {listed}; VIA has _via_img_metadata, or an object with filename and "
+        "regions for each image",
+        1,
+    )
+
+
 @dataclass
 class _Entry:
     """One image's part of the file."""
@@ -109,68 +130,22 @@ class _Entry:
     """Line and value of each."""
 
 
-@dataclass
-class _Content:
-    keys: list[str] = field(default_factory=list)
-    entries_at: str = ""
-    attributes: Any = None
-    entries: list[_Entry] = field(default_factory=list)
-    others: list[int] = field(default_factory=list)
-    """Lines of what stands where an image should, and is none."""
-
-    def check(self) -> None:
-        """Make sure that this is a VIA file.
-
-        Raises:
-            BadFile: it is not, or one of version 3.
-        """
-        if self.entries or self.entries_at:
-            return
-        if set(self.keys) >= _VERSION_3:
-            raise BadFile(
-                "this is a project of VIA 3, which keeps images and regions apart; open it in VIA "
-                "and export it as COCO",
-                1,
-            )
-        listed = one_line(", ".join(map(clean, self.keys))) or "no keys"
-        raise BadFile(
-            f"this JSON has {listed}; VIA has _via_img_metadata, or an object with filename and "
-            "regions for each image",
-            1,
-        )
-
-    def notes(self) -> list[str]:
-        """Say what was passed over."""
-        if not self.others:
-            return []
-        return [
-            f"entries without filename and regions, passed over: {len(self.others)}, first on "
-            f"line {self.others[0]}"
-        ]
-
-
-def _read_entry(reader: JsonReader, content: _Content) -> None:
-    """Read what should be an image: an object with `filename` and `regions`."""
-    entry = _Entry(reader.line)
+def _read_entry(reader: JsonReader) -> _Entry | int:
+    """Read what should be an image, an object with `filename` and `regions`; else its line."""
+    entry, has_regions = _Entry(reader.line), False
     if reader.kind != "an object":
-        content.others.append(entry.line)
         reader.value()
-        return
-    seen: Counter[str] = Counter()
+        return entry.line
     for key in reader.members():
         if key == "regions" and reader.kind == "a list":
             entry.regions += [(line, reader.value()) for line in reader.items()]
+            has_regions = True
         elif key == "regions" and reader.kind == "an object":  # Version 1: by number.
             entry.regions += [(reader.line, reader.value()) for _ in reader.members()]
+            has_regions = True
         elif key == "filename":
             entry.name = _name_of(reader.value())
-        else:
-            continue
-        seen[key] += 1
-    if seen["regions"]:
-        content.entries.append(entry)
-    else:
-        content.others.append(entry.line)
+    return entry if has_regions else entry.line
 
 
 def _name_of(value: Any) -> str:
@@ -182,10 +157,10 @@ def _name_of(value: Any) -> str:
 def _region(line: int, region: Any, attribute: str | None, what: str) -> RawLabel | RawProblem:
     try:
         if not isinstance(region, dict):
-            raise BadLabel("not an object", f"{shown(region)} stands where a region should")
+            raise BadLabel("not an object", f"{shown(region)} is in the place of a region")
         shape = region.get("shape_attributes")
         if not isinstance(shape, dict):
-            raise BadLabel("missing value", "shape_attributes is missing, or no object")
+            raise BadLabel("missing value", "shape_attributes is missing, or not an object")
         label = shape_label(shape, class_in(region, attribute), what)
     except BadLabel as problem:
         return RawProblem(line, problem.kind, str(problem), what)

@@ -33,8 +33,7 @@ def choose_class_attribute(regions: list[Any], notes: list[str]) -> str | None:
     if len(used) > 1:
         others = ", ".join(clean(key) for key in used if key != chosen)
         notes.append(
-            f"the class is taken from the attribute {shown(chosen)}; passed over: "
-            f"{one_line(others)}"
+            f"the class is taken from the attribute {shown(chosen)}; ignored: {one_line(others)}"
         )
     return chosen
 
