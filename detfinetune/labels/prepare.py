@@ -25,7 +25,6 @@ from detfinetune.labels.dataset.manifest import MANIFEST_NAME, fingerprint_files
 from detfinetune.labels.dataset.records import DatasetManifest, DatasetSplit
 from detfinetune.labels.discovery.annotation_files import (
     CocoSource,
-    find_coco_files,
     find_image_root,
     load_coco,
 )
@@ -56,9 +55,7 @@ def prepare_dataset(data: DataConfig) -> DatasetManifest:
         return _converted_before(data, root)
     choice = choose_format(data, root)
     if choice.format is not None and choice.format.name == "coco":
-        coco_files = find_coco_files(data, root)
-        if coco_files:
-            return _prepare_coco(data, root, coco_files)
+        return _prepare_coco(data, root, dict(choice.files))
     return _prepare_labels(data, root)
 
 

@@ -306,7 +306,7 @@ def test_given_classes_that_differ_from_those_of_the_json(make_dataset) -> None:
 def test_several_files_that_could_be_meant(make_dataset) -> None:
     text = json.dumps(coco(["a.jpg"]))
     root = make_dataset(["images/a.jpg"], {"one.json": text, "two.json": text})
-    with pytest.raises(DataError, match=r"one\.json, two\.json\. Say which with data\.annotations"):
+    with pytest.raises(DataError, match=r"one\.json, two\.json\. Choose with data\.annotations"):
         prepare_dataset(DataConfig(root=root))
     manifest = prepare_dataset(DataConfig(root=root, annotations="one.json"))
     assert counts(manifest) == {"train": (1, 1)}
@@ -320,7 +320,9 @@ def test_root_is_asked_for_with_its_source() -> None:
 def test_a_damaged_validation_json_is_not_passed_over(make_dataset) -> None:
     coco = {"images": [], "annotations": [], "categories": []}
     root = make_dataset(["a.jpg"], {"train.json": json.dumps(coco), "val.json": '{"images": ['})
-    with pytest.raises(DataError, match=r"val\.json: by its name this is a split's COCO JSON"):
+    with pytest.raises(
+        DataError, match=r"val\.json: the name is that of a label file of split val"
+    ):
         prepare_dataset(DataConfig(root=root))
 
 

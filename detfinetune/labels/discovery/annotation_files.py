@@ -1,15 +1,14 @@
-"""Where a COCO data set keeps its JSON files and images.
+"""Label files that describe many images each: which is which split, and where its images are.
 
-Known: `train.json`, `annotations/instances_train2017.json`, `train/_annotations.coco.json` and
-any other JSON in COCO shape whose name or folder holds a split's name; images beside it, in a
-folder of the split's name, in `images/` or wherever below the root the first image is.
+The split is named by the file or its folder, as in `train.json`, `train/_annotations.coco.json` and
+`annotations/instances_train2017.json`. Images are beside it, in a folder of the split's name, in
+`images/` or wherever below the root the first image is.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,9 @@ from typing import Any
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, SPLIT_NAMES, names_below, walk
+from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, walk
 from detfinetune.labels.images.sizes import is_image
-
-_DEEPEST = 3
-_HEAD_BYTES = 4096
-_COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
-_LABELME_KEYS = (b'"shapes"', b'"imagePath"', b'"imageData"')
+from detfinetune.labels.splits.split_names import SPLIT_NAMES, names_on_disk, split_in
 
 
 @dataclass(frozen=True)
@@ -35,92 +30,74 @@ class CocoSource:
     content: dict[str, Any]
 
 
-def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
-    """Return the COCO JSON files of `root` by split, `all` where there is but one without a name.
+def choose_by_split(
+    data: DataConfig, root: Path, names: Sequence[str]
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Choose one label file a split; those of no split count where no other has one.
+
+    Args:
+        data: says what splits are called on disk.
+        root: the data root.
+        names: label files of one format, relative to `root`.
+
+    Returns:
+        The files by split, and why each of the others was not chosen.
 
     Raises:
-        ConfigError: `data.annotations` leads nowhere.
-        DataError: several files could be the same split.
+        DataError: two files are equally likely to be the same split.
     """
-    if data.annotations:
-        return configured_annotations(data, root)
-    found: dict[str, list[Path]] = {}
-    damaged: list[Path] = []
-    for name in names_below(root):
-        if not name.lower().endswith(".json") or name.count("/") >= _DEEPEST:
-            continue
-        path, relative = root / name, Path(name)
-        if is_coco(path):
-            found.setdefault(split_of(relative, data), []).append(path)
-        elif _is_named_as_coco(path, data):
-            damaged.append(path)
-    damaged = [path for path in damaged if split_of(path.relative_to(root), data) not in found]
-    if found and damaged:
-        # Passing over it would split another file's images at random in its place.
-        raise DataError(
-            f"{damaged[0]}: by its name this is a split's COCO JSON, but it is cut short or lacks "
-            "images, annotations or categories. Mend, rename or remove it, or name the files with "
-            "data.annotations."
-        )
-    return choose_by_split(root, found)
-
-
-def choose_by_split(root: Path, found: dict[str, list[Path]]) -> dict[str, Path]:
-    """Return one label file a split; those of no split count where no other has one.
-
-    Raises:
-        DataError: several files could be the same split.
-    """
-    named = {split: paths for split, paths in found.items() if split != "all"}
-    chosen = named or found
-    for split, paths in chosen.items():
-        depth = min(len(path.parts) for path in paths)
-        nearest = [path for path in paths if len(path.parts) == depth]
-        preferred = [p for p in nearest if p.name.startswith("instances")] or nearest
-        if len(preferred) > 1:
-            listed = ", ".join(path.relative_to(root).as_posix() for path in paths)
+    not_chosen: dict[str, str] = {}
+    boxes = [name for name in names if not holds_other_annotations(name)]
+    if boxes:
+        reason = "by its name it holds other annotations than objects"
+        not_chosen = dict.fromkeys(set(names) - set(boxes), reason)
+    by_split: dict[str, list[str]] = {}
+    for name in boxes or names:
+        by_split.setdefault(split_of(Path(name), data), []).append(name)
+    undivided = by_split.pop("all", []) if len(by_split) > 1 else []
+    chosen = {}
+    for split, candidates in by_split.items():
+        (depth, kind), best = min((_rank(data, name), name) for name in candidates)
+        if sum(_rank(data, name) == (depth, kind) for name in candidates) > 1:
             what = f"split '{split}'" if split != "all" else "the data set"
             raise DataError(
-                f"{root}: several label files could be {what}: {listed}. Say which with "
-                "data.annotations=FILE, with {split} where the split's name stands."
+                f"{root}: several label files could be {what}: {', '.join(candidates)}. Choose "
+                "with data.annotations=FILE, with {split} where the split's name stands."
             )
-        chosen[split] = preferred
-    return {split: chosen[split][0] for split in (*SPLIT_NAMES, "all") if split in chosen}
+        chosen[split] = root / best
+        for name in candidates:
+            other = _rank(data, name)
+            if name != best:
+                why = "is nearer to data.root" if depth < other[0] else _WHY_KIND[kind]
+                what = f" for split {split}" if split != "all" else ""
+                not_chosen[name] = f"{best} is read{what}, as it {why}"
+    for name in undivided:
+        listed = ", ".join(path.relative_to(root).as_posix() for path in chosen.values())
+        not_chosen[name] = f"its name has no split, and {listed} are read"
+    return {split: chosen[split] for split in (*SPLIT_NAMES, "all") if split in chosen}, not_chosen
 
 
-def _is_named_as_coco(path: Path, data: DataConfig) -> bool:
-    """Whether a JSON file has just the name that a split's COCO JSON usually has."""
-    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
-    stem = path.stem.lower()
-    known = {name.lower() for options in names.values() for name in options}
-    return stem in known or stem.startswith(("instances_", "_annotations.coco"))
+_OTHER_ANNOTATIONS = ("captions", "panoptic", "person_keypoints", "stuff", "image_info")
+_WHY_KIND = ("is named instances*", "has just the split's name", "")
 
 
-def is_coco(path: Path) -> bool:
-    """Whether a JSON file has the keys of a COCO data set; its structure is checked later."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_HEAD_BYTES)
-            if any(k in data for k in _LABELME_KEYS) and not any(k in data for k in _COCO_KEYS):
-                # There may be as many of these as images, each with its image inside.
-                return False
-            data += stream.read()
-    except OSError:
-        return False
-    return data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and all(
-        k in data for k in _COCO_KEYS
-    )
+def holds_other_annotations(name: str) -> bool:
+    """Whether a file has the name of COCO's captions, keypoints and the like."""
+    return Path(name).name.lower().startswith(_OTHER_ANNOTATIONS)
+
+
+def _rank(data: DataConfig, name: str) -> tuple[int, int]:
+    """Return depth and kind of a file's name; the smallest is chosen."""
+    stem = Path(name).stem.lower()
+    known = {word.lower() for words in names_on_disk(data).values() for word in words}
+    return name.count("/"), 0 if stem.startswith("instances") else 1 if stem in known else 2
 
 
 def split_of(relative: Path, data: DataConfig) -> str:
     """Return the split that a path's words name, the file's own words first, or `all`."""
-    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
-    for part in reversed(relative.with_suffix("").parts):
-        words = re.findall(r"[^\W\d_]+", part.lower())
-        for split, known in names.items():
-            if part.lower() in known or any(word in known for word in words):
-                return split
-    return "all"
+    names = names_on_disk(data)
+    parts = reversed(relative.with_suffix("").parts)
+    return next((split for part in parts if (split := split_in(part, names))), "all")
 
 
 def configured_annotations(data: DataConfig, root: Path) -> dict[str, Path]:
@@ -135,10 +112,9 @@ def configured_annotations(data: DataConfig, root: Path) -> dict[str, Path]:
         if not path.is_file():
             raise ConfigError(f"data.annotations: there is no file {path}.")
         return {"all": path}
-    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
     found = {}
     tried = []
-    for split, options in names.items():
+    for split, options in names_on_disk(data).items():
         for name in options:
             path = root / Path(pattern.replace("{split}", name)).expanduser()
             tried.append(str(path))

@@ -18,11 +18,11 @@ from detfinetune.labels.discovery.folders import (
 from detfinetune.labels.discovery.split_sources import (
     Layout,
     SplitSource,
-    disk_candidates,
     lone_train_is_all,
     split_folders,
     told_apart,
 )
+from detfinetune.labels.splits.split_names import names_on_disk
 
 
 def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
@@ -30,7 +30,7 @@ def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     by_split = any("{split}" in (pattern or "") for pattern in patterns.values())
     found: dict[str, SplitSource] = {}
     tried: list[str] = []
-    for split, names in disk_candidates(data).items() if by_split else [("all", ("",))]:
+    for split, names in names_on_disk(data).items() if by_split else [("all", ("",))]:
         for name in names:
             source = _configured_source(data, root, suffix, split, name, tried)
             if source is not None:

@@ -11,6 +11,7 @@ from detfinetune.labels.discovery.discover_documents import discover_documents
 from detfinetune.labels.discovery.discover_label_files import discover_label_files
 from detfinetune.labels.discovery.discovered import DiscoveredDataset
 from detfinetune.labels.discovery.folders import listed_once
+from detfinetune.labels.discovery.unused import note_unused
 
 
 def discover_dataset(data: DataConfig, root: Path) -> DiscoveredDataset:
@@ -23,8 +24,7 @@ def discover_dataset(data: DataConfig, root: Path) -> DiscoveredDataset:
         choice = choose_format(data, root)
         gather = discover_label_files if choice.file_per_image else discover_documents
         gathered = gather(data, root, choice)
-    if choice.note:
-        gathered.notes.append(choice.note)
+        note_unused(data, gathered)
     _note_shared_images(gathered)
     return gathered
 
@@ -40,6 +40,6 @@ def _note_shared_images(gathered: DiscoveredDataset) -> None:
                 shared[first, split] += 1
     for (first, second), count in shared.items():
         gathered.notes.append(
-            f"{count} images are in both {first} and {second}: figures measured on {second} will "
-            "be too good"
+            f"{count} images are in both {first} and {second}: data leakage makes the figures of "
+            f"{second} too high"
         )

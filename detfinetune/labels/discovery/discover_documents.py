@@ -18,9 +18,6 @@ from detfinetune.labels.dataset.ledger import LedgerEntry
 from detfinetune.labels.dataset.manifest import MANIFEST_NAME, read_manifest
 from detfinetune.labels.dataset.records import DatasetSplit
 from detfinetune.labels.discovery.annotation_files import (
-    choose_by_split,
-    configured_annotations,
-    find_coco_files,
     find_image_root,
     split_of,
 )
@@ -33,13 +30,12 @@ from detfinetune.labels.discovery.discovered import (
     image_names,
     shown_path,
 )
-from detfinetune.labels.discovery.folders import walk
 from detfinetune.labels.discovery.match_images import NameFinder
 from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage, RawProblem
-from detfinetune.labels.formats.registry import DocumentFormat, detect_file_format
+from detfinetune.labels.formats.registry import DocumentFormat
+from detfinetune.labels.splits.split_names import SPLIT_NAMES
 from detfinetune.labels.text import read_text_file
 
-_DEEPEST = 3
 _EXAMPLES = 3
 
 
@@ -61,9 +57,8 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
     wanted = choice.format
     if wanted is None:
         raise ValueError("formats of one object a line have a file for each image")
-    paths = _find_files(data, root, wanted)
     sources = {}
-    for split, path in paths.items():
+    for split, path in choice.files.items():
         sources[split] = _Source(path, shown_path(path, root), _read(path, wanted))
     listed = ", ".join(source.shown for source in sources.values())
     documents = [source.document for source in sources.values()]
@@ -87,43 +82,13 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
     gathered.divided = set(_converted(root)) >= set(gathered.splits)
     if set(gathered.splits) == {"train"} and not gathered.divided:
         gathered.splits = {"all": gathered.splits["train"]}
-    order = ("train", "val", "test", "all")
+    order = (*SPLIT_NAMES, "all")
     gathered.splits = {s: gathered.splits[s] for s in order if s in gathered.splits}
     if not any(files.images for files in gathered.splits.values()):
         if not any(image.name for document in documents for image in document.images):
             raise DataError(f"{root}: {listed} lists no images (data.format={wanted.name}).")
         raise DataError(f"{root}: no image that {listed} lists is there. Give data.images=FOLDER.")
     return gathered
-
-
-def _find_files(data: DataConfig, root: Path, wanted: DocumentFormat) -> dict[str, Path]:
-    if data.annotations:
-        return configured_annotations(data, root)
-    if data.labels and (root / Path(data.labels).expanduser()).is_file():
-        return {"all": root / Path(data.labels).expanduser()}
-    found = find_coco_files(data, root) if wanted.name == "coco" else {}
-    if not found:
-        # By its head, so that a COCO file that is cut short is read, and told where it ends.
-        by_split: dict[str, list[Path]] = {}
-        for path in walk(root / Path(data.labels).expanduser() if data.labels else root):
-            relative = path.relative_to(root)
-            if len(relative.parts) <= _DEEPEST and _is_of(path, wanted):
-                by_split.setdefault(split_of(relative, data), []).append(path)
-        found = choose_by_split(root, by_split)
-    if not found:
-        raise DataError(
-            f"{root}: data.format={wanted.name}, but there is no such {wanted.suffix} file. Give "
-            "it with data.annotations=FILE, with {split} where the split's name stands."
-        )
-    return found
-
-
-def _is_of(path: Path, wanted: DocumentFormat) -> bool:
-    suffix = path.suffix.lower()
-    if suffix != wanted.suffix and not (wanted.suffix == ".csv" and suffix == ".tsv"):
-        return False
-    found = detect_file_format(read_text_file(path).text, suffix)
-    return found is not None and found[0].name == wanted.name
 
 
 def _read(path: Path, wanted: DocumentFormat) -> Document:

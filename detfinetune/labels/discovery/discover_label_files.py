@@ -31,6 +31,8 @@ from detfinetune.labels.discovery.folders import is_label_name, names_below
 from detfinetune.labels.discovery.layout import find_layout
 from detfinetune.labels.discovery.match_images import NameFinder, label_key, match_labels
 from detfinetune.labels.discovery.split_sources import SplitSource
+from detfinetune.labels.discovery.unsupported import refuse_unsupported, refuse_visdrone
+from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS
 from detfinetune.labels.images.sizes import read_size_table
 from detfinetune.labels.text import read_text_file
 
@@ -45,11 +47,23 @@ def discover_label_files(data: DataConfig, root: Path, choice: FormatChoice) -> 
     sizes = read_size_table(root / data.image_sizes) if data.image_sizes else None
     folders = [source.labels for source in layout.splits.values()]
     gathered = DiscoveredDataset(
-        root, choice, layout.found, folders, {}, list(layout.notes), sizes=sizes
+        root,
+        choice,
+        layout.found,
+        folders,
+        {},
+        list(layout.notes),
+        sizes=sizes,
+        image_lists=tuple(s.image_list for s in layout.splits.values() if s.image_list),
     )
     for split, source in layout.splits.items():
         gathered.splits[split] = _SplitGatherer(gathered, split, source).gather()
-    if not any(image.label for files in gathered.splits.values() for image in files.images):
+    labels = [image.label for files in gathered.splits.values() for image in files.images]
+    labels = [label for label in labels if label]
+    if data.columns == DEFAULT_COLUMNS and data.format in ("auto", "txt"):
+        refuse_visdrone(root / label for label in labels)
+    if not labels:
+        refuse_unsupported(root)
         raise DataError(_no_pair(gathered, list(layout.splits.values())))
     return gathered
 
@@ -75,8 +89,8 @@ class _SplitGatherer:
             listed, missing = self._listed(names, source.image_list)
         labels = self._label_paths(names)
         matched = match_labels(sorted(listed), labels)
-        self._reject_twins(matched.twins)
-        images = sorted(set(listed) - set(matched.twins))
+        self._reject_sharing(matched.sharing)
+        images = sorted(set(listed) - set(matched.sharing))
         if source.only_labelled:
             images = [name for name in images if name in matched.label_of]
         orphans = self._orphans(labels, matched.label_of, missing)
@@ -139,8 +153,8 @@ class _SplitGatherer:
             )
         return list(found), missing
 
-    def _reject_twins(self, twins: dict[str, str]) -> None:
-        for name, first in sorted(twins.items()):
+    def _reject_sharing(self, sharing: dict[str, str]) -> None:
+        for name, first in sorted(sharing.items()):
             self.rejected += 1
             reason = (
                 f"has the same label file as '{first}', which differs in its ending alone; this "

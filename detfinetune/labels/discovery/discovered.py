@@ -60,6 +60,9 @@ class DiscoveredDataset:
     sizes: dict[str, Size] | None = None
     """Image sizes by name, where they are given instead of images."""
 
+    image_lists: tuple[Path, ...] = ()
+    """The files that list the images of a split."""
+
     classes: tuple[str, ...] = ()
     """The class list that the label files themselves declare."""
 

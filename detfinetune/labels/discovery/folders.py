@@ -11,12 +11,8 @@ from pathlib import Path
 from detfinetune.labels.dataset.manifest import EXPORT_NAME, MANIFEST_NAME
 from detfinetune.labels.discovery.class_names import CLASS_FILES
 from detfinetune.labels.images.sizes import is_image_name
+from detfinetune.labels.splits.split_names import SPLIT_NAMES
 
-SPLIT_NAMES = {
-    "train": ("train", "training", "trainval"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
 LABEL_FOLDERS = (
     "labels", "label", "labels_txt", "labeltxt", "annotations", "annotation", "groundtruth",

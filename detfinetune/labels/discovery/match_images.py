@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -20,8 +20,8 @@ class Matched:
     label_of: dict[str, str]
     """Label key by image name."""
 
-    twins: dict[str, str]
-    """Images that are left out, each with the one that has their label."""
+    sharing: dict[str, str]
+    """Images that are left out, each with the one that has their label file."""
 
 
 def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
@@ -29,7 +29,7 @@ def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
     keys = set(keys)
     label_of: dict[str, str] = {}
     owner: dict[str, str] = {}
-    twins: dict[str, str] = {}
+    sharing: dict[str, str] = {}
     for name in names:
         # `a.jpg` has the label `a.txt`, or else `a.jpg.txt`.
         own_keys = (label_key(name), unicodedata.normalize("NFC", name))
@@ -37,16 +37,16 @@ def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
         if own is None:
             continue
         if own in owner:
-            twins[name] = owner[own]
+            sharing[name] = owner[own]
         else:
             label_of[name], owner[own] = own, name
-    free = [name for name in names if name not in label_of and name not in twins]
+    free = [name for name in names if name not in label_of and name not in sharing]
     name_of = _unique((label_key(name).rpartition("/")[2], name) for name in free)
     key_of = _unique((key.rpartition("/")[2], key) for key in sorted(keys - set(owner)))
     for stem, key in key_of.items():
         if stem in name_of:
             label_of[name_of[stem]] = key
-    return Matched(label_of, twins)
+    return Matched(label_of, sharing)
 
 
 def label_key(name: str) -> str:
@@ -63,6 +63,48 @@ def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     pairs = list(pairs)
     counts = Counter(first for first, _ in pairs)
     return {first: second for first, second in pairs if counts[first] == 1}
+
+
+@dataclass(frozen=True)
+class ListedImages:
+    """Images and the entries of a list that mean them."""
+
+    listed_as: dict[str, str]
+    """Entry by image."""
+
+    missing: tuple[str, ...]
+    """Entries that mean no image, in the list's order."""
+
+    unlisted: tuple[str, ...]
+    """Images that no entry means, in the images' order."""
+
+
+def match_listed(entries: Sequence[str], names: Sequence[str]) -> ListedImages:
+    """Match entries of a list with images, each with at most one.
+
+    The whole path decides; of what is left over, the file name where it is there once on either
+    side; of what is left then, the file name without its ending, likewise.
+
+    Args:
+        entries: paths or names as a file lists them, with forward slashes, none twice.
+        names: paths of the images, with forward slashes, none twice.
+    """
+    keys: tuple[Callable[[str], str], ...] = (
+        lambda name: unicodedata.normalize("NFC", name),
+        lambda name: PurePosixPath(unicodedata.normalize("NFC", name)).name.strip(),
+        lambda name: PurePosixPath(label_key(name.strip())).name,
+    )
+    listed_as: dict[str, str] = {}
+    free_entries, free_names = list(entries), list(names)
+    for key in keys:
+        image_of = _unique((key(name), name) for name in free_names)
+        entry_of = _unique((key(entry), entry) for entry in free_entries)
+        found = {image_of[text]: entry for text, entry in entry_of.items() if text in image_of}
+        listed_as |= found
+        taken = set(found.values())
+        free_entries = [entry for entry in free_entries if entry not in taken]
+        free_names = [name for name in free_names if name not in found]
+    return ListedImages(listed_as, tuple(free_entries), tuple(free_names))
 
 
 class NameFinder:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
-from detfinetune.labels.discovery.folders import SPLIT_NAMES, subfolders
+from detfinetune.labels.discovery.folders import subfolders
+from detfinetune.labels.splits.split_names import names_on_disk, split_in
 
 
 @dataclass(frozen=True)
@@ -53,23 +55,20 @@ def told_apart(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
     }
 
 
-def disk_candidates(data: DataConfig) -> dict[str, tuple[str, ...]]:
-    """Return the names that each split may have on disk, best first."""
-    if data.splits is not None:
-        return {split: (name,) for split, name in data.splits.items()}
-    return SPLIT_NAMES
+def split_folders(
+    data: DataConfig, parent: Path, is_wanted: Callable[[Path], bool] = lambda folder: True
+) -> dict[str, Path]:
+    """Return the wanted subfolders of `parent` that are splits.
 
-
-def disk_names(data: DataConfig) -> dict[str, str]:
-    return {split: names[0] for split, names in disk_candidates(data).items()}
-
-
-def split_folders(data: DataConfig, parent: Path) -> dict[str, Path]:
-    """Return the subfolders of `parent` that are splits."""
-    folders = {path.name.lower(): path for path in subfolders(parent)}
-    found = {}
-    for split, names in disk_candidates(data).items():
-        match = next((folders[name.lower()] for name in names if name.lower() in folders), None)
-        if match is not None:
-            found[split] = match
-    return found
+    A folder of just the split's name comes before one with it among other words, such as
+    `VisDrone2019-DET-train` or `train_images`.
+    """
+    names = names_on_disk(data)
+    rank = {word.lower(): place for words in names.values() for place, word in enumerate(words)}
+    folders = sorted(subfolders(parent), key=lambda f: (rank.get(f.name.lower(), len(rank)), f))
+    found: dict[str, Path] = {}
+    for folder in folders:
+        split = split_in(folder.name, names)
+        if split is not None and split not in found and is_wanted(folder):
+            found[split] = folder
+    return {split: found[split] for split in names if split in found}

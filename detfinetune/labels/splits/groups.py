@@ -14,8 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from detfinetune.errors import ConfigError, DataError
+from detfinetune.labels.discovery.match_images import match_listed
 from detfinetune.labels.splits.csv_rows import read_csv_rows
-from detfinetune.labels.splits.listed_images import match_listed
 
 _EXAMPLE = (
     "For frames such as lake_0001.jpg and lake_0002.jpg give, in quotes inside the shell's quotes, "

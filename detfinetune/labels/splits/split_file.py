@@ -19,15 +19,9 @@ from pathlib import Path
 
 from detfinetune import files
 from detfinetune.errors import ConfigError, DataError, did_you_mean
+from detfinetune.labels.discovery.match_images import match_listed
 from detfinetune.labels.splits.csv_rows import CsvRow, read_csv_rows
-from detfinetune.labels.splits.listed_images import match_listed
-
-SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""Each word for a split that is understood, and the split that it means."""
+from detfinetune.labels.splits.split_names import SPLIT_NAMES
 
 _PROBLEMS_SHOWN = 10
 # What reading takes off the ends of a line; cells that end so are quoted.
@@ -190,7 +184,7 @@ def _parse(row: CsvRow) -> SplitRow:
         ValueError: with the reason.
     """
     word = row.cells["split"]
-    split = SPLIT_NAMES.get(word.lower())
+    split = next((s for s, names in SPLIT_NAMES.items() if word.lower() in names), None)
     if split is None:
         raise ValueError(
             f"unknown split '{word}'.{did_you_mean(word, SPLIT_NAMES)} Splits are train, val and "

@@ -112,7 +112,7 @@ STOPS = {
     "root is a file": ({"a.txt": ""}, {"root": "data/a.txt"}, DataError,
         "a.txt is a file; give the folder that holds the data set."),
     "empty folder": ({}, {}, DataError,
-        "{root}: no known arrangement of images and labels was recognised. Found 0 images and 0 "
+        "{root}: no known layout of images and labels was found. Found 0 images and 0 "
         ".txt files; the folder holds nothing."),
     "labels without images": ({"labels/a.txt": GOOD_TXT}, {}, DataError,
         "{root}: there are label files but no images"),

@@ -1,0 +1,203 @@
+"""What lies in the data root and is not used: said in the notes, so that nothing is lost unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from detfinetune.config.schema import DataConfig
+from detfinetune.labels.dataset.ledger import IN_NO_SPLIT, LedgerEntry
+from detfinetune.labels.dataset.manifest import MANIFEST_NAME
+from detfinetune.labels.discovery.detect_format import (
+    Detected,
+    FormatChoice,
+    LabelLikeFiles,
+)
+from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
+from detfinetune.labels.discovery.folders import is_label_name, names_below
+from detfinetune.labels.discovery.match_images import label_key, match_labels
+from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES, WAY_OUT
+from detfinetune.labels.images.sizes import is_image_name
+from detfinetune.labels.splits.split_names import names_on_disk, split_in
+
+_SHOWN = 3
+_MOST_DETECTED = 20
+
+
+def note_unused(data: DataConfig, gathered: DiscoveredDataset) -> None:
+    """Note label-like files, split folders and lists that are not used, and enter lost images."""
+    if (gathered.root / MANIFEST_NAME).is_file():
+        return  # a conversion made this folder and says itself what belongs to it
+    if gathered.format.seen is not None:
+        gathered.notes += _unused_files(data, gathered, gathered.format.seen)
+    if gathered.sizes is None:
+        gathered.notes += _unused_splits(data, gathered)
+        if gathered.format.file_per_image:
+            gathered.entries += _in_no_split(data, gathered)
+
+
+# --- label-like files -------------------------------------------------------------------------
+
+
+def _unused_files(data: DataConfig, gathered: DiscoveredDataset, seen: LabelLikeFiles) -> list[str]:
+    """Return a note for each group of label-like files that are not read, with the reason."""
+    choice = gathered.format
+    groups: dict[str, list[str]] = {}
+    for suffix, names in seen.by_suffix.items():
+        free = [name for name in names if not _is_used(data, gathered, seen, name)]
+        beside = set(seen.beside.get(suffix, ()))
+        alike = [name for name in free if name in beside]
+        if suffix == ".txt":
+            # Others are read-mes, class lists and image lists more often than labels.
+            if alike:
+                groups["one object a line (data.format=txt or yolo reads these)"] = alike
+            continue
+        others = [name for name in free if name not in beside]
+        for part in (alike, others[_MOST_DETECTED:]):
+            if part:
+                reason = _reason(suffix, seen.format_of_most(part), choice)
+                groups.setdefault(reason, []).extend(part)
+        for name in others[:_MOST_DETECTED]:
+            reason = choice.not_chosen.get(name) or _reason(suffix, seen.detect(name), choice)
+            groups.setdefault(reason, []).append(name)
+    return [f"{_listed(names)} not read: {reason}" for reason, names in groups.items()]
+
+
+def _is_used(
+    data: DataConfig, gathered: DiscoveredDataset, seen: LabelLikeFiles, name: str
+) -> bool:
+    choice, path = gathered.format, gathered.root / name
+    suffix = path.suffix.lower()
+    given = (data.split_file, data.image_sizes, data.classes, data.split_groups)
+    if path in choice.files.values() or any(
+        isinstance(key, str | Path) and (gathered.root / key) == path for key in given
+    ):
+        return True
+    if choice.file_per_image:
+        # Those of an image that is in no split are entered in the ledger, as are those of none.
+        return suffix == choice.suffix and (
+            seen.is_named_as_image(name)
+            or any(folder in path.parents for folder in gathered.label_folders)
+        )
+    is_openimages = choice.format is not None and choice.format.name == "openimages"
+    return is_openimages and path.name.startswith("class-descriptions")
+
+
+def _reason(suffix: str, found: Detected | None, choice: FormatChoice) -> str:
+    if suffix in REFUSED_SUFFIXES:
+        return f"{REFUSED_SUFFIXES[suffix]} is not a supported format; {WAY_OUT}"
+    if found is None:
+        return "not recognised as labels"
+    name = found[0].name
+    taken = f"format {choice.format.name} was" if choice.format else "the .txt files were"
+    if choice.format is not None and name == choice.format.name:
+        return f"other files of the format {name} are read (data.annotations=FILE reads these)"
+    return f"format {name}; {taken} chosen (data.format={name} reads these)"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more} {'is' if len(names) == 1 else 'are'}"
+
+
+# --- folders and lists of a split's name ------------------------------------------------------
+
+
+def _unused_splits(data: DataConfig, gathered: DiscoveredDataset) -> list[str]:
+    """Return a note for each folder or list that names a split and does not make one."""
+    root, names = gathered.root, names_on_disk(data)
+    suffix = gathered.format.suffix if gathered.format.file_per_image else ""
+    words = {word.lower() for options in names.values() for word in options}
+    images: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    lists = []
+    for name in names_below(root):
+        *folders, file = name.split("/")
+        stem, _, ending = file.lower().rpartition(".")
+        if ending == "txt" and stem in words:
+            lists.append(root / name)
+            continue
+        depth = next((d for d, part in enumerate(folders, 1) if split_in(part, names)), 0)
+        if depth and is_image_name(name):
+            images["/".join(folders[:depth])] = images.get("/".join(folders[:depth]), 0) + 1
+        elif depth and suffix and is_label_name(name, suffix):
+            labels["/".join(folders[:depth])] = labels.get("/".join(folders[:depth]), 0) + 1
+    used = {files.image_root for files in gathered.splits.values()}
+    divided = set(gathered.splits) != {"all"}
+    notes = []
+    for place in sorted(images.keys() | (labels.keys() if not images else set())):
+        folder = root / place
+        inside = used | set(gathered.label_folders)
+        if any(
+            own == folder or folder in own.parents or (divided and own in folder.parents)
+            for own in inside
+        ):
+            continue
+        count = images.get(place, 0)
+        split = split_in(place.rpartition("/")[2], names)
+        if not gathered.format.file_per_image:
+            why = "no label file lists its images"
+        elif not labels.get(place):
+            why = "it holds no labels"
+        elif split in gathered.splits:
+            why = "other folders or lists make the splits"
+        else:
+            why = (
+                "it does not divide the data alone; give data.images=FOLDER and data.labels=FOLDER "
+                "with {split} where the split's name stands"
+            )
+        notes.append(f"{place}/ ({count} images) is not used as split {split}: {why}")
+    return notes + _unused_lists(gathered, lists)
+
+
+def _unused_lists(gathered: DiscoveredDataset, lists: Iterable[Path]) -> list[str]:
+    used = set(gathered.image_lists)
+    places = {path.parent for path in used}
+    notes = []
+    for path in lists:
+        # Beside the lists of train and val, trainval lists them both again.
+        if path in used or (path.stem.lower() == "trainval" and path.parent in places):
+            continue
+        why = (
+            f"the splits are those of {gathered.found}"
+            if set(gathered.splits) != {"all"}
+            else "it is not beside the images, or other lists lack; give data.image_list=FILE"
+        )
+        notes.append(f"{shown_path(path, gathered.root)} is not used as an image list: {why}")
+    return notes
+
+
+# --- labelled images --------------------------------------------------------------------------
+
+
+def _in_no_split(data: DataConfig, gathered: DiscoveredDataset) -> list[LedgerEntry]:
+    """Return an entry for each image that has a label file and belongs to no split."""
+    root, suffix = gathered.root, gathered.format.suffix
+    used: set[str] = set()
+    places = []
+    for files in gathered.splits.values():
+        place = shown_path(files.image_root, root)
+        places.append("" if place == "." else f"{place}/")
+        used.update(places[-1] + image.name for image in files.images)
+        used.update(file.label for file in (*files.images, *files.orphans))
+    # What else is there was left out by choice where the folders were given.
+    chosen = bool(data.images or data.labels or data.splits)
+    images, labels = [], {}
+    for name in names_below(root):
+        if name in used:
+            continue
+        if is_image_name(name):
+            if not chosen or name.startswith(tuple(places)):
+                images.append(name)
+        elif is_label_name(name, suffix):
+            labels[label_key(name)] = name
+    lists = ", ".join(shown_path(path, root) for path in gathered.image_lists)
+    why = f"{lists} do not list it" if lists else "it is outside of the folders that make splits"
+    matched = match_labels(images, labels)
+    return [
+        LedgerEntry(
+            "", name, 0, "note", IN_NO_SPLIT, f"left out: it has labels ({labels[key]}), but {why}",
+            "", name,
+        )
+        for name, key in sorted(matched.label_of.items())
+    ]  # fmt: skip
