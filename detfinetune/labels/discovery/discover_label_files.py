@@ -61,7 +61,7 @@ def discover_label_files(data: DataConfig, root: Path, choice: FormatChoice) -> 
     labels = [image.label for files in gathered.splits.values() for image in files.images]
     labels = [label for label in labels if label]
     if data.columns == DEFAULT_COLUMNS and data.format in ("auto", "txt"):
-        refuse_visdrone(root / label for label in labels)
+        refuse_visdrone(root, labels)
     if not labels:
         refuse_unsupported(root)
         raise DataError(_no_pair(gathered, list(layout.splits.values())))

@@ -103,21 +103,16 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
 
 def _divided_layouts(data: DataConfig, root: Path, suffix: str) -> list[Layout]:
     """Return the layouts with splits of the data root, or else of the one folder that has any."""
-    labelled = _labelled_images(root, root, suffix)
-    layouts = [
-        layout for layout in _layouts_of(data, root, suffix)
-        # A lone `train` may be one class of several; that of a list is all there is.
-        if not _is_whole(layout) or _has_list(layout) or 2 * _covered(layout, suffix) > labelled
-    ]  # fmt: skip
-    if layouts:
+    layouts = _layouts_of(data, root, suffix)
+    if layouts and (not _is_whole(layouts[0]) or _has_list(layouts[0])):
         return layouts
-    for base in _bases(data, root):
+    # A lone `train` may be one class of several, and a folder below may hold a few images only.
+    labelled = _labelled_images(root, root, suffix)
+    for base in (root, *_bases(data, root)):
         layouts = _layouts_of(data, base, suffix)
         if layouts and 2 * _covered(layouts[0], suffix) > labelled:
-            return [
-                replace(layout, found=f"{layout.found} in {shown_path(base, root)}/")
-                for layout in layouts
-            ]
+            place = "" if base == root else f" in {shown_path(base, root)}/"
+            return [replace(layout, found=f"{layout.found}{place}") for layout in layouts]
     return []
 
 

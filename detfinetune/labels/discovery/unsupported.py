@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from detfinetune.errors import DataError
@@ -55,14 +55,13 @@ def _is_wider_face(head: str) -> bool:
     )
 
 
-def refuse_visdrone(paths: Iterable[Path]) -> None:
+def refuse_visdrone(root: Path, names: Sequence[str]) -> None:
     """Stop at label files of VisDrone, whose ignored regions would be read as objects.
 
     Raises:
         DataError: the files are such ones; shows columns that read them.
     """
-    sample = list(paths)
-    sample = sample[:: max(1, len(sample) // _SAMPLED_FILES)]
+    sample = [root / name for name in names[:: max(1, len(names) // _SAMPLED_FILES)]]
     lines = [line.strip() for path in sample for line in read_head(path).split("\n")[:20]]
     lines = [line for line in lines if line]
     if lines and all(map(_VISDRONE_LINE.fullmatch, lines)):

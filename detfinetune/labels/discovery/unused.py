@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
@@ -44,8 +45,13 @@ def _unused_files(data: DataConfig, gathered: DiscoveredDataset, seen: LabelLike
     choice = gathered.format
     groups: dict[str, list[str]] = {}
     for suffix, names in seen.by_suffix.items():
-        free = [name for name in names if not _is_used(data, gathered, seen, name)]
         beside = set(seen.beside.get(suffix, ()))
+        is_own = choice.file_per_image and suffix == choice.suffix
+        free = [
+            # The ledger has those of an image that is in no split.
+            name for name in names
+            if not (is_own and name in beside) and not _is_used(data, gathered, name)
+        ]  # fmt: skip
         alike = [name for name in free if name in beside]
         if suffix == ".txt":
             # Others are read-mes, class lists and image lists more often than labels.
@@ -63,22 +69,17 @@ def _unused_files(data: DataConfig, gathered: DiscoveredDataset, seen: LabelLike
     return [f"{_listed(names)} not read: {reason}" for reason, names in groups.items()]
 
 
-def _is_used(
-    data: DataConfig, gathered: DiscoveredDataset, seen: LabelLikeFiles, name: str
-) -> bool:
+def _is_used(data: DataConfig, gathered: DiscoveredDataset, name: str) -> bool:
     choice, path = gathered.format, gathered.root / name
-    suffix = path.suffix.lower()
     given = (data.split_file, data.image_sizes, data.classes, data.split_groups)
     if path in choice.files.values() or any(
         isinstance(key, str | Path) and (gathered.root / key) == path for key in given
     ):
         return True
     if choice.file_per_image:
-        # Those of an image that is in no split are entered in the ledger, as are those of none.
-        return suffix == choice.suffix and (
-            seen.is_named_as_image(name)
-            or any(folder in path.parents for folder in gathered.label_folders)
-        )
+        # Those of no image are entered in the ledger.
+        is_below = any(folder in path.parents for folder in gathered.label_folders)
+        return is_below and path.suffix.lower() == choice.suffix
     is_openimages = choice.format is not None and choice.format.name == "openimages"
     return is_openimages and path.name.startswith("class-descriptions")
 
@@ -108,46 +109,63 @@ def _unused_splits(data: DataConfig, gathered: DiscoveredDataset) -> list[str]:
     root, names = gathered.root, names_on_disk(data)
     suffix = gathered.format.suffix if gathered.format.file_per_image else ""
     words = {word.lower() for options in names.values() for word in options}
-    images: dict[str, int] = {}
-    labels: dict[str, int] = {}
+    images: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
     lists = []
     for name in names_below(root):
-        *folders, file = name.split("/")
+        folder, _, file = name.rpartition("/")
         stem, _, ending = file.lower().rpartition(".")
         if ending == "txt" and stem in words:
             lists.append(root / name)
-            continue
-        depth = next((d for d, part in enumerate(folders, 1) if split_in(part, names)), 0)
-        if depth and is_image_name(name):
-            images["/".join(folders[:depth])] = images.get("/".join(folders[:depth]), 0) + 1
-        elif depth and suffix and is_label_name(name, suffix):
-            labels["/".join(folders[:depth])] = labels.get("/".join(folders[:depth]), 0) + 1
-    used = {files.image_root for files in gathered.splits.values()}
+        elif is_image_name(file):
+            images[folder] += 1
+        elif suffix and is_label_name(file, suffix):
+            labels[folder] += 1
+    images, labels = _by_split_folder(images, names), _by_split_folder(labels, names)
+    used = {files.image_root for files in gathered.splits.values()} | set(gathered.label_folders)
     divided = set(gathered.splits) != {"all"}
     notes = []
-    for place in sorted(images.keys() | (labels.keys() if not images else set())):
-        folder = root / place
-        inside = used | set(gathered.label_folders)
-        if any(
-            own == folder or folder in own.parents or (divided and own in folder.parents)
-            for own in inside
+    for place, count in sorted(images.items()):
+        place_path = root / place
+        if not any(
+            own == place_path
+            or place_path in own.parents
+            or (divided and own in place_path.parents)
+            for own in used
         ):
-            continue
-        count = images.get(place, 0)
-        split = split_in(place.rpartition("/")[2], names)
-        if not gathered.format.file_per_image:
-            why = "no label file lists its images"
-        elif not labels.get(place):
-            why = "it holds no labels"
-        elif split in gathered.splits:
-            why = "other folders or lists make the splits"
-        else:
-            why = (
-                "it does not divide the data alone; give data.images=FOLDER and data.labels=FOLDER "
-                "with {split} where the split's name stands"
-            )
-        notes.append(f"{place}/ ({count} images) is not used as split {split}: {why}")
+            split = split_in(place_path.name, names)
+            why = _why_unused(gathered, place_path, labels[place], split in gathered.splits)
+            notes.append(f"{place}/ ({count} images) is not used as split {split}: {why}")
     return notes + _unused_lists(gathered, lists)
+
+
+def _why_unused(gathered: DiscoveredDataset, folder: Path, labels: int, found: bool) -> str:
+    if not gathered.format.file_per_image:
+        if any(
+            folder in (files.image_root / image.name).parents
+            for files in gathered.splits.values() for image in files.images
+        ):  # fmt: skip
+            return f"{gathered.found} lists its images and names no split"
+        return "no label file lists its images"
+    if not labels:
+        return "it holds no labels"
+    if found:
+        return "other folders or lists make the splits"
+    return (
+        "it does not divide the data alone; give data.images=FOLDER and data.labels=FOLDER, with "
+        "{split} where the split's name stands"
+    )
+
+
+def _by_split_folder(counts: Counter[str], names: Mapping[str, tuple[str, ...]]) -> Counter[str]:
+    """Return counts of the outermost folders of a split's name."""
+    total: Counter[str] = Counter()
+    for folder, count in counts.items():
+        parts = folder.split("/")
+        depth = next((d for d, part in enumerate(parts, 1) if split_in(part, names)), 0)
+        if depth:
+            total["/".join(parts[:depth])] += count
+    return total
 
 
 def _unused_lists(gathered: DiscoveredDataset, lists: Iterable[Path]) -> list[str]:

@@ -157,7 +157,9 @@ def test_two_layouts_at_once_are_named(make_dataset) -> None:
     labels = ["labels/train/a.txt", "labels/val/b.txt", "train/labels/c.txt"]
     gathered = discover_dataset(DataConfig(), make_dataset(images, dict.fromkeys(labels, LINE)))
     assert gathered.found == "images/{split} and labels/{split}"
-    assert "train/ (1 images) is not used as split train: other folders" in gathered.notes[0]
+    said = "\n".join(gathered.notes)
+    assert "also possible: {split}/images and {split}/labels" in said
+    assert "train/ (1 images) is not used as split train: other folders or lists" in said
     assert [entry.path for entry in gathered.entries] == ["train/images/c.jpg"]
 
 

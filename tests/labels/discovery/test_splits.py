@@ -158,3 +158,15 @@ def test_a_yaml_that_names_lists(make_dataset: MakeDataset) -> None:
     }  # fmt: skip
     dataset = read(make_dataset(["images/a.jpg", "images/b.jpg"], texts))
     assert splits_of(dataset) == {"train": ["a"], "val": ["b"]}
+
+
+def test_a_label_file_for_images_in_folders_of_several_splits(make_dataset: MakeDataset) -> None:
+    rows = "train/a.jpg,1,1,20,20,cat\ntest/b.jpg,1,1,20,20,cat\n"
+    root = make_dataset(
+        ["train/a.jpg", "test/b.jpg", "val/c.jpg"],
+        {"boxes.csv": f"filename,xmin,ymin,xmax,ymax,class\n{rows}"},
+    )
+    said = "\n".join(read(root).notes)
+    for split in ("train", "test"):
+        assert f"{split}/ (1 images) is not used as split {split}: boxes.csv lists its" in said
+    assert "val/ (1 images) is not used as split val: no label file lists its images" in said
