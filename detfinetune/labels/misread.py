@@ -118,7 +118,7 @@ def _warn_of_left_out(dataset: LabelledDataset) -> None:
     lost = [entry for entry in dataset.ledger.entries if entry.kind == IN_NO_SPLIT]
     if lost:
         console.warn(
-            f"{len(lost)} labelled images are in no split and are left out, such as "
+            f"{len(lost)} labelled images are in no split and are ignored, such as "
             f"{lost[0].message}. Update or remove the lists, or move the images."
         )
 

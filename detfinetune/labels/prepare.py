@@ -34,7 +34,7 @@ from detfinetune.labels.discovery.detect_format import choose_format
 from detfinetune.labels.discovery.discover import discover_dataset
 from detfinetune.labels.discovery.discovered import DiscoveredDataset
 from detfinetune.labels.discovery.folders import has_labels
-from detfinetune.labels.splits.divide import cut_split, refuse_to_divide
+from detfinetune.labels.splits.divide import divide_split, refuse_to_divide
 
 _CONVERTER_VERSION = 2
 """To be raised when the same labels would give other JSON than before."""
@@ -227,7 +227,7 @@ def _cut_coco(
         return splits
     source = sources[whole]
     images = sorted(source.content["images"], key=lambda image: str(image["file_name"]))
-    cut = cut_split(
+    cut = divide_split(
         data, root, [str(image["file_name"]) for image in images],
         _class_counts(source.content, images), whole=set(sources) == {whole},
     )  # fmt: skip

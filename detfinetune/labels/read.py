@@ -48,7 +48,7 @@ from detfinetune.labels.parsing.parse import (
     parse_images,
 )
 from detfinetune.labels.parsing.source_split import SourceSplit, source_split
-from detfinetune.labels.splits.divide import Cut, cut_split, refuse_to_divide
+from detfinetune.labels.splits.divide import Division, divide_split, refuse_to_divide
 from detfinetune.labels.text import read_text_file
 from detfinetune.parallel import Workers
 
@@ -257,7 +257,7 @@ def _cut(
     split: str,
     sources: Mapping[str, SourceSplit],
     index: ClassIndex,
-) -> Cut:
+) -> Division:
     """Say which images of a split on disk go to which split of the data set."""
     source = sources[split]
     whole = split == "all"
@@ -266,10 +266,10 @@ def _cut(
     if "val" in sources or gathered.divided:
         refuse_to_divide(data, list(sources))
     if gathered.divided or not (whole or lacks_val):
-        return Cut({split: list(range(len(source.usable)))})
+        return Division({split: list(range(len(source.usable)))})
     table = source.table()
     counts = table.class_counts(len(index.names))
-    return cut_split(data, source.root, table.names, counts, whole=whole)
+    return divide_split(data, source.root, table.names, counts, whole=whole)
 
 
 def _stated_sizes(
@@ -288,7 +288,9 @@ def _stated_sizes(
     }
 
 
-def _tables(sources: Mapping[str, SourceSplit], cuts: Mapping[str, Cut]) -> dict[str, LabelTable]:
+def _tables(
+    sources: Mapping[str, SourceSplit], cuts: Mapping[str, Division]
+) -> dict[str, LabelTable]:
     tables = {}
     for split, source in sources.items():
         whole = source.table()

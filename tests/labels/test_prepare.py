@@ -313,7 +313,7 @@ def test_several_files_that_could_be_meant(make_dataset) -> None:
 
 
 def test_root_is_asked_for_with_its_source() -> None:
-    with pytest.raises(ConfigError, match=r"data\.root is missing.* 'bccd' can be had from: x"):
+    with pytest.raises(ConfigError, match=r"data\.root is missing.* Download 'bccd' from: x"):
         prepare_dataset(DataConfig(name="bccd", source="x"))
 
 

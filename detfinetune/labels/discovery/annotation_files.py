@@ -36,7 +36,7 @@ def choose_by_split(
     """Choose one label file a split; those of no split count where no other has one.
 
     Args:
-        data: says what splits are called on disk.
+        data: gives the names of the splits on disk.
         root: the data root.
         names: label files of one format, relative to `root`.
 
@@ -132,7 +132,7 @@ def load_coco(path: Path) -> dict[str, Any]:
     """Read a COCO JSON file.
 
     Raises:
-        DataError: it is no JSON object.
+        DataError: it is not a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -173,7 +173,7 @@ def find_image_root(
     if not names:
         return candidates[0]
     found = (
-        _with_alike_names(candidates, names) if data.images else _searched(root, names, split, data)
+        _with_file_names(candidates, names) if data.images else _searched(root, names, split, data)
     )
     if found is not None:
         return found
@@ -185,13 +185,13 @@ def find_image_root(
 
 
 def _searched(root: Path, names: Sequence[str], split: str, data: DataConfig) -> Path | None:
-    """Return the folder below `root` that image names fit to.
+    """Return the folder below `root` to which image names are relative.
 
-    Where they fit to several, that is one of the split's name, or the folder around them: which of
-    two images of a name is meant is not for the alphabet to say.
+    Of several, it is the one named as the split, or else the folder that contains them all: the
+    matching then rejects a name that could mean two images.
     """
     wanted = {Path(name).name: name for name in names}
-    alike = _alike(names)
+    known_names = _file_names(names)
     exact: dict[Path, None] = {}
     near: dict[Path, None] = {}
     for path in walk(root):
@@ -201,7 +201,7 @@ def _searched(root: Path, names: Sequence[str], split: str, data: DataConfig) ->
             folder = path.parents[len(Path(wanted[path.name]).parts) - 1]
             if folder.is_relative_to(root) and folder / wanted[path.name] == path:
                 exact[folder] = None
-        if not alike.isdisjoint((path.name, path.stem)):
+        if not known_names.isdisjoint((path.name, path.stem)):
             near[path.parent] = None
     folders = list(exact or near)
     of_split = [f for f in folders if split_of(f.relative_to(root) / "_", data) == split]
@@ -213,18 +213,19 @@ def _around(folders: Sequence[Path]) -> Path:
     return Path(os.path.commonpath(folders))
 
 
-def _with_alike_names(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
-    alike = _alike(names)
+def _with_file_names(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
+    known_names = _file_names(names)
     for folder in folders:
         if folder.is_dir() and any(
-            is_image(path) and not alike.isdisjoint((path.name, path.stem)) for path in walk(folder)
+            is_image(path) and not known_names.isdisjoint((path.name, path.stem))
+            for path in walk(folder)
         ):
             return folder
     return None
 
 
-def _alike(names: Sequence[str]) -> set[str]:
-    """Return what images may be called whose names lack an ending or are of another machine."""
+def _file_names(names: Sequence[str]) -> set[str]:
+    """Return file names with and without suffix, for paths of any operating system."""
     last = {Path(name.replace("\\", "/")).name for name in names}
     return last | {Path(name).stem for name in last}
 
@@ -248,5 +249,5 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
     """Return the subfolders of some names, in their order, in upper or lower case."""
     place = {name.lower(): number for number, name in reversed(list(enumerate(names)))}
     there = [path for path in folder.iterdir() if path.is_dir() and path.name.lower() in place]
-    # What is written as the labels write it comes first.
+    # The exact spelling comes first.
     return sorted(there, key=lambda p: (place[p.name.lower()], p.name not in names, p.name))

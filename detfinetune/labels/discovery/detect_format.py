@@ -1,4 +1,4 @@
-"""Which label format a data set is in, by what it was detected, and in which files.
+"""Detect the label format of a data set and the files that are in it.
 
 Only the head of a file is read here, and that of each file at most once.
 """
@@ -59,7 +59,7 @@ class LabelLikeFiles:
                 self.by_suffix.setdefault(suffix, []).append(name)
 
     def detect(self, name: str) -> Detected | None:
-        """Return the format of a file and by what it was detected, or None."""
+        """Return the format of a file and the evidence for it, or None."""
         if name not in self._detected:
             self._detected[name] = detect_file(self.root / name)
         return self._detected[name]
@@ -100,7 +100,7 @@ class LabelLikeFiles:
 
 @dataclass(frozen=True)
 class FormatChoice:
-    """A format, or None for those of one object a line, which their lines tell apart."""
+    """A format; None for the formats of one object a line, which the lines show later."""
 
     format: DocumentFormat | None
     evidence: str = ""
@@ -123,14 +123,14 @@ class FormatChoice:
 
 
 def choose_format(data: DataConfig, root: Path) -> FormatChoice:
-    """Settle the format from the configuration and, where it says `auto`, from the files.
+    """Choose the format from the configuration or, with `auto`, from the files.
 
-    COCO JSON comes first; then the kind of file of which most have the name of an image (.txt,
-    .xml, .json); then a file that describes many images (.xml, .json, .csv).
+    COCO JSON comes first; then the file type of which most are named as an image (.txt, .xml,
+    .json); then files that describe many images (.xml, .json, .csv).
 
     Raises:
         ConfigError: `data.annotations` leads nowhere.
-        DataError: there is no file of the format, or it is not known which is meant.
+        DataError: no file is in the format, or several could be the same split.
     """
     named = root / Path(data.labels).expanduser() if data.labels else None
     files = {"all": named} if named is not None and named.is_file() else {}
@@ -211,7 +211,7 @@ def _documents(
 def _refuse_damaged(
     data: DataConfig, seen: LabelLikeFiles, wanted: DocumentFormat, files: Mapping[str, Path]
 ) -> None:
-    """Stop at a file named as a missing split's: without it, its images would be drawn at random.
+    """Stop at a damaged file of a missing split, which would be filled with random images.
 
     Raises:
         DataError: there is such a file.
@@ -245,7 +245,7 @@ def _no_such_file(seen: LabelLikeFiles, wanted: DocumentFormat) -> str:
 
 
 def detect_file(path: Path) -> Detected | None:
-    """Return the format of a file by its head, or None."""
+    """Return the format of a file and the evidence in its head, or None."""
     try:
         text = read_head(path)
     except DataError:

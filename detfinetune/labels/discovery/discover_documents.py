@@ -1,9 +1,9 @@
-"""Brings images together with label files that each describe many of them.
+"""Match images with label files that each describe many of them.
 
-- the file says which images belong to the split; one that it lists without objects is a true
-  negative, and images that it does not list are left out, with a note
-- a listed image that is not there is rejected, with all its labels
-- where a file names a subset for its images, that is their split
+- a file lists the images of its split; one without objects is a true negative, and images that no
+  file lists are ignored, with a note
+- a listed image that is missing is rejected, with all its labels
+- a subset that the file gives for an image is its split
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _EXAMPLES = 3
 
 @dataclass
 class _Source:
-    """One label file, read."""
+    """One label file and its content."""
 
     path: Path
     shown: str
@@ -52,7 +52,7 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
     """Read the label files of a data set whose files describe many images each.
 
     Raises:
-        ConfigError, DataError: no such file, one that cannot be read, or no image of it is there.
+        ConfigError, DataError: a file cannot be read, or none of its images was found.
     """
     wanted = choice.format
     if wanted is None:
@@ -63,7 +63,7 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
     listed = ", ".join(source.shown for source in sources.values())
     documents = [source.document for source in sources.values()]
     folders = [source.path.parent for source in sources.values()]
-    gathered = DiscoveredDataset(
+    discovered = DiscoveredDataset(
         root,
         choice,
         listed,
@@ -73,22 +73,24 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
         classes=_classes(documents),
         normalized=any(document.normalized for document in documents),
     )
-    matcher = _Matcher(data, gathered)
+    matcher = _Matcher(data, discovered)
     for split, source in sources.items():
-        gathered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
+        discovered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
         for name, images in _by_subset(data, split, source.document).items():
-            gathered.splits[name] = matcher.match(name, source, images)
+            discovered.splits[name] = matcher.match(name, source, images)
     matcher.note_unlisted([source.shown for source in sources.values()])
-    gathered.divided = set(_converted(root)) >= set(gathered.splits)
-    if set(gathered.splits) == {"train"} and not gathered.divided:
-        gathered.splits = {"all": gathered.splits["train"]}
+    discovered.divided = set(_converted(root)) >= set(discovered.splits)
+    if set(discovered.splits) == {"train"} and not discovered.divided:
+        discovered.splits = {"all": discovered.splits["train"]}
     order = (*SPLIT_NAMES, "all")
-    gathered.splits = {s: gathered.splits[s] for s in order if s in gathered.splits}
-    if not any(files.images for files in gathered.splits.values()):
+    discovered.splits = {s: discovered.splits[s] for s in order if s in discovered.splits}
+    if not any(files.images for files in discovered.splits.values()):
         if not any(image.name for document in documents for image in document.images):
             raise DataError(f"{root}: {listed} lists no images (data.format={wanted.name}).")
-        raise DataError(f"{root}: no image that {listed} lists is there. Give data.images=FOLDER.")
-    return gathered
+        raise DataError(
+            f"{root}: none of the images in {listed} was found. Give data.images=FOLDER."
+        )
+    return discovered
 
 
 def _read(path: Path, wanted: DocumentFormat) -> Document:
@@ -100,7 +102,7 @@ def _read(path: Path, wanted: DocumentFormat) -> Document:
 
 
 def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
-    """Return the classes that the files declare, in order of their first mention."""
+    """Return the classes that the files declare, in order of first appearance."""
     names: dict[str, None] = {}
     for document in documents:
         names |= dict.fromkeys(document.classes)
@@ -108,13 +110,13 @@ def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
 
 
 def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, list[RawImage]]:
-    """Return the images by split: the file's own word on it where the file's name says none."""
+    """Return the images by split: that of the file's name, else each image's own subset."""
     parts: dict[str, list[RawImage]] = {}
     for image in document.images:
         named = split_of(Path(image.split), data) if split == "all" and image.split else split
         parts.setdefault(named, []).append(image)
     if len(parts) > 1 and "all" in parts:
-        # Some images name a subset and some do not: those belong to training.
+        # Images without a subset, beside others with one, belong to training.
         parts["train"] = parts.get("train", []) + parts.pop("all")
     if document.problems:
         stray = RawImage("", problems=document.problems)
@@ -123,16 +125,16 @@ def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, li
 
 
 def _converted(root: Path) -> dict[str, DatasetSplit]:
-    """Return the splits of a folder that a conversion made; none for any other."""
+    """Return the splits of a converted folder; none for any other."""
     return read_manifest(root).splits if (root / MANIFEST_NAME).is_file() else {}
 
 
 class _Matcher:
-    """Matches what label files list with the images on disk; each folder is looked through once."""
+    """Matches the entries of label files with the images on disk."""
 
-    def __init__(self, data: DataConfig, gathered: DiscoveredDataset) -> None:
+    def __init__(self, data: DataConfig, discovered: DiscoveredDataset) -> None:
         self.data = data
-        self.gathered = gathered
+        self.discovered = discovered
         self._finders: dict[Path, NameFinder] = {}
         self._on_disk: dict[Path, list[str]] = {}
         self._found: dict[Path, set[str]] = {}
@@ -167,7 +169,7 @@ class _Matcher:
         for image in missing:
             where = f"{source.shown}:{image.line}" if image.line else source.shown
             reason = find.why_not(image.name)
-            self.gathered.entries.append(
+            self.discovered.entries.append(
                 LedgerEntry(split, where, 0, "rejected", "missing image", reason, image.name)
             )
         self._found.setdefault(image_root, set()).update(found)
@@ -179,14 +181,14 @@ class _Matcher:
         )
 
     def note_unlisted(self, shown: Sequence[str]) -> None:
-        """Say which images none of the label files lists; splits may share a folder."""
+        """Note the images that no label file lists; splits may share a folder."""
         listed = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else shown[0]
         for image_root, found in self._found.items():
             unlisted = [name for name in self._on_disk[image_root] if name not in found]
             if unlisted:
-                self.gathered.notes.append(
-                    f"{len(unlisted)} images in {shown_path(image_root, self.gathered.root)} are "
-                    f"not in {listed} and are left out, such as {', '.join(unlisted[:_EXAMPLES])}"
+                self.discovered.notes.append(
+                    f"{len(unlisted)} images in {shown_path(image_root, self.discovered.root)} are "
+                    f"not in {listed} and are ignored, such as {', '.join(unlisted[:_EXAMPLES])}"
                 )
 
     def _finder(self, image_root: Path) -> NameFinder:
@@ -196,14 +198,14 @@ class _Matcher:
         return self._finders[image_root]
 
     def _image_root(self, split: str, source: _Source, names: list[str]) -> Path:
-        """Return the folder of a split's images; a conversion says where it left them."""
-        root = self.gathered.root
+        """Return the folder of a split's images; a converted folder names it."""
+        root = self.discovered.root
         if self.data.images is None and split in (parts := _converted(root)):
             return parts[split].image_root
         return find_image_root(self.data, root, split, source.path, names)
 
 
 def _merge(first: RawImage, second: RawImage) -> None:
-    """Take the labels of an image that its file lists twice together."""
+    """Merge the labels of an image that its file lists twice."""
     first.labels += second.labels
     first.problems += [RawProblem(p.line, p.kind, p.reason, p.text) for p in second.problems]

@@ -39,9 +39,9 @@ from detfinetune.labels.discovery.folders import (
 from detfinetune.labels.discovery.split_sources import (
     Layout,
     SplitSource,
-    lone_train_is_all,
+    mark_shared_images,
     split_folders,
-    told_apart,
+    undivided_if_only_train,
 )
 from detfinetune.labels.discovery.unsupported import refuse_unsupported
 from detfinetune.labels.images.sizes import is_image_name
@@ -54,9 +54,9 @@ def find_layout(data: DataConfig, root: Path, suffix: str = ".txt") -> Layout:
     """Find images and labels below `root`.
 
     Raises:
-        ConfigError: a pattern of the configuration that leads nowhere, or a split that
-            `data.splits` names and that is not there.
-        DataError: no known layout fits.
+        ConfigError: a pattern of the configuration matches nothing, or a split of
+            `data.splits` is missing.
+        DataError: no known layout matches.
     """
     layout = _find_layout(data, root, suffix)
     # A lone split, whatever it is called, is all there is, and is divided later.
@@ -84,7 +84,7 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
             splits = {s: SplitSource(folder, None) for s, folder in folders.items()} or {
                 "all": SplitSource(labels, None)
             }
-            return Layout(told_apart(splits), f"labels in {shown_path(labels, root)}/")
+            return Layout(mark_shared_images(splits), f"labels in {shown_path(labels, root)}/")
     layouts = _divided_layouts(data, root, suffix)
     layouts += [layout for find in (_one_pair, _one_folder) if (layout := find(data, root, suffix))]
     if not layouts:
@@ -96,7 +96,7 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     if rivals:
         notes.append(
             f"also possible: {'; '.join(other.found for other in rivals)}. To choose, give "
-            "data.images and data.labels, with {split} where the split's name stands"
+            "data.images and data.labels, with {split} in place of the split's name"
         )
     return replace(first, notes=tuple(notes))
 
@@ -118,7 +118,7 @@ def _divided_layouts(data: DataConfig, root: Path, suffix: str) -> list[Layout]:
 
 def _layouts_of(data: DataConfig, base: Path, suffix: str) -> list[Layout]:
     found = [layout for find in _DIVIDED if (layout := find(data, base, suffix)) is not None]
-    # A lone `train` says less than a list: CVAT's obj_train_data/ holds what train.txt lists.
+    # A list comes before a lone `train`: CVAT lists obj_train_data/ in train.txt.
     return sorted(found, key=lambda layout: _is_whole(layout) and not _has_list(layout))
 
 
@@ -323,7 +323,7 @@ def _layout(splits: dict[str, SplitSource], shape: str, notes: Sequence[str] = (
     if not splits:
         return None
     order = {split: splits[split] for split in SPLIT_NAMES if split in splits}
-    return Layout(lone_train_is_all(order), shape, tuple(notes))
+    return Layout(undivided_if_only_train(order), shape, tuple(notes))
 
 
 def _image_lists(root: Path, disk_names: Mapping[str, str]) -> dict[str, Path]:
@@ -362,6 +362,6 @@ def _nothing_found(root: Path, suffix: str) -> str:
         problem = "no known layout of images and labels was found"
     return (
         f"{root}: {problem}. Found {images} images and {labels} {suffix} files; the folder holds "
-        f"{content}. Say where they are, with {{split}} where the split's name stands, such as "
+        f"{content}. Give the folders, with {{split}} in place of the split's name, such as "
         "data.images=images/{split} data.labels=labels/{split}."
     )

@@ -1,4 +1,4 @@
-"""Which label file belongs to which image, and which image an entry of a list means."""
+"""Match images with label files by name, and the entries of a list with images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from detfinetune.labels.images.sizes import is_image
 
 @dataclass(frozen=True)
 class Matched:
-    """Which image has which label file."""
+    """The label file of each image."""
 
     label_of: dict[str, str]
     """Label key by image name."""
 
     sharing: dict[str, str]
-    """Images that are left out, each with the one that has their label file."""
+    """Ignored images, each with the one that has their label file."""
 
 
 def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
@@ -50,16 +50,16 @@ def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
 
 
 def label_key(name: str) -> str:
-    """Return a relative path without its ending, in Unicode's composed form."""
+    """Return a relative path without its suffix, in Unicode's composed form."""
     name = unicodedata.normalize("NFC", name)
     stem, dot, _ = name.rpartition(".")
-    # A dot in a folder's name, or at the start of the file's, begins no ending.
-    is_ending = dot and stem and not stem.endswith("/") and "/" not in name[len(stem) :]
-    return stem if is_ending else name
+    # A dot in a folder's name, or at the start of a file's, does not begin a suffix.
+    is_suffix = dot and stem and not stem.endswith("/") and "/" not in name[len(stem) :]
+    return stem if is_suffix else name
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the pairs whose first part is there once."""
+    """Return the pairs whose first part is unique."""
     pairs = list(pairs)
     counts = Counter(first for first, _ in pairs)
     return {first: second for first, second in pairs if counts[first] == 1}
@@ -67,23 +67,23 @@ def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ListedImages:
-    """Images and the entries of a list that mean them."""
+    """Images and the entries of a list that name them."""
 
     listed_as: dict[str, str]
     """Entry by image."""
 
     missing: tuple[str, ...]
-    """Entries that mean no image, in the list's order."""
+    """Entries without an image, in the list's order."""
 
     unlisted: tuple[str, ...]
-    """Images that no entry means, in the images' order."""
+    """Images without an entry, in the images' order."""
 
 
 def match_listed(entries: Sequence[str], names: Sequence[str]) -> ListedImages:
     """Match entries of a list with images, each with at most one.
 
-    The whole path decides; of what is left over, the file name where it is there once on either
-    side; of what is left then, the file name without its ending, likewise.
+    Whole paths match first; then, of the rest, file names that are unique on both sides; then
+    likewise file names without suffix.
 
     Args:
         entries: paths or names as a file lists them, with forward slashes, none twice.
@@ -108,10 +108,10 @@ def match_listed(entries: Sequence[str], names: Sequence[str]) -> ListedImages:
 
 
 class NameFinder:
-    """Finds the image that an entry of a list means: a path, a name, with or without ending.
+    """Finds the image of an entry of a list: a path or a name, with or without suffix.
 
-    Where several images have the name, the one whose folders agree with the entry's the furthest is
-    meant; where that is no single one, none is.
+    Of several images of the name, it is the one that shares the most folders with the entry; if
+    that is not a single one, there is none.
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -128,7 +128,7 @@ class NameFinder:
         """Return the image, or None."""
         if entry in self.exact:
             return self.exact[entry]
-        for text, last, stem in _readings(entry):
+        for text, last, stem in _interpretations(entry):
             if text in self.exact or text in self.by_key:
                 return self.exact.get(text) or self.by_key[text]
             for table, key, names in (
@@ -140,8 +140,8 @@ class NameFinder:
         return None
 
     def why_not(self, entry: str) -> str:
-        """Return why an entry means no image."""
-        for _, last, stem in _readings(entry):
+        """Return why no image was found for an entry."""
+        for _, last, stem in _interpretations(entry):
             several = self.by_name.get(last) or self.by_stem.get(stem)
             if several:
                 shown = " and ".join(several[:2])
@@ -149,8 +149,8 @@ class NameFinder:
         return f"there is no image '{entry}'"
 
 
-def _readings(entry: str) -> Iterator[tuple[str, str, str]]:
-    """Yield what an entry may say: its path, its last part, and that without ending."""
+def _interpretations(entry: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what an entry may mean: its path, its last part, and that without suffix."""
     entry = unicodedata.normalize("NFC", entry.replace("\\", "/")).removeprefix("./")
     # Pascal VOC's lists of one class end in 1, 0 or -1.
     for text in (entry, re.sub(r"\s+(-1|0|1)$", "", entry)):
@@ -160,7 +160,7 @@ def _readings(entry: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _nearest(entry: str, names: Sequence[str]) -> list[str]:
-    """Return the names that have the most folders above the last part in common with an entry."""
+    """Return the names that share the most folders above the last part with an entry."""
     if len(names) == 1:
         return list(names)
     folders = entry.split("/")[-2::-1]

@@ -1,4 +1,4 @@
-"""A data set's splits: where each one's images and labels are, and what it is called on disk."""
+"""The folders of images and labels of each split."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from detfinetune.labels.splits.split_names import names_on_disk, split_in
 
 @dataclass(frozen=True)
 class SplitSource:
-    """Where one split's images and labels are."""
+    """The folders of one split."""
 
     labels: Path
     """Folder of label files, searched with its subfolders."""
 
     images: Path | None
-    """Folder of images, searched with its subfolders; None: only their sizes are given."""
+    """Folder of images, searched with its subfolders; None if only their sizes are given."""
 
     image_list: Path | None = None
     """File that lists the images of the split."""
@@ -30,22 +30,22 @@ class SplitSource:
 
 @dataclass(frozen=True)
 class Layout:
-    """The splits of a data set, or one source `all` that is still to be split."""
+    """The splits of a data set, or one source `all` that is still to be divided."""
 
     splits: dict[str, SplitSource]
     found: str
-    """What was taken, for the user to read."""
+    """What was detected, for the user."""
 
     notes: tuple[str, ...] = field(default=())
-    """What else could have been meant, and what was left out."""
+    """Other possible layouts, and what is ignored."""
 
 
-def lone_train_is_all(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
+def undivided_if_only_train(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
     return {"all": splits["train"]} if set(splits) == {"train"} else splits
 
 
-def told_apart(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
-    """Where splits share their images and have no lists, only the labels tell them apart."""
+def mark_shared_images(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
+    """Mark splits that share an image folder and have no lists: only labels show their images."""
     shared = [source.images for source in splits.values()]
     return {
         split: replace(

@@ -1,4 +1,4 @@
-"""What lies in the data root and is not used: said in the notes, so that nothing is lost unseen."""
+"""Report the files, folders and labelled images in the data root that are not used."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ _SHOWN = 3
 _MOST_DETECTED = 20
 
 
-def note_unused(data: DataConfig, gathered: DiscoveredDataset) -> None:
+def note_unused(data: DataConfig, discovered: DiscoveredDataset) -> None:
     """Note label-like files, split folders and lists that are not used, and enter lost images."""
-    if (gathered.root / MANIFEST_NAME).is_file():
-        return  # a conversion made this folder and says itself what belongs to it
-    if gathered.format.seen is not None:
-        gathered.notes += _unused_files(data, gathered, gathered.format.seen)
-    if gathered.sizes is None:
-        gathered.notes += _unused_splits(data, gathered)
-        if gathered.format.file_per_image:
-            gathered.entries += _in_no_split(data, gathered)
+    if (discovered.root / MANIFEST_NAME).is_file():
+        return  # a converted folder, whose manifest names its files
+    if discovered.format.seen is not None:
+        discovered.notes += _unused_files(data, discovered, discovered.format.seen)
+    if discovered.sizes is None:
+        discovered.notes += _unused_splits(data, discovered)
+        if discovered.format.file_per_image:
+            discovered.entries += _in_no_split(data, discovered)
 
 
 # --- label-like files -------------------------------------------------------------------------
 
 
-def _unused_files(data: DataConfig, gathered: DiscoveredDataset, seen: LabelLikeFiles) -> list[str]:
+def _unused_files(
+    data: DataConfig, discovered: DiscoveredDataset, seen: LabelLikeFiles
+) -> list[str]:
     """Return a note for each group of label-like files that are not read, with the reason."""
-    choice = gathered.format
+    choice = discovered.format
     groups: dict[str, list[str]] = {}
     for suffix, names in seen.by_suffix.items():
         beside = set(seen.beside.get(suffix, ()))
@@ -50,16 +52,16 @@ def _unused_files(data: DataConfig, gathered: DiscoveredDataset, seen: LabelLike
         free = [
             # The ledger has those of an image that is in no split.
             name for name in names
-            if not (is_own and name in beside) and not _is_used(data, gathered, name)
+            if not (is_own and name in beside) and not _is_used(data, discovered, name)
         ]  # fmt: skip
-        alike = [name for name in free if name in beside]
+        known_names = [name for name in free if name in beside]
         if suffix == ".txt":
             # Others are read-mes, class lists and image lists more often than labels.
-            if alike:
-                groups["one object a line (data.format=txt or yolo reads these)"] = alike
+            if known_names:
+                groups["one object a line (data.format=txt or yolo reads these)"] = known_names
             continue
         others = [name for name in free if name not in beside]
-        for part in (alike, others[_MOST_DETECTED:]):
+        for part in (known_names, others[_MOST_DETECTED:]):
             if part:
                 reason = _reason(suffix, seen.format_of_most(part), choice)
                 groups.setdefault(reason, []).extend(part)
@@ -69,16 +71,16 @@ def _unused_files(data: DataConfig, gathered: DiscoveredDataset, seen: LabelLike
     return [f"{_listed(names)} not read: {reason}" for reason, names in groups.items()]
 
 
-def _is_used(data: DataConfig, gathered: DiscoveredDataset, name: str) -> bool:
-    choice, path = gathered.format, gathered.root / name
+def _is_used(data: DataConfig, discovered: DiscoveredDataset, name: str) -> bool:
+    choice, path = discovered.format, discovered.root / name
     given = (data.split_file, data.image_sizes, data.classes, data.split_groups)
     if path in choice.files.values() or any(
-        isinstance(key, str | Path) and (gathered.root / key) == path for key in given
+        isinstance(key, str | Path) and (discovered.root / key) == path for key in given
     ):
         return True
     if choice.file_per_image:
         # Those of no image are entered in the ledger.
-        is_below = any(folder in path.parents for folder in gathered.label_folders)
+        is_below = any(folder in path.parents for folder in discovered.label_folders)
         return is_below and path.suffix.lower() == choice.suffix
     is_openimages = choice.format is not None and choice.format.name == "openimages"
     return is_openimages and path.name.startswith("class-descriptions")
@@ -104,10 +106,10 @@ def _listed(names: list[str]) -> str:
 # --- folders and lists of a split's name ------------------------------------------------------
 
 
-def _unused_splits(data: DataConfig, gathered: DiscoveredDataset) -> list[str]:
+def _unused_splits(data: DataConfig, discovered: DiscoveredDataset) -> list[str]:
     """Return a note for each folder or list that names a split and does not make one."""
-    root, names = gathered.root, names_on_disk(data)
-    suffix = gathered.format.suffix if gathered.format.file_per_image else ""
+    root, names = discovered.root, names_on_disk(data)
+    suffix = discovered.format.suffix if discovered.format.file_per_image else ""
     words = {word.lower() for options in names.values() for word in options}
     images: Counter[str] = Counter()
     labels: Counter[str] = Counter()
@@ -122,8 +124,10 @@ def _unused_splits(data: DataConfig, gathered: DiscoveredDataset) -> list[str]:
         elif suffix and is_label_name(file, suffix):
             labels[folder] += 1
     images, labels = _by_split_folder(images, names), _by_split_folder(labels, names)
-    used = {files.image_root for files in gathered.splits.values()} | set(gathered.label_folders)
-    divided = set(gathered.splits) != {"all"}
+    used = {files.image_root for files in discovered.splits.values()} | set(
+        discovered.label_folders
+    )
+    divided = set(discovered.splits) != {"all"}
     notes = []
     for place, count in sorted(images.items()):
         place_path = root / place
@@ -134,18 +138,18 @@ def _unused_splits(data: DataConfig, gathered: DiscoveredDataset) -> list[str]:
             for own in used
         ):
             split = split_in(place_path.name, names)
-            why = _why_unused(gathered, place_path, labels[place], split in gathered.splits)
+            why = _why_unused(discovered, place_path, labels[place], split in discovered.splits)
             notes.append(f"{place}/ ({count} images) is not used as split {split}: {why}")
-    return notes + _unused_lists(gathered, lists)
+    return notes + _unused_lists(discovered, lists)
 
 
-def _why_unused(gathered: DiscoveredDataset, folder: Path, labels: int, found: bool) -> str:
-    if not gathered.format.file_per_image:
+def _why_unused(discovered: DiscoveredDataset, folder: Path, labels: int, found: bool) -> str:
+    if not discovered.format.file_per_image:
         if any(
             folder in (files.image_root / image.name).parents
-            for files in gathered.splits.values() for image in files.images
+            for files in discovered.splits.values() for image in files.images
         ):  # fmt: skip
-            return f"{gathered.found} lists its images and names no split"
+            return f"{discovered.found} lists its images and names no split"
         return "no label file lists its images"
     if not labels:
         return "it holds no labels"
@@ -153,7 +157,7 @@ def _why_unused(gathered: DiscoveredDataset, folder: Path, labels: int, found: b
         return "other folders or lists make the splits"
     return (
         "it does not divide the data alone; give data.images=FOLDER and data.labels=FOLDER, with "
-        "{split} where the split's name stands"
+        "{split} in place of the split's name"
     )
 
 
@@ -168,8 +172,8 @@ def _by_split_folder(counts: Counter[str], names: Mapping[str, tuple[str, ...]])
     return total
 
 
-def _unused_lists(gathered: DiscoveredDataset, lists: Iterable[Path]) -> list[str]:
-    used = set(gathered.image_lists)
+def _unused_lists(discovered: DiscoveredDataset, lists: Iterable[Path]) -> list[str]:
+    used = set(discovered.image_lists)
     places = {path.parent for path in used}
     notes = []
     for path in lists:
@@ -177,28 +181,28 @@ def _unused_lists(gathered: DiscoveredDataset, lists: Iterable[Path]) -> list[st
         if path in used or (path.stem.lower() == "trainval" and path.parent in places):
             continue
         why = (
-            f"the splits are those of {gathered.found}"
-            if set(gathered.splits) != {"all"}
+            f"the splits are those of {discovered.found}"
+            if set(discovered.splits) != {"all"}
             else "it is not beside the images, or other lists lack; give data.image_list=FILE"
         )
-        notes.append(f"{shown_path(path, gathered.root)} is not used as an image list: {why}")
+        notes.append(f"{shown_path(path, discovered.root)} is not used as an image list: {why}")
     return notes
 
 
 # --- labelled images --------------------------------------------------------------------------
 
 
-def _in_no_split(data: DataConfig, gathered: DiscoveredDataset) -> list[LedgerEntry]:
+def _in_no_split(data: DataConfig, discovered: DiscoveredDataset) -> list[LedgerEntry]:
     """Return an entry for each image that has a label file and belongs to no split."""
-    root, suffix = gathered.root, gathered.format.suffix
+    root, suffix = discovered.root, discovered.format.suffix
     used: set[str] = set()
     places = []
-    for files in gathered.splits.values():
+    for files in discovered.splits.values():
         place = shown_path(files.image_root, root)
         places.append("" if place == "." else f"{place}/")
         used.update(places[-1] + image.name for image in files.images)
         used.update(file.label for file in (*files.images, *files.orphans))
-    # What else is there was left out by choice where the folders were given.
+    # With configured folders, images elsewhere are ignored on purpose.
     chosen = bool(data.images or data.labels or data.splits)
     images, labels = [], {}
     for name in names_below(root):
@@ -209,12 +213,12 @@ def _in_no_split(data: DataConfig, gathered: DiscoveredDataset) -> list[LedgerEn
                 images.append(name)
         elif is_label_name(name, suffix):
             labels[label_key(name)] = name
-    lists = ", ".join(shown_path(path, root) for path in gathered.image_lists)
+    lists = ", ".join(shown_path(path, root) for path in discovered.image_lists)
     why = f"{lists} do not list it" if lists else "it is outside of the folders that make splits"
     matched = match_labels(images, labels)
     return [
         LedgerEntry(
-            "", name, 0, "note", IN_NO_SPLIT, f"left out: it has labels ({labels[key]}), but {why}",
+            "", name, 0, "note", IN_NO_SPLIT, f"ignored: it has labels ({labels[key]}), but {why}",
             "", name,
         )
         for name, key in sorted(matched.label_of.items())

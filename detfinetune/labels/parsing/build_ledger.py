@@ -14,7 +14,7 @@ from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, Action, Ledger, Ledg
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
 from detfinetune.labels.parsing.source_split import SourceSplit
-from detfinetune.labels.splits.divide import Cut
+from detfinetune.labels.splits.divide import Division
 from detfinetune.labels.text import read_text_file
 
 
@@ -22,7 +22,7 @@ def write_accounts(
     data: DataConfig,
     gathered: DiscoveredDataset,
     sources: Mapping[str, SourceSplit],
-    cuts: Mapping[str, Cut],
+    cuts: Mapping[str, Division],
     tables: Mapping[str, LabelTable],
     names_from: str = "",
 ) -> Ledger:
@@ -64,7 +64,7 @@ def write_accounts(
     return ledger
 
 
-def _split_of_jobs(source: SourceSplit, cut: Cut) -> list[str]:
+def _split_of_jobs(source: SourceSplit, cut: Division) -> list[str]:
     """Return each job's split, or nothing where a split file leaves the image out.
 
     What cannot be used counts for the first.

@@ -148,7 +148,7 @@ def test_patterns_of_the_configuration(make_dataset) -> None:
         "train": "a.jpg",
         "val": "b.jpg",
     }
-    with pytest.raises(ConfigError, match=r"leads to nothing under .*\n.*shot/train"):
+    with pytest.raises(ConfigError, match=r"matches nothing under .*\n.*shot/train"):
         discover_dataset(DataConfig(images="shot/{split}"), root)
 
 

@@ -98,7 +98,7 @@ def test_labelled_images_that_no_list_names(
     lost = [entry for entry in dataset.ledger.entries if entry.kind == "in no split"]
     assert [entry.image for entry in lost] == [f"{name}.jpg" for name in names[4:]]
     assert lost[0].message == (
-        "04.jpg: left out: it has labels (04.txt), but train.txt, test.txt do not list it"
+        "04.jpg: ignored: it has labels (04.txt), but train.txt, test.txt do not list it"
     )
     assert "(labelled, in no split)        10" in dataset_summary(dataset)
     findings = {finding.kind: finding for finding in ledger_findings(dataset.ledger)}
@@ -106,7 +106,7 @@ def test_labelled_images_that_no_list_names(
         "10 images have labels, but are in no split"
     )
     refuse_mostly_wrong(dataset)
-    assert "10 labelled images are in no split and are left out" in capsys.readouterr().err
+    assert "10 labelled images are in no split and are ignored" in capsys.readouterr().err
 
 
 def test_labelled_images_outside_of_the_split_folders(make_dataset: MakeDataset) -> None:
