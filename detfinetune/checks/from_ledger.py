@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from detfinetune.checks.findings import Finding, Place, Severity
 from detfinetune.checks.places import MOST_PLACES
-from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, Ledger, LedgerEntry
+from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, IN_NO_SPLIT, Ledger, LedgerEntry
 from detfinetune.labels.images.sizes import is_image_name
 
 
@@ -112,6 +112,10 @@ _RULES = {
     ),
     "listed twice": _Rule(
         "image_listed_twice", "note", "are listed twice", "Remove one of the two lines.", "image",
+    ),
+    IN_NO_SPLIT: _Rule(
+        "labelled_image_in_no_split", "warning", "have labels, but are in no split",
+        "Update or remove the image lists, or move the images into a split's folder.", "image",
     ),
     "encoding": _Rule(
         "not_utf8", "note", "are not in UTF-8", "Save them as UTF-8, so that names are right.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from detfinetune import console
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, SplitCounts
+from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, IN_NO_SPLIT, SplitCounts
 from detfinetune.labels.formats.registry import LINE_FORMATS
 from detfinetune.labels.parsing.label_schema import LabelSchema, suggest_schema
 from detfinetune.labels.text import read_text_file
@@ -78,6 +78,7 @@ def refuse_misread(dataset: LabelledDataset) -> None:
     _warn_of_unlabelled_images(dataset)
     _warn_of_unknown_classes(dataset)
     _warn_of_other_sizes(dataset)
+    _warn_of_images_in_no_split(dataset)
     if check.better is not None:
         console.warn(f"{check.wrong} of {check.total} labels are wrong. {_advice(check.better)}")
 
@@ -107,6 +108,16 @@ def _warn_of_other_sizes(dataset: LabelledDataset) -> None:
         console.warn(
             f"{len(notes)} label files state a size that their image does not have, such as "
             f"{notes[0].message}. If boxes are off in the pictures, export the labels again."
+        )
+
+
+def _warn_of_images_in_no_split(dataset: LabelledDataset) -> None:
+    """Warn of labelled images that no list or folder puts into a split."""
+    lost = [entry for entry in dataset.ledger.entries if entry.kind == IN_NO_SPLIT]
+    if lost:
+        console.warn(
+            f"{len(lost)} labelled images are in no split and are ignored, such as "
+            f"{lost[0].message}. Update or remove the lists, or move the images."
         )
 
 

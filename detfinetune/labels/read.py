@@ -39,7 +39,7 @@ from detfinetune.labels.parsing.build_ledger import build_ledger
 from detfinetune.labels.parsing.label_schema import LabelSchema, choose_schema
 from detfinetune.labels.parsing.parse import parse_images
 from detfinetune.labels.parsing.source_split import SourceSplit, source_split
-from detfinetune.labels.splits.divide import Cut, cut_split, refuse_to_divide
+from detfinetune.labels.splits.divide import Division, divide_split, refuse_to_divide
 from detfinetune.labels.text import read_text_file
 
 _SAMPLED_FILES = 100
@@ -218,7 +218,7 @@ def _divide(
     split: str,
     sources: Mapping[str, SourceSplit],
     index: ClassIndex,
-) -> Cut:
+) -> Division:
     """Return which images of a split on disk go to which split of the data set."""
     source = sources[split]
     whole = split == "all"
@@ -227,10 +227,10 @@ def _divide(
     if "val" in sources or discovered.divided:
         refuse_to_divide(data, list(sources))
     if discovered.divided or not (whole or lacks_val):
-        return Cut({split: list(range(len(source.usable)))})
+        return Division({split: list(range(len(source.usable)))})
     table = source.table()
     counts = table.class_counts(len(index.names))
-    return cut_split(data, source.root, table.names, counts, whole=whole)
+    return divide_split(data, source.root, table.names, counts, whole=whole)
 
 
 def _stated_sizes(
@@ -251,7 +251,7 @@ def _stated_sizes(
 
 
 def _tables(
-    sources: Mapping[str, SourceSplit], divisions: Mapping[str, Cut]
+    sources: Mapping[str, SourceSplit], divisions: Mapping[str, Division]
 ) -> dict[str, LabelTable]:
     tables = {}
     for split, source in sources.items():

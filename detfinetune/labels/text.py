@@ -8,6 +8,8 @@ from pathlib import Path
 
 from detfinetune.errors import DataError
 
+_HEAD_BYTES = 16_384
+
 
 @dataclass(frozen=True)
 class TextFile:
@@ -41,14 +43,33 @@ def read_text_file(path: Path | str) -> TextFile:
             data = stream.read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    note = ""
+    text, note = _decode(data)
+    return TextFile(_one_line_end(text), note)
+
+
+def read_head(path: Path | str) -> str:
+    """Read the first characters of `path` as `read_text_file` would; enough to see its format.
+
+    Raises:
+        DataError: the file cannot be opened.
+    """
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            data = stream.read(_HEAD_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    return _one_line_end(_decode(data, final=len(data) < _HEAD_BYTES)[0])
+
+
+def _decode(data: bytes, *, final: bool = True) -> tuple[str, str]:
+    """Return text and a note; where it is not `final`, the last character may be incomplete."""
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            text, note = data.decode("utf-16"), "read as UTF-16"
-        else:
-            text = data.decode("utf-8-sig")
+            return codecs.getincrementaldecoder("utf-16")().decode(data, final), "read as UTF-16"
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(data, final), ""
     except UnicodeDecodeError:
-        text, note = data.decode("latin-1"), "not UTF-8; read as Latin-1"
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return TextFile(text, note)
+        return data.decode("latin-1"), "not UTF-8; read as Latin-1"
+
+
+def _one_line_end(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

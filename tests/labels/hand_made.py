@@ -154,7 +154,7 @@ DOCUMENTS: dict[str, tuple[Callable[[Scene], str], str, str]] = {
         "a heading with filename, xmin, ymin, xmax, ymax, class",
     ),
     "cvat": (cvat, "annotations.xml", "<annotations> with <image>"),
-    "coco": (coco, "boxes.json", "JSON with images, annotations, categories"),
+    "coco": (coco, "boxes.json", "JSON with images and annotations and categories"),
     "openimages": (
         open_images, "boxes.csv", "a heading with ImageID, LabelName, XMin, XMax, YMin, YMax",
     ),

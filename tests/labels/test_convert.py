@@ -176,9 +176,9 @@ def test_two_images_for_one_label(make_dataset) -> None:
     root = make_dataset(["images/a.jpg", "images/a.png"], {"labels/a.txt": "0 1 1 9 9"})
     result = convert(root)
     assert [name for name, _, _ in boxes(result)] == ["a.jpg"]
-    assert result.dataset.ledger.entries[0].message == (
-        "images/a.png: has the same label file as 'a.jpg', which differs in its ending alone; "
-        "this image is left out"
+    assert result.ledger.entries[0].message == (
+        "images/a.png: has the same label file as 'a.jpg', which differs in its suffix only; "
+        "this image is ignored"
     )
 
 

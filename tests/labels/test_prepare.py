@@ -363,21 +363,23 @@ def test_given_classes_decide_their_order(make_dataset) -> None:
 def test_several_files_that_could_be_meant(make_dataset) -> None:
     text = json.dumps(coco(["a.jpg"]))
     root = make_dataset(["images/a.jpg"], {"one.json": text, "two.json": text})
-    with pytest.raises(DataError, match=r"one\.json, two\.json\. Say which with data\.annotations"):
+    with pytest.raises(DataError, match=r"one\.json, two\.json\. Choose with data\.annotations"):
         prepare_dataset(DataConfig(root=root))
     dataset = prepare_dataset(DataConfig(root=root, annotations="one.json"))
     assert counts(dataset) == {"train": (1, 1)}
 
 
 def test_root_is_asked_for_with_its_source() -> None:
-    with pytest.raises(ConfigError, match=r"data\.root is missing.* 'bccd' can be had from: x"):
+    with pytest.raises(ConfigError, match=r"data\.root is missing.* Download 'bccd' from: x"):
         prepare_dataset(DataConfig(name="bccd", source="x"))
 
 
 def test_a_damaged_validation_json_is_not_passed_over(make_dataset) -> None:
     coco = {"images": [], "annotations": [], "categories": []}
     root = make_dataset(["a.jpg"], {"train.json": json.dumps(coco), "val.json": '{"images": ['})
-    with pytest.raises(DataError, match=r"val\.json: by its name this is a split's COCO JSON"):
+    with pytest.raises(
+        DataError, match=r"val\.json: the name is that of a label file of split val"
+    ):
         prepare_dataset(DataConfig(root=root))
 
 

@@ -13,6 +13,9 @@ Action = Literal["fixed", "rejected", "note"]
 ANOTHER_SIZE = "another size"
 """Kind of the notes on label files that say another size than their image has."""
 
+IN_NO_SPLIT = "in no split"
+"""Kind of the notes on images that have labels and that no list or folder puts into a split."""
+
 _COLUMNS = ("message", "split", "path", "line", "action", "kind", "text")
 
 

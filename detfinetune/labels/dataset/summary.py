@@ -8,7 +8,7 @@ import numpy as np
 
 from detfinetune import console
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.dataset.ledger import Ledger
+from detfinetune.labels.dataset.ledger import IN_NO_SPLIT, Ledger
 from detfinetune.labels.splits.split_table import split_table
 
 _MOST_CLASSES_SHOWN = 40
@@ -47,6 +47,9 @@ def summary_tables(ledger: Ledger, classes: Sequence[str], *, by_class: bool = T
     ]  # fmt: skip
     if len(rows) > 1:
         rows.append(["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
+    lost = sum(entry.kind == IN_NO_SPLIT for entry in ledger.entries)
+    if lost:
+        rows.append(["(labelled, in no split)", lost, *[None] * (len(headers) - 2)])
     parts = ["", console.table(rows, headers)]
     reasons = [
         [action, kind, count]

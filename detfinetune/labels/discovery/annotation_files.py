@@ -1,126 +1,91 @@
-"""Where a COCO data set keeps its JSON files and images.
+"""Label files that describe many images each: which is which split, and where its images are.
 
-Known: `train.json`, `annotations/instances_train2017.json`, `train/_annotations.coco.json` and
-any other JSON in COCO shape whose name or folder holds a split's name; images beside it, in a
-folder of the split's name, in `images/` or wherever below the root the first image is.
+The split is named by the file or its folder, as in `train.json`, `train/_annotations.coco.json` and
+`annotations/instances_train2017.json`. Images are beside it, in a folder of the split's name, in
+`images/` or wherever below the root the first image is.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, SPLIT_NAMES, names_below, walk
+from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, walk
 from detfinetune.labels.images.sizes import is_image
-
-_DEEPEST = 3
-_HEAD_BYTES = 4096
-_COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
-_LABELME_KEYS = (b'"shapes"', b'"imagePath"', b'"imageData"')
+from detfinetune.labels.splits.split_names import SPLIT_NAMES, names_on_disk, split_in
 
 
-@dataclass(frozen=True)
-class CocoSource:
-    """A COCO JSON and the folder of its images."""
+def choose_by_split(
+    data: DataConfig, root: Path, names: Sequence[str]
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Choose one label file a split; those of no split count where no other has one.
 
-    json_file: Path
-    image_root: Path
-    content: dict[str, Any]
+    Args:
+        data: gives the names of the splits on disk.
+        root: the data root.
+        names: label files of one format, relative to `root`.
 
-
-def find_coco_files(data: DataConfig, root: Path) -> dict[str, Path]:
-    """Return the COCO JSON files of `root` by split, `all` where there is but one without a name.
+    Returns:
+        The files by split, and why each of the others was not chosen.
 
     Raises:
-        ConfigError: `data.annotations` leads nowhere.
-        DataError: several files could be the same split.
+        DataError: two files are equally likely to be the same split.
     """
-    if data.annotations:
-        return configured_annotations(data, root)
-    found: dict[str, list[Path]] = {}
-    damaged: list[Path] = []
-    for name in names_below(root):
-        if not name.lower().endswith(".json") or name.count("/") >= _DEEPEST:
-            continue
-        path, relative = root / name, Path(name)
-        if is_coco(path):
-            found.setdefault(split_of(relative, data), []).append(path)
-        elif _is_named_as_coco(path, data):
-            damaged.append(path)
-    damaged = [path for path in damaged if split_of(path.relative_to(root), data) not in found]
-    if found and damaged:
-        # Passing over it would split another file's images at random in its place.
-        raise DataError(
-            f"{damaged[0]}: by its name this is a split's COCO JSON, but it is cut short or lacks "
-            "images, annotations or categories. Mend, rename or remove it, or name the files with "
-            "data.annotations."
-        )
-    return choose_by_split(root, found)
-
-
-def choose_by_split(root: Path, found: dict[str, list[Path]]) -> dict[str, Path]:
-    """Return one label file a split; those of no split count where no other has one.
-
-    Raises:
-        DataError: several files could be the same split.
-    """
-    named = {split: paths for split, paths in found.items() if split != "all"}
-    chosen = named or found
-    for split, paths in chosen.items():
-        depth = min(len(path.parts) for path in paths)
-        nearest = [path for path in paths if len(path.parts) == depth]
-        preferred = [p for p in nearest if p.name.startswith("instances")] or nearest
-        if len(preferred) > 1:
-            listed = ", ".join(path.relative_to(root).as_posix() for path in paths)
+    not_chosen: dict[str, str] = {}
+    boxes = [name for name in names if not holds_other_annotations(name)]
+    if boxes:
+        reason = "by its name it holds other annotations than objects"
+        not_chosen = dict.fromkeys(set(names) - set(boxes), reason)
+    by_split: dict[str, list[str]] = {}
+    for name in boxes or names:
+        by_split.setdefault(split_of(Path(name), data), []).append(name)
+    undivided = by_split.pop("all", []) if len(by_split) > 1 else []
+    chosen = {}
+    for split, candidates in by_split.items():
+        (depth, kind), best = min((_rank(data, name), name) for name in candidates)
+        if sum(_rank(data, name) == (depth, kind) for name in candidates) > 1:
             what = f"split '{split}'" if split != "all" else "the data set"
             raise DataError(
-                f"{root}: several label files could be {what}: {listed}. Say which with "
-                "data.annotations=FILE, with {split} where the split's name stands."
+                f"{root}: several label files could be {what}: {', '.join(candidates)}. Choose "
+                "with data.annotations=FILE, with {split} where the split's name stands."
             )
-        chosen[split] = preferred
-    return {split: chosen[split][0] for split in (*SPLIT_NAMES, "all") if split in chosen}
+        chosen[split] = root / best
+        for name in candidates:
+            other = _rank(data, name)
+            if name != best:
+                why = "is nearer to data.root" if depth < other[0] else _WHY_KIND[kind]
+                what = f" for split {split}" if split != "all" else ""
+                not_chosen[name] = f"{best} is read{what}, as it {why}"
+    for name in undivided:
+        listed = ", ".join(path.relative_to(root).as_posix() for path in chosen.values())
+        not_chosen[name] = f"its name has no split, and {listed} are read"
+    return {split: chosen[split] for split in (*SPLIT_NAMES, "all") if split in chosen}, not_chosen
 
 
-def _is_named_as_coco(path: Path, data: DataConfig) -> bool:
-    """Whether a JSON file has just the name that a split's COCO JSON usually has."""
-    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
-    stem = path.stem.lower()
-    known = {name.lower() for options in names.values() for name in options}
-    return stem in known or stem.startswith(("instances_", "_annotations.coco"))
+_OTHER_ANNOTATIONS = ("captions", "panoptic", "person_keypoints", "stuff", "image_info")
+_WHY_KIND = ("is named instances*", "has just the split's name", "")
 
 
-def is_coco(path: Path) -> bool:
-    """Whether a JSON file has the keys of a COCO data set; its structure is checked later."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_HEAD_BYTES)
-            if any(k in data for k in _LABELME_KEYS) and not any(k in data for k in _COCO_KEYS):
-                # There may be as many of these as images, each with its image inside.
-                return False
-            data += stream.read()
-    except OSError:
-        return False
-    return data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and all(
-        k in data for k in _COCO_KEYS
-    )
+def holds_other_annotations(name: str) -> bool:
+    """Whether a file has the name of COCO's captions, keypoints and the like."""
+    return Path(name).name.lower().startswith(_OTHER_ANNOTATIONS)
+
+
+def _rank(data: DataConfig, name: str) -> tuple[int, int]:
+    """Return depth and kind of a file's name; the smallest is chosen."""
+    stem = Path(name).stem.lower()
+    known = {word.lower() for words in names_on_disk(data).values() for word in words}
+    return name.count("/"), 0 if stem.startswith("instances") else 1 if stem in known else 2
 
 
 def split_of(relative: Path, data: DataConfig) -> str:
     """Return the split that a path's words name, the file's own words first, or `all`."""
-    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
-    for part in reversed(relative.with_suffix("").parts):
-        words = re.findall(r"[^\W\d_]+", part.lower())
-        for split, known in names.items():
-            if part.lower() in known or any(word in known for word in words):
-                return split
-    return "all"
+    names = names_on_disk(data)
+    parts = reversed(relative.with_suffix("").parts)
+    return next((split for part in parts if (split := split_in(part, names))), "all")
 
 
 def configured_annotations(data: DataConfig, root: Path) -> dict[str, Path]:
@@ -135,10 +100,9 @@ def configured_annotations(data: DataConfig, root: Path) -> dict[str, Path]:
         if not path.is_file():
             raise ConfigError(f"data.annotations: there is no file {path}.")
         return {"all": path}
-    names = {split: (name,) for split, name in (data.splits or {}).items()} or SPLIT_NAMES
     found = {}
     tried = []
-    for split, options in names.items():
+    for split, options in names_on_disk(data).items():
         for name in options:
             path = root / Path(pattern.replace("{split}", name)).expanduser()
             tried.append(str(path))
@@ -150,28 +114,6 @@ def configured_annotations(data: DataConfig, root: Path) -> dict[str, Path]:
             f"data.annotations={pattern} names no file that is there. Tried: {', '.join(tried)}."
         )
     return found
-
-
-def load_coco(path: Path) -> dict[str, Any]:
-    """Read a COCO JSON file.
-
-    Raises:
-        DataError: it is no JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except ValueError as error:
-        raise DataError(
-            f"{path}: is not valid JSON ({error}). Was it copied or downloaded whole?"
-        ) from error
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: is a JSON {type(content).__name__}, not an object with images, annotations "
-            "and categories."
-        )
-    return content
 
 
 def find_image_root(
@@ -197,7 +139,7 @@ def find_image_root(
     if not names:
         return candidates[0]
     found = (
-        _with_alike_names(candidates, names) if data.images else _searched(root, names, split, data)
+        _with_file_names(candidates, names) if data.images else _searched(root, names, split, data)
     )
     if found is not None:
         return found
@@ -209,13 +151,13 @@ def find_image_root(
 
 
 def _searched(root: Path, names: Sequence[str], split: str, data: DataConfig) -> Path | None:
-    """Return the folder below `root` that image names fit to.
+    """Return the folder below `root` to which image names are relative.
 
-    Where they fit to several, that is one of the split's name, or the folder around them: which of
-    two images of a name is meant is not for the alphabet to say.
+    Of several, it is the one named as the split, or else the folder that contains them all: the
+    matching then rejects a name that could mean two images.
     """
     wanted = {Path(name).name: name for name in names}
-    alike = _alike(names)
+    known_names = _file_names(names)
     exact: dict[Path, None] = {}
     near: dict[Path, None] = {}
     for path in walk(root):
@@ -225,7 +167,7 @@ def _searched(root: Path, names: Sequence[str], split: str, data: DataConfig) ->
             folder = path.parents[len(Path(wanted[path.name]).parts) - 1]
             if folder.is_relative_to(root) and folder / wanted[path.name] == path:
                 exact[folder] = None
-        if not alike.isdisjoint((path.name, path.stem)):
+        if not known_names.isdisjoint((path.name, path.stem)):
             near[path.parent] = None
     folders = list(exact or near)
     of_split = [f for f in folders if split_of(f.relative_to(root) / "_", data) == split]
@@ -237,18 +179,19 @@ def _around(folders: Sequence[Path]) -> Path:
     return Path(os.path.commonpath(folders))
 
 
-def _with_alike_names(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
-    alike = _alike(names)
+def _with_file_names(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
+    known_names = _file_names(names)
     for folder in folders:
         if folder.is_dir() and any(
-            is_image(path) and not alike.isdisjoint((path.name, path.stem)) for path in walk(folder)
+            is_image(path) and not known_names.isdisjoint((path.name, path.stem))
+            for path in walk(folder)
         ):
             return folder
     return None
 
 
-def _alike(names: Sequence[str]) -> set[str]:
-    """Return what images may be called whose names lack an ending or are of another machine."""
+def _file_names(names: Sequence[str]) -> set[str]:
+    """Return file names with and without suffix, for paths of any operating system."""
     last = {Path(name.replace("\\", "/")).name for name in names}
     return last | {Path(name).stem for name in last}
 
@@ -272,5 +215,5 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
     """Return the subfolders of some names, in their order, in upper or lower case."""
     place = {name.lower(): number for number, name in reversed(list(enumerate(names)))}
     there = [path for path in folder.iterdir() if path.is_dir() and path.name.lower() in place]
-    # What is written as the labels write it comes first.
+    # The exact spelling comes first.
     return sorted(there, key=lambda p: (place[p.name.lower()], p.name not in names, p.name))

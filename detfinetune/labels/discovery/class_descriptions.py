@@ -1,4 +1,4 @@
-"""OpenImages' tables of class names: its labels hold ids such as `/m/0k4j` in their place."""
+"""OpenImages' tables of class names: its labels hold ids such as `/m/0k4j` instead."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PATTERN = "class-descriptions*.csv"
 
 
 def name_classes(documents: Iterable[Document], folders: Iterable[Path], root: Path) -> list[str]:
-    """Put names in the place of class ids, as the nearest table says them.
+    """Replace class ids by the names in the nearest table.
 
     Args:
         documents: OpenImages tables that were read; their labels are changed.
-        folders: where the tables lie; the names are looked for there and above, up to `root`.
+        folders: those of the tables; the names are looked up there and above, up to `root`.
         root: the data root.
 
     Returns:
-        What a user should know of it.
+        Notes for the user.
 
     Raises:
         DataError: the table of names cannot be read.
@@ -35,7 +35,7 @@ def name_classes(documents: Iterable[Document], folders: Iterable[Path], root: P
         names = read_class_descriptions(read_text_file(path).text)
     except BadFile as problem:
         where = f"{path}:{problem.line}" if problem.line else str(path)
-        raise DataError(f"{where}: {problem}. Mend or remove this table of class names.") from None
+        raise DataError(f"{where}: {problem}. Fix or remove this table of class names.") from None
     named = 0
     for document in documents:
         for image in document.images:

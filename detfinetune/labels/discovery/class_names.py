@@ -1,4 +1,4 @@
-"""Class names: where they come from, and what a class number or name in a label means."""
+"""Class names: where they come from, and the class id of a number or name in a label."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def check_class_names(names: Iterable[object], where: str) -> tuple[str, ...]:
             raise DataError(f"{where}: class {number} has an empty name.")
         if text in texts[:number]:
             raise DataError(
-                f"{where}: class name '{text}' is there twice (classes {texts.index(text)} and "
+                f"{where}: class name '{text}' is repeated (classes {texts.index(text)} and "
                 f"{number}); each class needs a name of its own."
             )
     return texts
@@ -120,7 +120,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return a YAML file's mapping.
 
     Raises:
-        DataError: it is no YAML mapping.
+        DataError: it is not a YAML mapping.
     """
     try:
         content = yaml.safe_load("\n".join(path.read_text(encoding="utf-8-sig").splitlines()))
@@ -161,7 +161,7 @@ def class_number(token: str) -> int | None:
 
 
 class ClassIndex:
-    """Translates what stands in the class column into contiguous ids."""
+    """Translates the values of the class column into contiguous ids."""
 
     def __init__(
         self, names: tuple[str, ...], first_class: int, *, numbers_are_names: bool = False
@@ -214,11 +214,11 @@ def build_class_index(
     *,
     numbers_are_names: bool = False,
 ) -> ClassIndex:
-    """Settle the class list from the given `names`, or else from what the labels hold.
+    """Return the class list from the given `names`, or else from the labels.
 
-    Without names, numbers become `class_<number>` and words become the names themselves, in
-    order. Where `first_class` is None it is 1 when no number is 0 and the highest is the number
-    of classes (without names: when no number is 0), else 0.
+    Without names, numbers become `class_<number>`, and words are the names, in sorted order.
+    Where `first_class` is None, it is 1 if no number is 0 and the highest is the number of classes
+    (without names: if no number is 0), else 0.
 
     Raises:
         DataError: no names and nothing usable in the labels.
@@ -239,14 +239,14 @@ def build_class_index(
         if "" in seen:
             return ClassIndex(("object",), 0)
         raise DataError(
-            "The labels name no class at all, and no class names were found beside them. Give "
-            "them with data.classes=[first,second] or data.classes=FILE."
+            "The labels have no classes, and no class names were found beside them. Give them with "
+            "data.classes=[first,second] or data.classes=FILE."
         )
     if max(numbers) >= _MOST_CLASSES:
         raise DataError(
-            f"Class numbers in the labels reach {max(numbers)}: is the class column the right "
-            "one? Give the order of the columns, such as data.columns=x1,y1,x2,y2,class, or the "
-            "class names with data.classes=FILE."
+            f"Class numbers in the labels reach {max(numbers)}: check the class column. Give the "
+            "order of the columns, such as data.columns=x1,y1,x2,y2,class, or the class names "
+            "with data.classes=FILE."
         )
     return ClassIndex(
         tuple(f"class_{number}" for number in range(first_class, max(numbers) + 1)), first_class

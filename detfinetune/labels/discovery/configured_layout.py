@@ -1,4 +1,4 @@
-"""Where the configuration says that images and labels are."""
+"""The folders of images and labels that the configuration names."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from detfinetune.labels.discovery.folders import (
 from detfinetune.labels.discovery.split_sources import (
     Layout,
     SplitSource,
-    disk_candidates,
-    lone_train_is_all,
+    mark_shared_images,
     split_folders,
-    told_apart,
+    undivided_if_only_train,
 )
+from detfinetune.labels.splits.split_names import names_on_disk
 
 
 def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
@@ -30,7 +30,7 @@ def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     by_split = any("{split}" in (pattern or "") for pattern in patterns.values())
     found: dict[str, SplitSource] = {}
     tried: list[str] = []
-    for split, names in disk_candidates(data).items() if by_split else [("all", ("",))]:
+    for split, names in names_on_disk(data).items() if by_split else [("all", ("",))]:
         for name in names:
             source = _configured_source(data, root, suffix, split, name, tried)
             if source is not None:
@@ -40,9 +40,9 @@ def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     if not found:
         listed = "\n".join(f"  {path}" for path in dict.fromkeys(tried))
         raise ConfigError(
-            f"{given} leads to nothing under {root}. Missing or without files:\n{listed}"
+            f"{given} matches nothing under {root}. Missing or without files:\n{listed}"
         )
-    return Layout(lone_train_is_all(told_apart(found)), given)
+    return Layout(undivided_if_only_train(mark_shared_images(found)), given)
 
 
 def _configured_source(
@@ -78,8 +78,8 @@ def _configured_source(
 def _labels_for(data: DataConfig, root: Path, suffix: str, split: str, images: Path) -> Path | None:
     """Return the label folder that goes with a folder of images.
 
-    Where the images lie outside of `root`, labels below `root` come first: those beside the images
-    are of another version, such as the one that a corrected copy was made from.
+    For images outside `root`, labels below `root` come first: those beside the images may be an
+    older version.
     """
     below = []
     for folder in children(root, LABEL_FOLDERS):

@@ -1,4 +1,4 @@
-"""The folder of a data set: there, or an error that helps to find it."""
+"""The folder of a data set, or an error that helps to find it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def require_root(data: DataConfig) -> Path:
         DataError: there is no such folder.
     """
     if data.root is None:
-        source = f" '{data.name}' can be had from: {data.source}." if data.source else ""
+        source = f" Download '{data.name}' from: {data.source}." if data.source else ""
         raise ConfigError(
             "data.root is missing: the folder with your images and labels. Give it on the "
             f"command line, such as data.root=/path/to/folder.{source}"

@@ -1,16 +1,25 @@
-"""Which label format a data set is in, and by what that was recognised."""
+"""Detect the label format of a data set and the files that are in it.
+
+Only the head of a file is read here, and that of each file at most once.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
-from detfinetune.labels.discovery.annotation_files import configured_annotations, find_coco_files
+from detfinetune.labels.discovery.annotation_files import (
+    choose_by_split,
+    configured_annotations,
+    holds_other_annotations,
+)
 from detfinetune.labels.discovery.folders import is_label_name, names_below
+from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES
 from detfinetune.labels.formats.registry import (
     DOCUMENT_FORMATS,
     LINE_FORMATS,
@@ -18,20 +27,91 @@ from detfinetune.labels.formats.registry import (
     detect_file_format,
 )
 from detfinetune.labels.images.sizes import is_image_name
-from detfinetune.labels.text import read_text_file
+from detfinetune.labels.splits.split_names import names_on_disk, split_in
+from detfinetune.labels.text import read_head
 
 _SAMPLED_FILES = 5
-_SUFFIXES = (".txt", ".xml", ".json", ".csv", ".tsv")
+_SHOWN = 3
+_PER_IMAGE = (".txt", ".xml", ".json")
+_DOCUMENTS = (".xml", ".json", ".csv", ".tsv")
+Detected = tuple[DocumentFormat, str]
+
+
+class LabelLikeFiles:
+    """The files below the data root that could hold labels, and what their heads show."""
+
+    def __init__(self, root: Path, inside: str = "") -> None:
+        """Look below `root`; label files only where their path starts with `inside`."""
+        self.root = root
+        self.stems: set[str] = set()
+        self.by_suffix: dict[str, list[str]] = {}
+        self._detected: dict[str, Detected | None] = {}
+        for name in names_below(root):
+            stem, _, ending = name.rpartition("/")[2].rpartition(".")
+            suffix = f".{ending.lower()}"
+            if is_image_name(name):
+                self.stems.add(stem)
+            elif (
+                suffix in {*_PER_IMAGE, *_DOCUMENTS, *REFUSED_SUFFIXES}
+                and name.startswith(inside)
+                and is_label_name(name, suffix)
+            ):
+                self.by_suffix.setdefault(suffix, []).append(name)
+
+    def detect(self, name: str) -> Detected | None:
+        """Return the format of a file and the evidence for it, or None."""
+        if name not in self._detected:
+            self._detected[name] = detect_file(self.root / name)
+        return self._detected[name]
+
+    def is_named_as_image(self, name: str) -> bool:
+        """Whether a file has the name of an image: `a.txt` or `a.jpg.txt` for `a.jpg`."""
+        stem = name.rpartition("/")[2].rpartition(".")[0]
+        return stem in self.stems or stem.rpartition(".")[0] in self.stems
+
+    @cached_property
+    def beside(self) -> dict[str, list[str]]:
+        """Files named as an image, by suffix."""
+        return {
+            suffix: [name for name in names if self.is_named_as_image(name)]
+            for suffix, names in self.by_suffix.items()
+        }
+
+    def documents(self, suffix: str) -> list[str]:
+        """Return the files of a suffix that are not named as an image, in sorted order."""
+        named = set(self.beside.get(suffix, ()))
+        return [name for name in self.by_suffix.get(suffix, ()) if name not in named]
+
+    def of_format(self, wanted: DocumentFormat) -> list[str]:
+        """Return the files that hold many images each in the wanted format."""
+        suffixes = [s for s in _DOCUMENTS if s.replace(".tsv", ".csv") == wanted.suffix]
+        names = [name for suffix in suffixes for name in self.documents(suffix)]
+        return [n for n in names if (known := self.detect(n)) and known[0].name == wanted.name]
+
+    def format_of_most(self, names: Sequence[str]) -> Detected | None:
+        """Return the format of most of some files, evenly spaced."""
+        sample = names[:: max(1, len(names) // _SAMPLED_FILES)]
+        found = [known for name in sample if (known := self.detect(name)) is not None]
+        if not found:
+            return None
+        name = Counter(known.name for known, _ in found).most_common(1)[0][0]
+        return next(pair for pair in found if pair[0].name == name)
 
 
 @dataclass(frozen=True)
 class FormatChoice:
-    """A format, or None for those of one object a line, which their lines tell apart."""
+    """A format; None for the formats of one object a line, which the lines show later."""
 
     format: DocumentFormat | None
     evidence: str = ""
-    note: str = ""
-    """What else is there, for the user to read."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """The label files by split, for a format whose files describe many images each."""
+
+    not_chosen: Mapping[str, str] = field(default_factory=dict)
+    """Why other files of the format are not read, by name."""
+
+    seen: LabelLikeFiles | None = None
+    """What else is there; None where the configuration names the file."""
 
     @property
     def suffix(self) -> str:
@@ -43,100 +123,131 @@ class FormatChoice:
 
 
 def choose_format(data: DataConfig, root: Path) -> FormatChoice:
-    """Settle the format from the configuration and, where it says `auto`, from the files.
+    """Choose the format from the configuration or, with `auto`, from the files.
 
-    COCO JSON comes first; then the kind of file of which most have the name of an image (.txt,
-    .xml, .json); then a file that describes many images (.xml, .json, .csv).
+    COCO JSON comes first; then the file type of which most are named as an image (.txt, .xml,
+    .json); then files that describe many images (.xml, .json, .csv).
 
     Raises:
-        DataError: the file that `data.annotations` names is in no known format.
+        ConfigError: `data.annotations` leads nowhere.
+        DataError: no file is in the format, or several could be the same split.
     """
-    if data.format in LINE_FORMATS:
-        return FormatChoice(None)
-    if data.format != "auto":
-        return FormatChoice(DOCUMENT_FORMATS[data.format], f"data.format={data.format}")
-    if data.annotations:
-        return _of_document(next(iter(configured_annotations(data, root).values())))
     named = root / Path(data.labels).expanduser() if data.labels else None
-    if named is not None and named.is_file():
-        return _of_document(named)
-    if named is None and find_coco_files(data, root):
-        return FormatChoice(DOCUMENT_FORMATS["coco"], "JSON with images, annotations, categories")
-    folder = named if named is not None and named.is_dir() else root
-    return _of_folder(folder, root) or FormatChoice(None)
+    files = {"all": named} if named is not None and named.is_file() else {}
+    if data.annotations:
+        files = configured_annotations(data, root)
+    wanted = DOCUMENT_FORMATS.get(data.format)
+    evidence = f"data.format={data.format}"
+    if files and data.format not in LINE_FORMATS:
+        if wanted is None:
+            wanted, evidence = _format_of_file(next(iter(files.values())))
+        return FormatChoice(wanted, evidence, files)
+    inside = ""
+    if named is not None and named.is_dir() and named != root and named.is_relative_to(root):
+        inside = f"{named.relative_to(root).as_posix()}/"
+    seen = LabelLikeFiles(root, inside)
+    if data.format in LINE_FORMATS or (wanted is not None and wanted.file_per_image):
+        return FormatChoice(wanted, evidence if wanted else "", seen=seen)
+    if wanted is not None:
+        return _documents(data, seen, wanted, evidence, seen.of_format(wanted))
+    coco = DOCUMENT_FORMATS["coco"]
+    names = seen.of_format(coco) if data.labels is None else []
+    if not all(map(holds_other_annotations, names)):
+        evidence = next(known[1] for name in names if (known := seen.detect(name)))
+        return _documents(data, seen, coco, evidence, names)
+    return _detected_choice(data, seen)
 
 
-def _of_document(path: Path) -> FormatChoice:
-    found = _detect_file(path)
+def _format_of_file(path: Path) -> Detected:
+    found = detect_file(path)
     if found is None:
         names = ", ".join(DOCUMENT_FORMATS)
         raise DataError(
-            f"{path}: is in no known label format. Say which it should be with data.format, one "
-            f"of {names}; the error then says what is missing."
+            f"{path}: the label format was not recognised. Give it with data.format, one of "
+            f"{names}; the error then says what is missing."
         )
-    return FormatChoice(*found)
+    return found
 
 
-def _of_folder(folder: Path, root: Path) -> FormatChoice | None:
-    """Judge the label files below `folder`; images are looked for in all of `root`."""
-    files: dict[str, list[str]] = defaultdict(list)
-    stems: set[str] = set()
-    inside = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
-    for name in names_below(root):
-        stem, _, ending = name.rpartition("/")[2].rpartition(".")
-        suffix = f".{ending.lower()}"
-        if is_image_name(name):
-            stems.add(stem)
-        elif suffix in _SUFFIXES and name.startswith(inside) and is_label_name(name, suffix):
-            files[suffix].append(name)
-    # `a.jpg` may have the label file `a.jpg.txt`.
-    matching = {
-        suffix: sum(_is_named_alike(name, stems) for name in names)
-        for suffix, names in files.items()
-    }
-    beside = [suffix for suffix in (".txt", ".xml", ".json") if matching.get(suffix)]
-    if beside:
-        best = max(beside, key=lambda suffix: matching[suffix])  # the first of those alike
-        choice = FormatChoice(None) if best == ".txt" else _of_sample(root, files[best])
-        others = [suffix for suffix in beside if suffix != best and len(files[suffix]) > 1]
-        if choice is not None:
-            return FormatChoice(choice.format, choice.evidence, _others_note(root, others, files))
-    for suffix in _SUFFIXES[1:]:
-        choice = _of_sample(root, files[suffix])
-        if choice is not None:
-            return choice
-    return None
+def _detected_choice(data: DataConfig, seen: LabelLikeFiles) -> FormatChoice:
+    matching = {suffix: len(seen.beside.get(suffix, ())) for suffix in _PER_IMAGE}
+    best = max(_PER_IMAGE, key=lambda suffix: matching[suffix])  # the first of equal ones
+    if matching[best] and best == ".txt":
+        return FormatChoice(None, seen=seen)
+    if matching[best] and (found := seen.format_of_most(seen.beside[best])):
+        wanted, evidence = found
+        if wanted.file_per_image:
+            return FormatChoice(wanted, evidence, seen=seen)
+        return _documents(data, seen, wanted, evidence, seen.of_format(wanted))
+    for suffix in _DOCUMENTS:
+        if found := seen.format_of_most(seen.by_suffix.get(suffix, [])):
+            wanted, evidence = found
+            if wanted.file_per_image:
+                return FormatChoice(wanted, evidence, seen=seen)
+            return _documents(data, seen, wanted, evidence, seen.of_format(wanted))
+    return FormatChoice(None, seen=seen)
 
 
-def _is_named_alike(name: str, stems: set[str]) -> bool:
-    """Whether a file has the name of an image, without its last ending or the last two."""
-    stem = name.rpartition("/")[2].rpartition(".")[0]
-    return stem in stems or stem.rpartition(".")[0] in stems
+def _documents(
+    data: DataConfig,
+    seen: LabelLikeFiles,
+    wanted: DocumentFormat,
+    evidence: str,
+    names: Iterable[str],
+) -> FormatChoice:
+    """Return the choice of a format whose files describe many images each.
+
+    Raises:
+        DataError: there is no such file, two could be the same split, or one is damaged.
+    """
+    names = list(names)
+    if not names:
+        raise DataError(_no_such_file(seen, wanted))
+    files, not_chosen = choose_by_split(data, seen.root, names)
+    _refuse_damaged(data, seen, wanted, files)
+    return FormatChoice(wanted, evidence, files, not_chosen, seen)
 
 
-def _of_sample(root: Path, names: list[str]) -> FormatChoice | None:
-    """Return the format of most of some files, evenly spaced."""
-    chosen = [root / name for name in names[:: max(1, len(names) // _SAMPLED_FILES)]]
-    found = [known for path in chosen if (known := _detect_file(path)) is not None]
-    if not found:
-        return None
-    name = Counter(known.name for known, _ in found).most_common(1)[0][0]
-    return FormatChoice(*next(pair for pair in found if pair[0].name == name))
+def _refuse_damaged(
+    data: DataConfig, seen: LabelLikeFiles, wanted: DocumentFormat, files: Mapping[str, Path]
+) -> None:
+    """Stop at a damaged file of a missing split, which would be filled with random images.
+
+    Raises:
+        DataError: there is such a file.
+    """
+    names = names_on_disk(data)
+    known = {name.lower() for options in names.values() for name in options}
+    for name in seen.documents(wanted.suffix):
+        stem = Path(name).stem.lower()
+        split = split_in(stem, names) or split_in(Path(name).parent.name, names)
+        by_name = stem in known or stem.startswith(("instances_", "_annotations.coco"))
+        if by_name and split not in files and seen.detect(name) is None:
+            raise DataError(
+                f"{seen.root / name}: the name is that of a label file of split {split}, but it is "
+                f"damaged or not in the format {wanted.name}. Fix, rename or remove it, or name "
+                "the label files with data.annotations."
+            )
 
 
-def _detect_file(path: Path) -> tuple[DocumentFormat, str] | None:
+def _no_such_file(seen: LabelLikeFiles, wanted: DocumentFormat) -> str:
+    """Return why no file of a format was found, with the heads of tables that are there."""
+    text = f"{seen.root}: data.format={wanted.name}, but no {wanted.suffix} file is in this format."
+    suffixes = [".csv", ".tsv"] if wanted.suffix == ".csv" else [wanted.suffix]
+    for name in [name for suffix in suffixes for name in seen.by_suffix.get(suffix, [])][:_SHOWN]:
+        text += f"\n  {name}"
+        if wanted.suffix == ".csv":
+            text += f" starts with: {read_head(seen.root / name).partition(chr(10))[0][:200]}"
+    return text + (
+        "\nGive the file with data.annotations=FILE, with {split} where the split's name stands; "
+        "the error then says what is missing."
+    )
+
+
+def detect_file(path: Path) -> Detected | None:
+    """Return the format of a file and the evidence in its head, or None."""
     try:
-        text = read_text_file(path).text
+        text = read_head(path)
     except DataError:
         return None
     return detect_file_format(text, path.suffix.lower())
-
-
-def _others_note(root: Path, suffixes: Iterable[str], files: dict[str, list[str]]) -> str:
-    listed = []
-    for suffix in suffixes:
-        choice = FormatChoice(None) if suffix == ".txt" else _of_sample(root, files[suffix])
-        if choice is not None:
-            name = choice.format.name if choice.format else "txt or yolo"
-            listed.append(f"{len(files[suffix])} {suffix} files (data.format={name})")
-    return f"there are also {' and '.join(listed)}; they are not read" if listed else ""

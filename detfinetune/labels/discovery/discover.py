@@ -11,6 +11,7 @@ from detfinetune.labels.discovery.discover_documents import discover_documents
 from detfinetune.labels.discovery.discover_label_files import discover_label_files
 from detfinetune.labels.discovery.discovered import DiscoveredDataset
 from detfinetune.labels.discovery.folders import listed_once
+from detfinetune.labels.discovery.unused import note_unused
 
 
 def discover_dataset(data: DataConfig, root: Path) -> DiscoveredDataset:
@@ -21,25 +22,24 @@ def discover_dataset(data: DataConfig, root: Path) -> DiscoveredDataset:
     """
     with listed_once():
         choice = choose_format(data, root)
-        gather = discover_label_files if choice.file_per_image else discover_documents
-        gathered = gather(data, root, choice)
-    if choice.note:
-        gathered.notes.append(choice.note)
-    _note_shared_images(gathered)
-    return gathered
+        discover = discover_label_files if choice.file_per_image else discover_documents
+        discovered = discover(data, root, choice)
+        note_unused(data, discovered)
+    _note_shared_images(discovered)
+    return discovered
 
 
-def _note_shared_images(gathered: DiscoveredDataset) -> None:
-    """Say so when splits share images: AP would be measured on what was trained on."""
+def _note_shared_images(discovered: DiscoveredDataset) -> None:
+    """Note images that are in two splits: data leakage."""
     owners: dict[tuple[Path, str], str] = {}
     shared: Counter[tuple[str, str]] = Counter()
-    for split, files in gathered.splits.items():
+    for split, files in discovered.splits.items():
         for image in files.images:
             first = owners.setdefault((files.image_root, image.name), split)
             if first != split:
                 shared[first, split] += 1
     for (first, second), count in shared.items():
-        gathered.notes.append(
-            f"{count} images are in both {first} and {second}: figures measured on {second} will "
-            "be too good"
+        discovered.notes.append(
+            f"{count} images are in both {first} and {second}: data leakage makes the figures of "
+            f"{second} too high"
         )

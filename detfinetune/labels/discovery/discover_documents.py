@@ -1,9 +1,9 @@
-"""Brings images together with label files that each describe many of them.
+"""Match images with label files that each describe many of them.
 
-- the file says which images belong to the split; one that it lists without objects is a true
-  negative, and images that it does not list are left out, with a note
-- a listed image that is not there is rejected, with all its labels
-- where a file names a subset for its images, that is their split
+- a file lists the images of its split; one without objects is a true negative, and images that no
+  file lists are ignored, with a note
+- a listed image that is missing is rejected, with all its labels
+- a subset that the file gives for an image is its split
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from detfinetune.errors import DataError
 from detfinetune.labels.dataset.ledger import LedgerEntry
 from detfinetune.labels.dataset.manifest import converted_image_roots
 from detfinetune.labels.discovery.annotation_files import (
-    choose_by_split,
-    configured_annotations,
-    find_coco_files,
     find_image_root,
     split_of,
 )
@@ -32,19 +29,18 @@ from detfinetune.labels.discovery.discovered import (
     image_names,
     shown_path,
 )
-from detfinetune.labels.discovery.folders import walk
 from detfinetune.labels.discovery.match_images import NameFinder
 from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage, RawProblem
-from detfinetune.labels.formats.registry import DocumentFormat, detect_file_format
+from detfinetune.labels.formats.registry import DocumentFormat
+from detfinetune.labels.splits.split_names import SPLIT_NAMES
 from detfinetune.labels.text import read_text_file
 
-_DEEPEST = 3
 _EXAMPLES = 3
 
 
 @dataclass
 class _Source:
-    """One label file, read."""
+    """One label file and its content."""
 
     path: Path
     shown: str
@@ -55,19 +51,18 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
     """Read the label files of a data set whose files describe many images each.
 
     Raises:
-        ConfigError, DataError: no such file, one that cannot be read, or no image of it is there.
+        ConfigError, DataError: a file cannot be read, or none of its images was found.
     """
     wanted = choice.format
     if wanted is None:
         raise ValueError("formats of one object a line have a file for each image")
-    paths = _find_files(data, root, wanted)
     sources = {}
-    for split, path in paths.items():
+    for split, path in choice.files.items():
         sources[split] = _Source(path, shown_path(path, root), _read(path, wanted))
     listed = ", ".join(source.shown for source in sources.values())
     documents = [source.document for source in sources.values()]
     folders = [source.path.parent for source in sources.values()]
-    gathered = DiscoveredDataset(
+    discovered = DiscoveredDataset(
         root,
         choice,
         listed,
@@ -77,52 +72,24 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
         classes=_classes(documents),
         normalized=any(document.normalized for document in documents),
     )
-    matcher = _Matcher(data, gathered)
+    matcher = _Matcher(data, discovered)
     for split, source in sources.items():
-        gathered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
+        discovered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
         for name, images in _by_subset(data, split, source.document).items():
-            gathered.splits[name] = matcher.match(name, source, images)
+            discovered.splits[name] = matcher.match(name, source, images)
     matcher.note_unlisted([source.shown for source in sources.values()])
-    gathered.divided = set(converted_image_roots(root)) >= set(gathered.splits)
-    if set(gathered.splits) == {"train"} and not gathered.divided:
-        gathered.splits = {"all": gathered.splits["train"]}
-    order = ("train", "val", "test", "all")
-    gathered.splits = {s: gathered.splits[s] for s in order if s in gathered.splits}
-    if not any(files.images for files in gathered.splits.values()):
+    discovered.divided = set(converted_image_roots(root)) >= set(discovered.splits)
+    if set(discovered.splits) == {"train"} and not discovered.divided:
+        discovered.splits = {"all": discovered.splits["train"]}
+    order = (*SPLIT_NAMES, "all")
+    discovered.splits = {s: discovered.splits[s] for s in order if s in discovered.splits}
+    if not any(files.images for files in discovered.splits.values()):
         if not any(image.name for document in documents for image in document.images):
             raise DataError(f"{root}: {listed} lists no images (data.format={wanted.name}).")
-        raise DataError(f"{root}: no image that {listed} lists is there. Give data.images=FOLDER.")
-    return gathered
-
-
-def _find_files(data: DataConfig, root: Path, wanted: DocumentFormat) -> dict[str, Path]:
-    if data.annotations:
-        return configured_annotations(data, root)
-    if data.labels and (root / Path(data.labels).expanduser()).is_file():
-        return {"all": root / Path(data.labels).expanduser()}
-    found = find_coco_files(data, root) if wanted.name == "coco" else {}
-    if not found:
-        # By its head, so that a COCO file that is cut short is read, and told where it ends.
-        by_split: dict[str, list[Path]] = {}
-        for path in walk(root / Path(data.labels).expanduser() if data.labels else root):
-            relative = path.relative_to(root)
-            if len(relative.parts) <= _DEEPEST and _is_of(path, wanted):
-                by_split.setdefault(split_of(relative, data), []).append(path)
-        found = choose_by_split(root, by_split)
-    if not found:
         raise DataError(
-            f"{root}: data.format={wanted.name}, but there is no such {wanted.suffix} file. Give "
-            "it with data.annotations=FILE, with {split} where the split's name stands."
+            f"{root}: none of the images in {listed} was found. Give data.images=FOLDER."
         )
-    return found
-
-
-def _is_of(path: Path, wanted: DocumentFormat) -> bool:
-    suffix = path.suffix.lower()
-    if suffix != wanted.suffix and not (wanted.suffix == ".csv" and suffix == ".tsv"):
-        return False
-    found = detect_file_format(read_text_file(path).text, suffix)
-    return found is not None and found[0].name == wanted.name
+    return discovered
 
 
 def _read(path: Path, wanted: DocumentFormat) -> Document:
@@ -134,7 +101,7 @@ def _read(path: Path, wanted: DocumentFormat) -> Document:
 
 
 def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
-    """Return the classes that the files declare, in order of their first mention."""
+    """Return the classes that the files declare, in order of first appearance."""
     names: dict[str, None] = {}
     for document in documents:
         names |= dict.fromkeys(document.classes)
@@ -142,13 +109,13 @@ def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
 
 
 def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, list[RawImage]]:
-    """Return the images by split: the file's own word on it where the file's name says none."""
+    """Return the images by split: that of the file's name, else each image's own subset."""
     parts: dict[str, list[RawImage]] = {}
     for image in document.images:
         named = split_of(Path(image.split), data) if split == "all" and image.split else split
         parts.setdefault(named, []).append(image)
     if len(parts) > 1 and "all" in parts:
-        # Some images name a subset and some do not: those belong to training.
+        # Images without a subset, beside others with one, belong to training.
         parts["train"] = parts.get("train", []) + parts.pop("all")
     if document.problems:
         stray = RawImage("", problems=document.problems)
@@ -157,11 +124,11 @@ def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, li
 
 
 class _Matcher:
-    """Matches what label files list with the images on disk; each folder is looked through once."""
+    """Matches the entries of label files with the images on disk."""
 
-    def __init__(self, data: DataConfig, gathered: DiscoveredDataset) -> None:
+    def __init__(self, data: DataConfig, discovered: DiscoveredDataset) -> None:
         self.data = data
-        self.gathered = gathered
+        self.discovered = discovered
         self._finders: dict[Path, NameFinder] = {}
         self._on_disk: dict[Path, list[str]] = {}
         self._found: dict[Path, set[str]] = {}
@@ -196,7 +163,7 @@ class _Matcher:
         for image in missing:
             where = f"{source.shown}:{image.line}" if image.line else source.shown
             reason = find.why_not(image.name)
-            self.gathered.entries.append(
+            self.discovered.entries.append(
                 LedgerEntry(split, where, 0, "rejected", "missing image", reason, image.name)
             )
         self._found.setdefault(image_root, set()).update(found)
@@ -209,14 +176,14 @@ class _Matcher:
         )
 
     def note_unlisted(self, shown: Sequence[str]) -> None:
-        """Say which images none of the label files lists; splits may share a folder."""
+        """Note the images that no label file lists; splits may share a folder."""
         listed = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else shown[0]
         for image_root, found in self._found.items():
             unlisted = [name for name in self._on_disk[image_root] if name not in found]
             if unlisted:
-                self.gathered.notes.append(
-                    f"{len(unlisted)} images in {shown_path(image_root, self.gathered.root)} are "
-                    f"not in {listed} and are left out, such as {', '.join(unlisted[:_EXAMPLES])}"
+                self.discovered.notes.append(
+                    f"{len(unlisted)} images in {shown_path(image_root, self.discovered.root)} are "
+                    f"not in {listed} and are ignored, such as {', '.join(unlisted[:_EXAMPLES])}"
                 )
 
     def _finder(self, image_root: Path) -> NameFinder:
@@ -226,14 +193,14 @@ class _Matcher:
         return self._finders[image_root]
 
     def _image_root(self, split: str, source: _Source, names: list[str]) -> Path:
-        """Return the folder of a split's images; a conversion says where it left them."""
-        root = self.gathered.root
+        """Return the folder of a split's images; a converted folder names it."""
+        root = self.discovered.root
         if self.data.images is None and split in (roots := converted_image_roots(root)):
             return roots[split]
         return find_image_root(self.data, root, split, source.path, names)
 
 
 def _merge(first: RawImage, second: RawImage) -> None:
-    """Take the labels of an image that its file lists twice together."""
+    """Merge the labels of an image that its file lists twice."""
     first.labels += second.labels
     first.problems += [RawProblem(p.line, p.kind, p.reason, p.text) for p in second.problems]

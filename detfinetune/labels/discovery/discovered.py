@@ -1,4 +1,4 @@
-"""What a data set's files are, before labels become records: images and their label files."""
+"""The files of a data set: images and their label files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detfinetune.labels.images.sizes import Size, is_image_name
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image that belongs to a split, or the labels of one that is not there."""
+    """An image of a split, or the labels of one that is missing."""
 
     name: str
     """Path relative to the image root, with forward slashes."""
@@ -23,7 +23,7 @@ class ImageFile:
     """Label file relative to the data root, or absolute; empty where there is none."""
 
     raw: RawImage | None = None
-    """What a label file of many images says of this one; None: `label` is still to be read."""
+    """The labels from a file of many images; None: `label` is still to be read."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class SplitFiles:
 
 @dataclass
 class DiscoveredDataset:
-    """A data set whose labels are still text, or as raw as their file gives them."""
+    """The files of a data set, with labels not yet parsed or as raw as their file has them."""
 
     root: Path
     format: FormatChoice
     found: str
-    """The arrangement of files that was taken, for the user to read."""
+    """The layout that was detected, for the user."""
 
     label_folders: list[Path]
     """Where label files were looked for; class names are looked for there too."""
@@ -62,14 +62,17 @@ class DiscoveredDataset:
     sizes: dict[str, Size] | None = None
     """Image sizes by name, where they are given instead of images."""
 
+    image_lists: tuple[Path, ...] = ()
+    """The files that list the images of a split."""
+
     classes: tuple[str, ...] = ()
     """The class list that the label files themselves declare."""
 
     normalized: bool = False
-    """Whether label files of many images give shares of the image's size, not pixels."""
+    """Whether label files of many images have normalized coordinates."""
 
     divided: bool = False
-    """Whether the splits are final, as those of a conversion are, even where one is missing."""
+    """Whether the splits are final even if one is missing, as in a converted folder."""
 
 
 def image_names(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Looking at folders: the names that are known, and what lies in them."""
+"""Known folder names, and the files in a folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ from pathlib import Path
 from detfinetune.labels.dataset.manifest import EXPORT_NAME, MANIFEST_NAME
 from detfinetune.labels.discovery.class_names import CLASS_FILES
 from detfinetune.labels.images.sizes import is_image_name
+from detfinetune.labels.splits.split_names import SPLIT_NAMES
 
-SPLIT_NAMES = {
-    "train": ("train", "training", "trainval"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
 LABEL_FOLDERS = (
     "labels", "label", "labels_txt", "labeltxt", "annotations", "annotation", "groundtruth",
@@ -36,7 +32,7 @@ _LISTINGS: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("listings"
 def walk(folder: Path) -> Iterator[Path]:
     """Yield every file below `folder` in sorted order.
 
-    Hidden folders and what an earlier conversion wrote below it are left out; links are followed.
+    Hidden folders and outputs of earlier conversions are ignored; links are followed.
     """
     return (folder / name for name in names_below(folder))
 
@@ -44,7 +40,7 @@ def walk(folder: Path) -> Iterator[Path]:
 def names_below(folder: Path) -> Iterator[str]:
     """Yield what `walk` does as names relative to `folder`, with forward slashes.
 
-    There may be hundreds of thousands, and a Path takes ten times as long to make as a name.
+    There may be hundreds of thousands, and a Path takes ten times as long as a string.
     """
     known = _LISTINGS.get()
     if known is None:
@@ -57,9 +53,9 @@ def names_below(folder: Path) -> Iterator[str]:
 
 
 def _part_of(known: dict[str, tuple[str, ...]], place: str) -> tuple[str, ...]:
-    """Return what the listing of a folder further up says of `place`; nothing where it is silent.
+    """Return the part of a parent folder's listing below `place`; empty if there is none.
 
-    It passes over hidden folders and outputs, which may be asked for by name.
+    A listing leaves out hidden folders and outputs, which may be asked for by name.
     """
     for above, names in known.items():
         prefix = place[len(above) :].lstrip("/") + "/"
@@ -70,7 +66,7 @@ def _part_of(known: dict[str, tuple[str, ...]], place: str) -> tuple[str, ...]:
 
 @contextmanager
 def listed_once() -> Iterator[None]:
-    """Ask the disk what is in a folder only once within this block, in which nothing may change."""
+    """List each folder once within this block, during which files must not change."""
     token = _LISTINGS.set({})
     try:
         yield
@@ -93,7 +89,7 @@ def _listed(folder: Path) -> Iterator[str]:
 
 
 def is_label_name(name: str, suffix: str = ".txt") -> bool:
-    """Whether a file may hold labels: of that ending, and no class list, image list or read-me."""
+    """Whether a file may hold labels: it has the suffix and is not a class list or a read-me."""
     name = name.rpartition("/")[2].lower()
     return name.endswith(suffix) and name not in _NAME_LISTS and not name.startswith(_NO_LABELS)
 
@@ -145,6 +141,6 @@ def children(folder: Path, names: tuple[str, ...]) -> list[Path]:
 def subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    # Among 100,000 files, what the folder itself says of each spares as many questions.
+    # scandir knows which entries are folders; asking for each of 100,000 files is slow.
     with os.scandir(folder) as entries:
         return sorted(folder / entry.name for entry in entries if entry.is_dir())

@@ -1,21 +1,22 @@
-"""Where a data set keeps its images and labels, found by itself or as the configuration says.
+"""Where a data set of one label file an image keeps its images and labels, and its splits.
 
-These arrangements are known, tried in this order; nested folders below any of them are fine:
+These layouts are known, tried in this order, first in the data root, then in the folders below it
+that hold a split's folder or list; nested folders below any of them are fine:
 
     data.yaml with train/val/test entries
     images/train  labels/train          train/images  train/labels
-    train/        images and labels side by side
+    train_images/ train_labels/         train/        images and labels side by side
     images/       labels/train          one image folder; lists or the labels say which split
     images/       labels/               one split, or lists such as ImageSets/Main/train.txt
     .             images and labels side by side in one folder
 
-Folder names may be in any case; `folders` has the names that are known. Where
-`train` and `trainval` are both there, `trainval` is passed over.
+Folder names may be in any case; `folders` has the names that are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +24,10 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError, did_you_mean
 from detfinetune.labels.discovery.class_names import YAML_FILES, read_yaml
 from detfinetune.labels.discovery.configured_layout import configured_layout
+from detfinetune.labels.discovery.discovered import shown_path
 from detfinetune.labels.discovery.folders import (
     IMAGE_FOLDERS,
     LABEL_FOLDERS,
-    SPLIT_NAMES,
     children,
     has_images,
     has_labels,
@@ -38,12 +39,13 @@ from detfinetune.labels.discovery.folders import (
 from detfinetune.labels.discovery.split_sources import (
     Layout,
     SplitSource,
-    disk_names,
-    lone_train_is_all,
+    mark_shared_images,
     split_folders,
-    told_apart,
+    undivided_if_only_train,
 )
+from detfinetune.labels.discovery.unsupported import refuse_unsupported
 from detfinetune.labels.images.sizes import is_image_name
+from detfinetune.labels.splits.split_names import SPLIT_NAMES, names_on_disk, split_in
 
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", "splits", "")
 
@@ -52,12 +54,12 @@ def find_layout(data: DataConfig, root: Path, suffix: str = ".txt") -> Layout:
     """Find images and labels below `root`.
 
     Raises:
-        ConfigError: a pattern of the configuration that leads nowhere, or a split that
-            `data.splits` names and that is not there.
-        DataError: no known arrangement fits.
+        ConfigError: a pattern of the configuration matches nothing, or a split of
+            `data.splits` is missing.
+        DataError: no known layout matches.
     """
     layout = _find_layout(data, root, suffix)
-    # A lone split, whatever it is called, is all there is, and is told apart later.
+    # A lone split, whatever it is called, is all there is, and is divided later.
     wanted = {} if set(layout.splits) == {"all"} and len(data.splits or {}) == 1 else data.splits
     missing = [name for split, name in (wanted or {}).items() if split not in layout.splits]
     if missing:
@@ -77,14 +79,16 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
         return configured_layout(data, root, suffix)
     if data.image_sizes is not None:
         labels = next((f for f in children(root, LABEL_FOLDERS) if has_labels(f, suffix)), root)
-        folders = _label_folders(data, labels, suffix)
+        folders = split_folders(data, labels, lambda folder: has_labels(folder, suffix))
         if has_labels(labels, suffix):
             splits = {s: SplitSource(folder, None) for s, folder in folders.items()} or {
                 "all": SplitSource(labels, None)
             }
-            return Layout(told_apart(splits), f"labels in {_shown(labels, root)}/")
-    layouts = [layout for find in _KNOWN if (layout := find(data, root, suffix)) is not None]
+            return Layout(mark_shared_images(splits), f"labels in {shown_path(labels, root)}/")
+    layouts = _divided_layouts(data, root, suffix)
+    layouts += [layout for find in (_one_pair, _one_folder) if (layout := find(data, root, suffix))]
     if not layouts:
+        refuse_unsupported(root)
         raise DataError(_nothing_found(root, suffix))
     first, others = layouts[0], layouts[1:]
     notes = list(first.notes)
@@ -92,9 +96,73 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     if rivals:
         notes.append(
             f"also possible: {'; '.join(other.found for other in rivals)}. To choose, give "
-            "data.images and data.labels, with {split} where the split's name stands"
+            "data.images and data.labels, with {split} in place of the split's name"
         )
     return replace(first, notes=tuple(notes))
+
+
+def _divided_layouts(data: DataConfig, root: Path, suffix: str) -> list[Layout]:
+    """Return the layouts with splits of the data root, or else of the one folder that has any."""
+    layouts = _layouts_of(data, root, suffix)
+    if layouts and (not _is_whole(layouts[0]) or _has_list(layouts[0])):
+        return layouts
+    # A lone `train` may be one class of several, and a folder below may hold a few images only.
+    labelled = _labelled_images(root, root, suffix)
+    for base in (root, *_bases(data, root)):
+        layouts = _layouts_of(data, base, suffix)
+        if layouts and 2 * _covered(layouts[0], suffix) > labelled:
+            place = "" if base == root else f" in {shown_path(base, root)}/"
+            return [replace(layout, found=f"{layout.found}{place}") for layout in layouts]
+    return []
+
+
+def _layouts_of(data: DataConfig, base: Path, suffix: str) -> list[Layout]:
+    found = [layout for find in _DIVIDED if (layout := find(data, base, suffix)) is not None]
+    # A list comes before a lone `train`: CVAT lists obj_train_data/ in train.txt.
+    return sorted(found, key=lambda layout: _is_whole(layout) and not _has_list(layout))
+
+
+def _is_whole(layout: Layout) -> bool:
+    return set(layout.splits) == {"all"}
+
+
+def _has_list(layout: Layout) -> bool:
+    return any(source.image_list for source in layout.splits.values())
+
+
+def _bases(data: DataConfig, root: Path) -> list[Path]:
+    """Return the folders below `root` that hold a split's folder, list or data.yaml, by depth."""
+    names = names_on_disk(data)
+    words = {word.lower() for options in names.values() for word in options}
+    found: set[str] = set()
+    for name in names_below(root):
+        *folders, file = name.split("/")
+        for depth, folder in enumerate(folders):
+            if split_in(folder, names) or folder in ("ImageSets", "splits"):
+                found.add("/".join(folders[:depth]))
+                if depth and folders[depth - 1].lower() in (*IMAGE_FOLDERS, *LABEL_FOLDERS):
+                    found.add("/".join(folders[: depth - 1]))
+                break
+        stem, _, ending = file.rpartition(".")
+        if (ending == "txt" and stem.lower() in words) or file in YAML_FILES:
+            found.add("/".join(folders))
+    return [root / place for place in sorted(found, key=lambda p: (p.count("/"), p)) if place]
+
+
+def _labelled_images(images: Path, labels: Path, suffix: str) -> int:
+    """Return how many images below a folder have the name of a label file below another."""
+    stems = {
+        name.rpartition("/")[2][: -len(suffix)]
+        for name in names_below(labels) if is_label_name(name, suffix)
+    }  # fmt: skip
+    names = (name.rpartition("/")[2] for name in names_below(images) if is_image_name(name))
+    return sum(name.rpartition(".")[0] in stems for name in names)
+
+
+def _covered(layout: Layout, suffix: str) -> int:
+    """Return how many labelled images the folders of a layout hold."""
+    folders = {(source.images, source.labels) for source in layout.splits.values()}
+    return sum(_labelled_images(images, labels, suffix) for images, labels in folders if images)
 
 
 def _is_elsewhere(layout: Layout, taken: Layout) -> bool:
@@ -107,78 +175,88 @@ def _is_elsewhere(layout: Layout, taken: Layout) -> bool:
     )
 
 
-# --- the known arrangements -----------------------------------------------------------------
+# --- the known layouts, with splits -----------------------------------------------------------
 
 
 def _from_yaml(data: DataConfig, root: Path, suffix: str) -> Layout | None:
-    """`train:`, `val:`, `test:` of a YOLO data.yaml, each a folder of images."""
+    """`train:`, `val:`, `test:` of a YOLO data.yaml, each a folder of images or a list."""
     path = next((root / name for name in YAML_FILES if (root / name).is_file()), None)
     if path is None:
         return None
     content = read_yaml(path)
     base = root / str(content.get("path") or "")
     splits = {}
+    notes = []
     for split in SPLIT_NAMES:
         entry = content.get(split, content.get("valid") if split == "val" else None)
-        if not isinstance(entry, str):
+        if not entry:
             continue
-        inside = entry.lstrip("./") if entry.startswith("..") else entry
-        for images in (base / entry, root / entry, root / inside):
-            if images.is_dir() and has_images(images):
-                labels = labels_folder_for(images, suffix)
-                if labels is not None:
-                    splits[split] = SplitSource(labels.resolve(), images.resolve())
-                break
-    return _layout(splits, f"the folders named in {path.name}", root)
+        source = _yaml_source(root, base, entry, suffix) if isinstance(entry, str) else None
+        if source is not None:
+            splits[split] = source
+        else:
+            notes.append(
+                f"{path.name}: '{split}: {entry}' was ignored: it is not a folder with images and "
+                "labels, or a list of images"
+            )
+    return _layout(splits, f"the folders named in {path.name}", notes)
+
+
+def _yaml_source(root: Path, base: Path, entry: str, suffix: str) -> SplitSource | None:
+    # Roboflow writes `../train/images` for the folder beside data.yaml.
+    inside = entry.lstrip("./") if entry.startswith("..") else entry
+    for path in (base / entry, root / entry, root / inside):
+        images = Path(os.path.normpath(path))
+        if images.is_dir() and has_images(images):
+            labels = labels_folder_for(images, suffix)
+            return SplitSource(labels, images) if labels else None
+        if images.is_file() and images.suffix == ".txt":
+            return SplitSource(root, root, images)
+    return None
 
 
 def _split_inside(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """images/train and labels/train."""
     for images in children(root, IMAGE_FOLDERS):
         for labels in children(root, LABEL_FOLDERS):
-            splits = {}
-            notes = []
-            for split, (image_dir, label_dir) in _common_splits(
-                data, images, labels, suffix
-            ).items():
-                if image_dir and label_dir:
-                    splits[split] = SplitSource(label_dir, image_dir)
-                elif image_dir:
-                    notes.append(f"{_shown(image_dir, root)}/ has no label folder; it was left out")
-            shape = f"{images.name}/{{split}} and {labels.name}/{{split}}"
-            if layout := _layout(splits, shape, root, notes):
+            image_dirs = split_folders(data, images, has_images)
+            label_dirs = split_folders(data, labels, lambda folder: has_labels(folder, suffix))
+            splits = _pairs(label_dirs, image_dirs)
+            if layout := _layout(splits, f"{images.name}/{{split}} and {labels.name}/{{split}}"):
                 return layout
     return None
 
 
 def _split_outside(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """train/images and train/labels."""
-    splits = {}
-    notes = []
-    for split, folder in split_folders(data, root).items():
-        pairs = [
-            (images, labels)
+
+    def pair(folder: Path) -> SplitSource | None:
+        pairs = (
+            SplitSource(labels, images)
             for images in children(folder, IMAGE_FOLDERS)
             for labels in children(folder, LABEL_FOLDERS)
             if has_images(images) and has_labels(labels, suffix)
-        ]
-        if pairs:
-            splits[split] = SplitSource(pairs[0][1], pairs[0][0])
-        elif any(has_images(images) for images in children(folder, IMAGE_FOLDERS)):
-            notes.append(f"{_shown(folder, root)}/ has no labels; it was left out")
-    return _layout(splits, "{split}/images and {split}/labels", root, notes)
+        )
+        return next(pairs, None)
+
+    folders = split_folders(data, root, lambda folder: pair(folder) is not None)
+    splits = {split: source for split, folder in folders.items() if (source := pair(folder))}
+    return _layout(splits, "{split}/images and {split}/labels")
+
+
+def _split_by_name(data: DataConfig, root: Path, suffix: str) -> Layout | None:
+    """train_images/ and train_labels/."""
+    image_dirs = split_folders(data, root, lambda f: has_images(f) and not has_labels(f, suffix))
+    label_dirs = split_folders(data, root, lambda f: has_labels(f, suffix) and not has_images(f))
+    splits = _pairs(label_dirs, image_dirs)
+    found = (f"{source.images.name}/" for source in splits.values() if source.images)
+    return _layout(splits, f"{', '.join(found)} each with its folder of labels")
 
 
 def _split_side_by_side(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """train/ with images and labels beside each other."""
-    splits = {}
-    notes = []
-    for split, folder in split_folders(data, root).items():
-        if has_images(folder) and has_labels(folder, suffix):
-            splits[split] = SplitSource(folder, folder)
-        elif has_images(folder):
-            notes.append(f"{_shown(folder, root)}/ has no labels; it was left out")
-    return _layout(splits, "{split}/ with images and labels side by side", root, notes)
+    folders = split_folders(data, root, lambda f: has_images(f) and has_labels(f, suffix))
+    return _layout(_pairs(folders, folders), "{split}/ with images and labels side by side")
 
 
 def _one_image_folder(data: DataConfig, root: Path, suffix: str) -> Layout | None:
@@ -187,79 +265,68 @@ def _one_image_folder(data: DataConfig, root: Path, suffix: str) -> Layout | Non
         if not has_images(images):
             continue
         for labels in children(root, LABEL_FOLDERS):
-            folders = {
-                s: f for s, f in split_folders(data, labels).items() if has_labels(f, suffix)
-            }
+            folders = split_folders(data, labels, lambda folder: has_labels(folder, suffix))
             lists = _image_lists(root, {split: folder.name for split, folder in folders.items()})
             splits = {
                 split: SplitSource(folder, images, lists.get(split), split not in lists)
                 for split, folder in folders.items()
             }
             shape = f"{images.name}/ and {labels.name}/{{split}}" + _lists_shown(lists, root)
-            if layout := _layout(splits, shape, root):
+            if layout := _layout(splits, shape):
                 return layout
     return None
 
 
+def _lists_of_pair(data: DataConfig, root: Path, suffix: str) -> Layout | None:
+    """images/ and labels/, or both side by side, divided by lists."""
+    lists = _image_lists(root, {split: names[0] for split, names in names_on_disk(data).items()})
+    whole = _one_pair(data, root, suffix) or _one_folder(data, root, suffix)
+    if whole is None or "train" not in lists:
+        return None
+    source = whole.splits["all"]
+    splits = {split: replace(source, image_list=path) for split, path in lists.items()}
+    return _layout(splits, whole.found + _lists_shown(lists, root))
+
+
+_DIVIDED: tuple[Callable[[DataConfig, Path, str], Layout | None], ...] = (
+    _from_yaml, _split_inside, _split_outside, _split_by_name, _split_side_by_side,
+    _one_image_folder, _lists_of_pair,
+)  # fmt: skip
+
+
+def _pairs(labels: dict[str, Path], images: dict[str, Path]) -> dict[str, SplitSource]:
+    return {s: SplitSource(labels[s], images[s]) for s in labels if s in images}
+
+
+# --- the known layouts of data in one piece ---------------------------------------------------
+
+
 def _one_pair(data: DataConfig, root: Path, suffix: str) -> Layout | None:
-    """images/ and labels/, divided by lists where there are any."""
+    """images/ and labels/."""
     for images in children(root, IMAGE_FOLDERS):
         for labels in children(root, LABEL_FOLDERS):
             if has_images(images) and has_labels(labels, suffix):
-                return _single(data, root, labels, images, f"{images.name}/ and {labels.name}/")
+                source = SplitSource(labels, images)
+                return Layout({"all": source}, f"{images.name}/ and {labels.name}/")
     return None
 
 
 def _one_folder(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """Images and labels side by side, in `root` or below it."""
     if has_images(root) and has_labels(root, suffix):
-        return _single(data, root, root, root, "images and labels side by side")
+        return Layout({"all": SplitSource(root, root)}, "images and labels side by side")
     return None
 
 
-_KNOWN: tuple[Callable[[DataConfig, Path, str], Layout | None], ...] = (
-    _from_yaml, _split_inside, _split_outside, _split_side_by_side, _one_image_folder, _one_pair,
-    _one_folder,
-)  # fmt: skip
-
-
-def _single(data: DataConfig, root: Path, labels: Path, images: Path, shape: str) -> Layout:
-    lists = _image_lists(root, disk_names(data))
-    if lists:
-        splits = {split: SplitSource(labels, images, path) for split, path in lists.items()}
-    else:
-        splits = {"all": SplitSource(labels, images)}
-    return Layout(lone_train_is_all(splits), shape + _lists_shown(lists, root))
-
-
-def _layout(
-    splits: dict[str, SplitSource], shape: str, root: Path, notes: list[str] | None = None
-) -> Layout | None:
-    """Return the layout when any split was found; a lone train folder is still to be split."""
+def _layout(splits: dict[str, SplitSource], shape: str, notes: Sequence[str] = ()) -> Layout | None:
+    """Return the layout when any split was found; a lone train folder is still to be divided."""
     if not splits:
         return None
-    return Layout(lone_train_is_all(splits), shape, tuple(notes or ()))
+    order = {split: splits[split] for split in SPLIT_NAMES if split in splits}
+    return Layout(undivided_if_only_train(order), shape, tuple(notes))
 
 
-def _label_folders(data: DataConfig, labels: Path, suffix: str) -> dict[str, Path]:
-    """Return the split folders below `labels` that hold label files."""
-    folders = split_folders(data, labels)
-    return {split: folder for split, folder in folders.items() if has_labels(folder, suffix)}
-
-
-def _common_splits(
-    data: DataConfig, images: Path, labels: Path, suffix: str
-) -> dict[str, tuple[Path | None, Path | None]]:
-    image_dirs = {s: f for s, f in split_folders(data, images).items() if has_images(f)}
-    label_dirs = _label_folders(data, labels, suffix)
-    return {
-        split: (image_dirs.get(split), label_dirs.get(split))
-        for split in SPLIT_NAMES
-        if split in image_dirs or split in label_dirs
-    }
-
-
-def _image_lists(root: Path, disk_names: dict[str, str]) -> dict[str, Path]:
+def _image_lists(root: Path, disk_names: Mapping[str, str]) -> dict[str, Path]:
     """Return the list files of the splits, from the first folder that holds any."""
     for place in LIST_FOLDERS:
         lists = {}
@@ -275,12 +342,8 @@ def _image_lists(root: Path, disk_names: dict[str, str]) -> dict[str, Path]:
 
 
 def _lists_shown(lists: dict[str, Path], root: Path) -> str:
-    shown = ", ".join(_shown(path, root) for path in lists.values())
+    shown = ", ".join(shown_path(path, root) for path in lists.values())
     return f", divided by {shown}" if lists else ""
-
-
-def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _nothing_found(root: Path, suffix: str) -> str:
@@ -296,9 +359,9 @@ def _nothing_found(root: Path, suffix: str) -> str:
             "data.images=FOLDER, or the sizes alone with data.image_sizes=FILE"
         )
     else:
-        problem = "no known arrangement of images and labels was recognised"
+        problem = "no known layout of images and labels was found"
     return (
         f"{root}: {problem}. Found {images} images and {labels} {suffix} files; the folder holds "
-        f"{content}. Say where they are, with {{split}} where the split's name stands, such as "
+        f"{content}. Give the folders, with {{split}} in place of the split's name, such as "
         "data.images=images/{split} data.labels=labels/{split}."
     )

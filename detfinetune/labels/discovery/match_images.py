@@ -1,11 +1,11 @@
-"""Which label file belongs to which image, and which image an entry of a list means."""
+"""Match images with label files by name, and the entries of a list with images."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -15,13 +15,13 @@ from detfinetune.labels.images.sizes import is_image
 
 @dataclass(frozen=True)
 class Matched:
-    """Which image has which label file."""
+    """The label file of each image."""
 
     label_of: dict[str, str]
     """Label key by image name."""
 
-    twins: dict[str, str]
-    """Images that are left out, each with the one that has their label."""
+    sharing: dict[str, str]
+    """Ignored images, each with the one that has their label file."""
 
 
 def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
@@ -29,7 +29,7 @@ def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
     keys = set(keys)
     label_of: dict[str, str] = {}
     owner: dict[str, str] = {}
-    twins: dict[str, str] = {}
+    sharing: dict[str, str] = {}
     for name in names:
         # `a.jpg` has the label `a.txt`, or else `a.jpg.txt`.
         own_keys = (label_key(name), unicodedata.normalize("NFC", name))
@@ -37,39 +37,81 @@ def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
         if own is None:
             continue
         if own in owner:
-            twins[name] = owner[own]
+            sharing[name] = owner[own]
         else:
             label_of[name], owner[own] = own, name
-    free = [name for name in names if name not in label_of and name not in twins]
+    free = [name for name in names if name not in label_of and name not in sharing]
     name_of = _unique((label_key(name).rpartition("/")[2], name) for name in free)
     key_of = _unique((key.rpartition("/")[2], key) for key in sorted(keys - set(owner)))
     for stem, key in key_of.items():
         if stem in name_of:
             label_of[name_of[stem]] = key
-    return Matched(label_of, twins)
+    return Matched(label_of, sharing)
 
 
 def label_key(name: str) -> str:
-    """Return a relative path without its ending, in Unicode's composed form."""
+    """Return a relative path without its suffix, in Unicode's composed form."""
     name = unicodedata.normalize("NFC", name)
     stem, dot, _ = name.rpartition(".")
-    # A dot in a folder's name, or at the start of the file's, begins no ending.
-    is_ending = dot and stem and not stem.endswith("/") and "/" not in name[len(stem) :]
-    return stem if is_ending else name
+    # A dot in a folder's name, or at the start of a file's, does not begin a suffix.
+    is_suffix = dot and stem and not stem.endswith("/") and "/" not in name[len(stem) :]
+    return stem if is_suffix else name
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the pairs whose first part is there once."""
+    """Return the pairs whose first part is unique."""
     pairs = list(pairs)
     counts = Counter(first for first, _ in pairs)
     return {first: second for first, second in pairs if counts[first] == 1}
 
 
-class NameFinder:
-    """Finds the image that an entry of a list means: a path, a name, with or without ending.
+@dataclass(frozen=True)
+class ListedImages:
+    """Images and the entries of a list that name them."""
 
-    Where several images have the name, the one whose folders agree with the entry's the furthest is
-    meant; where that is no single one, none is.
+    listed_as: dict[str, str]
+    """Entry by image."""
+
+    missing: tuple[str, ...]
+    """Entries without an image, in the list's order."""
+
+    unlisted: tuple[str, ...]
+    """Images without an entry, in the images' order."""
+
+
+def match_listed(entries: Sequence[str], names: Sequence[str]) -> ListedImages:
+    """Match entries of a list with images, each with at most one.
+
+    Whole paths match first; then, of the rest, file names that are unique on both sides; then
+    likewise file names without suffix.
+
+    Args:
+        entries: paths or names as a file lists them, with forward slashes, none twice.
+        names: paths of the images, with forward slashes, none twice.
+    """
+    keys: tuple[Callable[[str], str], ...] = (
+        lambda name: unicodedata.normalize("NFC", name),
+        lambda name: PurePosixPath(unicodedata.normalize("NFC", name)).name.strip(),
+        lambda name: PurePosixPath(label_key(name.strip())).name,
+    )
+    listed_as: dict[str, str] = {}
+    free_entries, free_names = list(entries), list(names)
+    for key in keys:
+        image_of = _unique((key(name), name) for name in free_names)
+        entry_of = _unique((key(entry), entry) for entry in free_entries)
+        found = {image_of[text]: entry for text, entry in entry_of.items() if text in image_of}
+        listed_as |= found
+        taken = set(found.values())
+        free_entries = [entry for entry in free_entries if entry not in taken]
+        free_names = [name for name in free_names if name not in found]
+    return ListedImages(listed_as, tuple(free_entries), tuple(free_names))
+
+
+class NameFinder:
+    """Finds the image of an entry of a list: a path or a name, with or without suffix.
+
+    Of several images of the name, it is the one that shares the most folders with the entry; if
+    that is not a single one, there is none.
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -86,7 +128,7 @@ class NameFinder:
         """Return the image, or None."""
         if entry in self.exact:
             return self.exact[entry]
-        for text, last, stem in _readings(entry):
+        for text, last, stem in _interpretations(entry):
             if text in self.exact or text in self.by_key:
                 return self.exact.get(text) or self.by_key[text]
             for table, key, names in (
@@ -98,8 +140,8 @@ class NameFinder:
         return None
 
     def why_not(self, entry: str) -> str:
-        """Return why an entry means no image."""
-        for _, last, stem in _readings(entry):
+        """Return why no image was found for an entry."""
+        for _, last, stem in _interpretations(entry):
             several = self.by_name.get(last) or self.by_stem.get(stem)
             if several:
                 shown = " and ".join(several[:2])
@@ -107,8 +149,8 @@ class NameFinder:
         return f"there is no image '{entry}'"
 
 
-def _readings(entry: str) -> Iterator[tuple[str, str, str]]:
-    """Yield what an entry may say: its path, its last part, and that without ending."""
+def _interpretations(entry: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what an entry may mean: its path, its last part, and that without suffix."""
     entry = unicodedata.normalize("NFC", entry.replace("\\", "/")).removeprefix("./")
     # Pascal VOC's lists of one class end in 1, 0 or -1.
     for text in (entry, re.sub(r"\s+(-1|0|1)$", "", entry)):
@@ -118,7 +160,7 @@ def _readings(entry: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _nearest(entry: str, names: Sequence[str]) -> list[str]:
-    """Return the names that have the most folders above the last part in common with an entry."""
+    """Return the names that share the most folders above the last part with an entry."""
     if len(names) == 1:
         return list(names)
     folders = entry.split("/")[-2::-1]

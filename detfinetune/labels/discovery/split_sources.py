@@ -1,23 +1,25 @@
-"""A data set's splits: where each one's images and labels are, and what it is called on disk."""
+"""The folders of images and labels of each split."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
-from detfinetune.labels.discovery.folders import SPLIT_NAMES, subfolders
+from detfinetune.labels.discovery.folders import subfolders
+from detfinetune.labels.splits.split_names import names_on_disk, split_in
 
 
 @dataclass(frozen=True)
 class SplitSource:
-    """Where one split's images and labels are."""
+    """The folders of one split."""
 
     labels: Path
     """Folder of label files, searched with its subfolders."""
 
     images: Path | None
-    """Folder of images, searched with its subfolders; None: only their sizes are given."""
+    """Folder of images, searched with its subfolders; None if only their sizes are given."""
 
     image_list: Path | None = None
     """File that lists the images of the split."""
@@ -28,22 +30,22 @@ class SplitSource:
 
 @dataclass(frozen=True)
 class Layout:
-    """The splits of a data set, or one source `all` that is still to be split."""
+    """The splits of a data set, or one source `all` that is still to be divided."""
 
     splits: dict[str, SplitSource]
     found: str
-    """What was taken, for the user to read."""
+    """What was detected, for the user."""
 
     notes: tuple[str, ...] = field(default=())
-    """What else could have been meant, and what was left out."""
+    """Other possible layouts, and what is ignored."""
 
 
-def lone_train_is_all(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
+def undivided_if_only_train(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
     return {"all": splits["train"]} if set(splits) == {"train"} else splits
 
 
-def told_apart(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
-    """Where splits share their images and have no lists, only the labels tell them apart."""
+def mark_shared_images(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
+    """Mark splits that share an image folder and have no lists: only labels show their images."""
     shared = [source.images for source in splits.values()]
     return {
         split: replace(
@@ -53,23 +55,20 @@ def told_apart(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:
     }
 
 
-def disk_candidates(data: DataConfig) -> dict[str, tuple[str, ...]]:
-    """Return the names that each split may have on disk, best first."""
-    if data.splits is not None:
-        return {split: (name,) for split, name in data.splits.items()}
-    return SPLIT_NAMES
+def split_folders(
+    data: DataConfig, parent: Path, is_wanted: Callable[[Path], bool] = lambda folder: True
+) -> dict[str, Path]:
+    """Return the wanted subfolders of `parent` that are splits.
 
-
-def disk_names(data: DataConfig) -> dict[str, str]:
-    return {split: names[0] for split, names in disk_candidates(data).items()}
-
-
-def split_folders(data: DataConfig, parent: Path) -> dict[str, Path]:
-    """Return the subfolders of `parent` that are splits."""
-    folders = {path.name.lower(): path for path in subfolders(parent)}
-    found = {}
-    for split, names in disk_candidates(data).items():
-        match = next((folders[name.lower()] for name in names if name.lower() in folders), None)
-        if match is not None:
-            found[split] = match
-    return found
+    A folder of just the split's name comes before one with it among other words, such as
+    `VisDrone2019-DET-train` or `train_images`.
+    """
+    names = names_on_disk(data)
+    rank = {word.lower(): place for words in names.values() for place, word in enumerate(words)}
+    folders = sorted(subfolders(parent), key=lambda f: (rank.get(f.name.lower(), len(rank)), f))
+    found: dict[str, Path] = {}
+    for folder in folders:
+        split = split_in(folder.name, names)
+        if split is not None and split not in found and is_wanted(folder):
+            found[split] = folder
+    return {split: found[split] for split in names if split in found}

@@ -14,7 +14,7 @@ from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, Action, Ledger, Ledg
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
 from detfinetune.labels.parsing.source_split import SourceSplit
-from detfinetune.labels.splits.divide import Cut
+from detfinetune.labels.splits.divide import Division
 from detfinetune.labels.text import read_text_file
 
 
@@ -22,7 +22,7 @@ def build_ledger(
     data: DataConfig,
     discovered: DiscoveredDataset,
     sources: Mapping[str, SourceSplit],
-    divisions: Mapping[str, Cut],
+    divisions: Mapping[str, Division],
     tables: Mapping[str, LabelTable],
     names_from: str = "",
 ) -> Ledger:
@@ -65,7 +65,7 @@ def build_ledger(
     return ledger
 
 
-def _add_source(ledger: Ledger, source: SourceSplit, division: Cut) -> None:
+def _add_source(ledger: Ledger, source: SourceSplit, division: Division) -> None:
     """Enter all labels and images of one split on disk."""
     split_of = _split_of_jobs(source, division)
     found = source.found
@@ -99,7 +99,7 @@ def _add_source(ledger: Ledger, source: SourceSplit, division: Cut) -> None:
             ledger.add(each)
 
 
-def _split_of_jobs(source: SourceSplit, division: Cut) -> list[str]:
+def _split_of_jobs(source: SourceSplit, division: Division) -> list[str]:
     """Return each job's split, or nothing where a split file leaves the image out.
 
     What cannot be used counts for the first split.

@@ -1,4 +1,4 @@
-"""Splits where the data comes without them: seeded, stratified by class, groups kept whole."""
+"""Assign images to splits or folds: seeded, stratified by class, groups kept together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detfinetune.errors import ConfigError
 from detfinetune.labels.splits.stratify import stratify as divide_units
 
 HELD_OUT = -1
-"""Fold number of test images, which no fold takes."""
+"""Fold number of test images, which are in no fold."""
 
 
 def assign_splits(
@@ -24,16 +24,16 @@ def assign_splits(
 ) -> dict[str, list[int]]:
     """Divide images into train and the splits of `fractions`.
 
-    Objects of each class, images without objects and the number of images are all divided in these
-    shares, as near as whole groups allow. A split with a share gets at least one group as long as
-    train keeps one; so does each split of every class that enough groups have. What is too rare
-    for that is in train first. The same input and seed give the same splits on any machine.
+    Objects of each class, images without objects and the number of images are all divided by these
+    fractions, as closely as whole groups allow. A split with a fraction gets at least one group as
+    long as train keeps one; so does each split of every class that enough groups have. Classes too
+    rare for that are in train first. The same input and seed give the same splits on any machine.
 
     Args:
         class_counts: objects of each class in each image; (images, classes).
-        fractions: share of the images for each split but train, 0 to 1; together below 1.
-        groups: name of each image's group, which is never cut; None: each image by itself.
-        seed: another seed gives other splits.
+        fractions: fraction of the images for each split but train, 0 to 1; together below 1.
+        groups: name of each image's group, which stays together; None: no groups.
+        seed: of the random choice.
         stratify: whether classes are balanced; else only the number of images is.
 
     Returns:
@@ -70,7 +70,7 @@ def assign_folds(
         class_counts: objects of each class in each image; (images, classes).
         folds: how many, at least 2.
         groups, seed, stratify: as in `assign_splits`.
-        test_fraction: share of the images that is put aside first, for no fold to see.
+        test_fraction: fraction of the images that is held out of all folds.
 
     Returns:
         The fold of each image, from 0; `HELD_OUT` for test images.
@@ -96,7 +96,7 @@ def assign_folds(
         what = "images" if groups is None else "groups of images"
         raise ConfigError(
             f"data.folds={folds}: this needs at least {folds} {what}, and there are {num_groups}. "
-            f"Take fewer{'' if groups is None else ', or smaller groups with data.split_groups'}."
+            f"Use fewer{'' if groups is None else ', or smaller groups with data.split_groups'}."
         )
     parts = _divide(
         class_counts[images], kept, [1.0 / folds] * folds, seed, stratify, first_is_train=False
@@ -139,7 +139,7 @@ def _check_fractions(fractions: Mapping[str, float]) -> None:
     ]
     if not problems and sum(fractions.values()) > 1 - 1e-9:
         keys = " and ".join(f"data.{name}_fraction={value}" for name, value in fractions.items())
-        problems.append(f"{keys}: together these leave nothing to train on; lower one of them.")
+        problems.append(f"{keys}: nothing is left for train; lower one of them.")
     if problems:
         raise ConfigError.from_problems(problems)
 

@@ -1,4 +1,4 @@
-"""Cuts data that comes in one piece, or without validation images, into splits."""
+"""Divide data without splits, or without validation images, as the configuration says."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from detfinetune.labels.splits.split_file import (
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Which images of a split on disk go where."""
+class Division:
+    """The split of each image of a split on disk."""
 
     images: dict[str, list[int]]
     """Indices of images by split, ascending."""
 
     notes: list[str] = field(default_factory=list)
     rows: list[SplitRow] = field(default_factory=list)
-    """The split as it can be written into a file; empty where the data came divided."""
+    """The rows of the split file; empty where the data came divided."""
 
     shares: dict[str, float] = field(default_factory=dict)
-    """Share of the images that each split but train was to get, where that was the way."""
+    """Wanted fraction of the images of each split but train; empty for folds and split files."""
 
 
-def cut_split(
+def divide_split(
     data: DataConfig,
     root: Path,
     names: Sequence[str],
     class_counts: NDArray[np.int64],
     *,
     whole: bool,
-) -> Cut:
-    """Divide images as the configuration says: by a file, into folds, or by shares.
+) -> Division:
+    """Divide images as the configuration says: by a split file, into folds, or by fractions.
 
     Args:
         data: how to divide.
         root: the data root.
         names: image paths, in sorted order.
         class_counts: objects of each class in each image; (images, classes).
-        whole: the data comes in one piece; else only validation images are taken from train.
+        whole: the data has no splits; else only validation images are taken from train.
 
     Raises:
         ConfigError, DataError: the split file, the groups or the folds cannot be used.
@@ -66,8 +66,8 @@ def cut_split(
     test_fraction = data.test_fraction if whole else 0.0
     if data.folds is None and not data.val_fraction and not test_fraction:
         everything = {"train": list(range(len(names)))}
-        note = "all images are for training: no share is asked for val or test"
-        return Cut(everything, [note], split_rows(names, everything))
+        note = "all images are for training: data.val_fraction and data.test_fraction are 0"
+        return Division(everything, [note], split_rows(names, everything))
     groups = _groups(data, root, names)
     of = groups.of if groups else None
     notes = [f"images kept together: {groups.summary}"] if groups else []
@@ -89,7 +89,7 @@ def cut_split(
         how = (
             "images were split at random"
             if whole
-            else "no validation images were there; they were taken from the training images at "
+            else "there are no validation images; they were taken from the training images at "
             "random"
         )
     counts = ", ".join(f"{len(part)} {split}" for split, part in images.items())
@@ -97,15 +97,15 @@ def cut_split(
     notes.append(f"{how}{balanced} (seed {data.split_seed}: {counts})")
     if groups is None and (pattern := suggest_groups(names)) is not None:
         notes.append(
-            "by their names, several images may be of one scene, film or original; torn apart by "
-            f"the split they make figures too good. To keep them together: "
+            "by their names, several images may show one scene, video or original: data leakage "
+            "between the splits makes figures too high. To keep such images together, rerun with "
             f"'data.split_groups=\"{pattern}\"'"
         )
-    return Cut(images, notes, split_rows(names, images, fold_of=fold_of, groups=of), shares)
+    return Division(images, notes, split_rows(names, images, fold_of=fold_of, groups=of), shares)
 
 
 def refuse_to_divide(data: DataConfig, splits: Sequence[str]) -> None:
-    """Make sure that data which came divided is not to be divided in another way.
+    """Refuse options that would divide data which has splits already.
 
     Raises:
         ConfigError: `data.split_file` or `data.folds` is given.
@@ -113,23 +113,23 @@ def refuse_to_divide(data: DataConfig, splits: Sequence[str]) -> None:
     for key in ("split_file", "folds"):
         if getattr(data, key) is not None:
             raise ConfigError(
-                f"data.{key}: the data comes divided into {', '.join(splits)} already; to divide "
-                "it anew, give data.images and data.labels as folders that hold all of it."
+                f"data.{key}: the data is divided into {', '.join(splits)} already; to divide "
+                "it again, give data.images and data.labels as folders that hold all of it."
             )
 
 
-def _by_file(data: DataConfig, root: Path, names: Sequence[str]) -> Cut:
+def _by_file(data: DataConfig, root: Path, names: Sequence[str]) -> Division:
     path = _there(data.split_file or Path(), root, "data.split_file")
     rows = read_split_file(path)
     listed = listed_splits(rows, names, data.fold)
     counts = ", ".join(f"{len(part)} {split}" for split, part in listed.splits.items())
-    notes = [f"images were divided as {path} says ({counts})", *listed.notes(path)]
+    notes = [f"images were divided by {path} ({counts})", *listed.notes(path)]
     written = {row.file_name: row for row in rows}
     kept = [
         replace(written.get(row.file_name, row), split=row.split)
         for row in split_rows(names, listed.splits)
     ]
-    return Cut(listed.splits, notes, kept)
+    return Division(listed.splits, notes, kept)
 
 
 def _groups(data: DataConfig, root: Path, names: Sequence[str]) -> ImageGroups | None:

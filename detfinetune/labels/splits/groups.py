@@ -1,4 +1,4 @@
-"""Which images belong together, so that no split is tested on what another was trained on.
+"""Groups of images that stay in one split, against data leakage.
 
 Frames of one video, tiles of one scene and augmented copies of one photo are nearly the same
 picture. Spread over train and val, they make AP look far better than it is.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.csv_text import read_image_rows
-from detfinetune.labels.splits.listed_images import match_listed
+from detfinetune.labels.discovery.match_images import match_listed
 
 _EXAMPLE = (
     "For frames such as lake_0001.jpg and lake_0002.jpg give, in quotes inside the shell's quotes, "
@@ -31,10 +31,10 @@ class ImageGroups:
     """Name of each image's group, in the images' order."""
 
     alone: tuple[str, ...]
-    """Images that no group was found for; each is a group by itself, under its own path."""
+    """Images without a group; each is its own group, named by its path."""
 
     missing: tuple[str, ...] = ()
-    """What a table lists that is no image, as `line: name`."""
+    """Entries of a table that are not images, as `line: name`."""
 
     @property
     def num_groups(self) -> int:
@@ -51,7 +51,7 @@ class ImageGroups:
         )
         if self.alone:
             text += (
-                f"; {len(self.alone)} images have no group and count for themselves, such as "
+                f"; {len(self.alone)} images have no group and are divided one by one, such as "
                 f"{self.alone[0]}"
             )
         return text
@@ -61,8 +61,8 @@ def group_names(names: Sequence[str], pattern: str) -> ImageGroups:
     """Group images by a regular expression that is searched for in their paths.
 
     The text of the group called `group`, else of the first capture group that took part, else of
-    the whole match names the group. An image that the expression does not match is a group by
-    itself.
+    the whole match names the group. An image that the expression does not match is its own
+    group.
 
     Args:
         names: paths of the images, with forward slashes.
@@ -86,7 +86,7 @@ def group_names(names: Sequence[str], pattern: str) -> ImageGroups:
         raise ConfigError(f"{key}: this matches none of the images, such as {names[0]}. {_EXAMPLE}")
     if len(names) > 1 and len(set(groups)) == 1:
         raise ConfigError(
-            f"{key}: this puts all {len(names)} images into one group, '{groups[0]}', which cannot "
+            f"{key}: all {len(names)} images are in one group, '{groups[0]}', which cannot "
             f"be divided. {_EXAMPLE}"
         )
     return ImageGroups(groups, alone)
@@ -106,7 +106,7 @@ def _named(expression: re.Pattern[str], name: str) -> str:
 def groups_from_table(path: Path, names: Sequence[str], column: str = "group") -> ImageGroups:
     """Group images by a CSV file with the columns `file_name` and `column`.
 
-    An image that is not listed, or has an empty cell, is a group by itself.
+    An image that is not listed, or has an empty cell, is its own group.
 
     Args:
         path: the CSV file; its first line names the columns, others may be there too.
@@ -159,7 +159,7 @@ _TILE_PLACE = r"^(.+?)[-_][A-Za-z]{0,3}([0-9]+)[-_][A-Za-z]{0,3}([0-9]+)[.][A-Za
 _FRAMES = r"^(.*[^0-9])[0-9]+[.][A-Za-z]+$"
 _FRAMES_ROBOFLOW = rf"^(.*[^0-9])[0-9]+{_ROBOFLOW_END}"
 
-_FILMED = re.compile(
+_FRAME_WORDS = re.compile(
     r"frame|video|clip|movie|(?<![a-z])(mp4|avi|mov|vid|seq|sequence|cam|camera)(?![a-z])", re.I
 )
 _FEWEST_FRAMES = 3
@@ -171,14 +171,14 @@ def suggest_groups(names: Sequence[str]) -> str | None:
     Known are augmented copies as Roboflow names them, tiles (DOTA's `P0001__1__0___824.png`, and
     `scene_0_512.png` where the numbers form grids) and frames (`lake_video_0001.jpg`, or several
     series such as `run1_0001.jpg` and `run2_0001.jpg` without large gaps). Numbered names alone
-    say nothing: `BloodImage_00001.jpg` and the years of Pascal VOC are independent photos.
+    show nothing: `BloodImage_00001.jpg` and the years of Pascal VOC are independent photos.
     """
     for pattern, fits in (
-        (_FRAMES_ROBOFLOW, _looks_filmed),
+        (_FRAMES_ROBOFLOW, _looks_like_frames),
         (_COPIES, _any_together),
         (_DOTA_TILES, _any_together),
         (_TILES, _looks_like_grids),
-        (_FRAMES, _looks_filmed),
+        (_FRAMES, _looks_like_frames),
     ):
         members: dict[str, list[str]] = defaultdict(list)
         expression = re.compile(pattern)
@@ -207,15 +207,15 @@ def _looks_like_grids(members: dict[str, list[str]], total: int) -> bool:
     return len(in_grids) > 1 and 2 * sum(in_grids) > total
 
 
-def _looks_filmed(members: dict[str, list[str]], total: int) -> bool:
-    """Whether most images are in several series that a word or their numbers show to be films."""
+def _looks_like_frames(members: dict[str, list[str]], total: int) -> bool:
+    """Whether most images are in several series whose words or numbers show them to be videos."""
     series: Counter[str] = Counter()
     images: Counter[str] = Counter()
     for stem, names in members.items():
         if len(names) < _FEWEST_FRAMES:
             continue
-        kind = "filmed" if _FILMED.search(stem) else ""
-        # cat_1 and dog_1 are two classes sooner than two films; run1_1 and run2_1 are alike.
+        kind = "frames" if _FRAME_WORDS.search(stem) else ""
+        # cat_1 and dog_1 are rather two classes than two videos; run1_1 and run2_1 are videos.
         if not kind and re.search("[0-9]", stem) and re.search("[A-Za-z]", stem):
             kind = re.sub("[0-9]+", "#", stem) if _is_dense(names) else ""
         if kind:

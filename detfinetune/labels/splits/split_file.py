@@ -1,11 +1,11 @@
-"""A split as a file that can be committed: CSV with a line for each image.
+"""Split files: CSV with a line for each image, which can be committed.
 
     file_name,split,fold,group
     lake/0001.jpg,train,0,lake
     lake/0002.jpg,train,0,lake
     pond/0001.jpg,test,,pond
 
-`fold` and `group` are there only where they are used. Images of a fold are divided into train and
+`fold` and `group` are optional. Images of a fold are divided into train and
 val by choosing a fold; those without one keep their split.
 """
 
@@ -20,17 +20,11 @@ from pathlib import Path
 from detfinetune import files
 from detfinetune.errors import ConfigError, DataError, did_you_mean
 from detfinetune.labels.csv_text import ImageRow, read_image_rows
-from detfinetune.labels.splits.listed_images import match_listed
-
-SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""Each word for a split that is understood, and the split that it means."""
+from detfinetune.labels.discovery.match_images import match_listed
+from detfinetune.labels.splits.split_names import SPLIT_NAMES
 
 _PROBLEMS_SHOWN = 10
-# What reading takes off the ends of a line; cells that end so are quoted.
+# Characters that reading strips from lines; cells that start or end with them are quoted.
 _STRIPPED = " \t\0\x1a\ufeff\xa0"
 
 
@@ -45,10 +39,10 @@ class SplitRow:
     """train, val or test."""
 
     fold: int | None = None
-    """Fold of cross-validation, from 0; None where it takes no part in it."""
+    """Fold of cross-validation, from 0; None for no fold."""
 
     group: str = ""
-    """Name of the group that is kept together; empty where groups were not used."""
+    """Name of the group that stays together; empty without groups."""
 
     line: int = field(default=0, compare=False)
     """Line of the file that it was read from, from 1."""
@@ -56,29 +50,29 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class ListedSplits:
-    """What a split file says of the images that are there."""
+    """The splits that a split file gives to images."""
 
     splits: dict[str, list[int]]
     """Image indices by split, ascending; splits without images are left out."""
 
     missing: tuple[SplitRow, ...]
-    """Rows whose image is not there."""
+    """Rows whose image is missing."""
 
     unlisted: tuple[str, ...]
     """Images that the file does not list; they belong to no split."""
 
     def notes(self, path: Path) -> list[str]:
-        """Return what a user should know of the two lists; `path` is the split file."""
+        """Return notes for the user; `path` is the split file."""
         notes = []
         if self.missing:
             first = self.missing[0]
             notes.append(
-                f"{path}: {len(self.missing)} listed images are not there, such as "
-                f"'{first.file_name}' in line {first.line}"
+                f"{path}: {len(self.missing)} listed images are missing, such as "
+                f"'{first.file_name}' on line {first.line}"
             )
         if self.unlisted:
             notes.append(
-                f"{path} does not list {len(self.unlisted)} images, which are left out, such as "
+                f"{path} does not list {len(self.unlisted)} images, which are ignored, such as "
                 f"'{self.unlisted[0]}'"
             )
         return notes
@@ -190,7 +184,7 @@ def _parse(row: ImageRow) -> SplitRow:
         ValueError: with the reason.
     """
     word = row.cells["split"]
-    split = SPLIT_NAMES.get(word.lower())
+    split = next((s for s, names in SPLIT_NAMES.items() if word.lower() in names), None)
     if split is None:
         raise ValueError(
             f"unknown split '{word}'.{did_you_mean(word, SPLIT_NAMES)} Splits are train, val and "
@@ -215,7 +209,7 @@ def _described(row: SplitRow) -> str:
 def listed_splits(
     rows: Sequence[SplitRow], names: Sequence[str], fold: int | None = None
 ) -> ListedSplits:
-    """Return what a split file says of images.
+    """Return the splits that a split file gives to images.
 
     Args:
         rows: as `read_split_file` returns them.
@@ -235,7 +229,7 @@ def listed_splits(
     matched = match_listed(list(row_of), names)
     if names and not matched.listed_as:
         raise DataError(
-            f"None of the {len(rows)} images that the split file lists is there: it lists "
+            f"None of the {len(rows)} images in the split file was found: it lists "
             f"'{rows[0].file_name if rows else 'nothing'}', and the data has '{names[0]}'."
         )
     splits: dict[str, list[int]] = {"train": [], "val": [], "test": []}

@@ -38,7 +38,7 @@ def test_read_class_names(tmp_path: Path, name: str, text: str, names: tuple[str
     ("name", "text", "message"),
     [
         ("classes.txt", "cat\n\ndog\n", "classes.txt:2: empty line among the class names"),
-        ("classes.txt", "cat\ndog\ncat\n", "class name 'cat' is there twice (classes 0 and 2)"),
+        ("classes.txt", "cat\ndog\ncat\n", "class name 'cat' is repeated (classes 0 and 2)"),
         ("classes.txt", "", "holds no class names"),
         ("data.yaml", "nc: 3\nnames: [cat, dog]\n", "nc is 3, but names holds 2 classes"),
         ("data.yaml", "names: {0: cat, 2: dog}\n", "must run from 0 without a gap, not [0, 2]"),

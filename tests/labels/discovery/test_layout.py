@@ -148,7 +148,7 @@ def test_patterns_of_the_configuration(make_dataset) -> None:
         "train": "a.jpg",
         "val": "b.jpg",
     }
-    with pytest.raises(ConfigError, match=r"leads to nothing under .*\n.*shot/train"):
+    with pytest.raises(ConfigError, match=r"matches nothing under .*\n.*shot/train"):
         discover_dataset(DataConfig(images="shot/{split}"), root)
 
 
@@ -157,7 +157,10 @@ def test_two_layouts_at_once_are_named(make_dataset) -> None:
     labels = ["labels/train/a.txt", "labels/val/b.txt", "train/labels/c.txt"]
     gathered = discover_dataset(DataConfig(), make_dataset(images, dict.fromkeys(labels, LINE)))
     assert gathered.found == "images/{split} and labels/{split}"
-    assert "also possible: {split}/images and {split}/labels" in gathered.notes[0]
+    said = "\n".join(gathered.notes)
+    assert "also possible: {split}/images and {split}/labels" in said
+    assert "train/ (1 images) is not used as split train: other folders or lists" in said
+    assert [entry.path for entry in gathered.entries] == ["train/images/c.jpg"]
 
 
 def test_images_in_two_splits_are_named(make_dataset) -> None:
@@ -171,7 +174,7 @@ def test_images_in_two_splits_are_named(make_dataset) -> None:
     [
         (["images/a.jpg"], [], "there are images but no label files"),
         ([], ["labels/a.txt"], "there are label files but no images"),
-        ([], ["README.txt"], "no known arrangement"),
+        ([], ["README.txt"], "no known layout"),
         (["images/a.jpg"], ["labels/b.txt"], "no label file has the name of an image"),
     ],
 )
@@ -190,7 +193,7 @@ def test_match_labels() -> None:
     assert matched.label_of == {
         "a.jpg": "a", "sub/b.jpg": "b", "c.x.jpg": "c.x", "e.jpg": "e.jpg",
     }  # fmt: skip
-    assert matched.twins == {"a.png": "a.jpg"}
+    assert matched.sharing == {"a.png": "a.jpg"}
 
 
 def test_a_named_split_that_is_not_there_is_no_reason_to_split_at_random(make_dataset) -> None:

@@ -109,12 +109,12 @@ def test_bad_line_stops_when_told_to(make_dataset, kind: str) -> None:
 STOPS = {
     "no root": (None, {}, ConfigError,
         "data.root is missing: the folder with your images and labels. Give it on the command "
-        "line, such as data.root=/path/to/folder. 'custom' can be had from: somewhere."),
+        "line, such as data.root=/path/to/folder. Download 'custom' from: somewhere."),
     "wrong root": ({}, {"root": "daat"}, DataError, "Did you mean 'data'?"),
     "root is a file": ({"a.txt": ""}, {"root": "data/a.txt"}, DataError,
         "a.txt is a file; give the folder that holds the data set."),
     "empty folder": ({}, {}, DataError,
-        "{root}: no known arrangement of images and labels was recognised. Found 0 images and 0 "
+        "{root}: no known layout of images and labels was found. Found 0 images and 0 "
         ".txt files; the folder holds nothing."),
     "labels without images": ({"labels/a.txt": GOOD_TXT}, {}, DataError,
         "{root}: there are label files but no images"),
@@ -123,12 +123,12 @@ STOPS = {
     "other names": ({"images/a.jpg": None, "labels/b.txt": GOOD_TXT}, {}, DataError,
         "no label file has the name of an image (a.txt for a.jpg)"),
     "wrong images folder": ({"images/a.jpg": None, "labels/a.txt": GOOD_TXT},
-        {"images": "imagse"}, ConfigError, "data.images=imagse leads to nothing under {root}."),
+        {"images": "imagse"}, ConfigError, "data.images=imagse matches nothing under {root}."),
     "wrong class file": ({"images/a.jpg": None, "labels/a.txt": GOOD_TXT},
         {"classes": Path("names.txt")}, DataError,
         "data.classes: there is no file {root}/names.txt."),
     "class twice": ({"images/a.jpg": None, "labels/a.txt": GOOD_TXT, "classes.txt": "a\na\n"}, {},
-        DataError, "{root}/classes.txt: class name 'a' is there twice (classes 0 and 1)"),
+        DataError, "{root}/classes.txt: class name 'a' is repeated (classes 0 and 1)"),
     "unknown column": ({"images/a.jpg": None, "labels/a.txt": GOOD_TXT},
         {"columns": "class,x1,y1,x2,hight"}, ConfigError,
         "data.columns: unknown column 'hight'."),

@@ -135,7 +135,7 @@ def test_the_split_that_was_written_gives_itself_again(
     assert file.read_text().startswith("file_name,split,group\nash_000.jpg,")
     again = read(films, split_file=file, split_seed=9)
     assert names(again) == names(first)
-    assert again.notes == (f"images were divided as {file} says (16 train, 4 val, 4 test)",)
+    assert again.notes == (f"images were divided by {file} (16 train, 4 val, 4 test)",)
     # What is written from it is the same file: groups are not lost on the way.
     WRITERS[written](again, tmp_path / "again")
     assert (tmp_path / "again/split.csv").read_bytes() == file.read_bytes()
@@ -178,9 +178,9 @@ def test_what_a_split_file_lacks_is_said(films: Path, tmp_path: Path) -> None:
     dataset = read(films, split_file=file)
     assert sorted(sum(names(dataset).values(), ())) == sorted(listed)
     assert dataset.notes == (
-        f"images were divided as {file} says (16 train, 4 val)",
-        f"{file}: 1 listed images are not there, such as 'gone.jpg' in line 22",
-        f"{file} does not list 4 images, which are left out, such as 'yew_000.jpg'",
+        f"images were divided by {file} (16 train, 4 val)",
+        f"{file}: 1 listed images are missing, such as 'gone.jpg' on line 22",
+        f"{file} does not list 4 images, which are ignored, such as 'yew_000.jpg'",
     )
     # Labels of images that are left out are no labels of the data set.
     assert sum(counts.lines for counts in dataset.ledger.counts.values()) == 30
@@ -240,7 +240,7 @@ def test_what_is_divided_is_not_divided_anew(
 ) -> None:
     converted = tmp_path / "out"
     write_converted(read(films), converted)
-    message = f"data.{next(iter(option))}: the data comes divided into train, val, test already"
+    message = f"data.{next(iter(option))}: the data is divided into train, val, test already"
     for take in (prepare_dataset, read_dataset):
         with pytest.raises((ConfigError, DataError), match=message):
             take(DataConfig(root=converted, **option))

@@ -140,8 +140,8 @@ def test_both_sides_say_what_the_other_lacks(tmp_path: Path) -> None:
     assert found.missing == (SplitRow("gone.jpg", "val"),)
     assert found.unlisted == ("b/1.jpg", "c.jpg")
     assert found.notes(path) == [
-        f"{path}: 1 listed images are not there, such as 'gone.jpg' in line 3",
-        f"{path} does not list 2 images, which are left out, such as 'b/1.jpg'",
+        f"{path}: 1 listed images are missing, such as 'gone.jpg' on line 3",
+        f"{path} does not list 2 images, which are ignored, such as 'b/1.jpg'",
     ]
 
 

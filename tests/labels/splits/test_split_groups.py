@@ -35,8 +35,8 @@ def test_the_first_capture_or_the_match_names_the_group(
 
 def test_the_summary_counts_images_without_a_group() -> None:
     assert group_names(FRAMES, "lake|pond").summary == (
-        "4 images in 3 groups, the largest 'lake' (2); 1 images have no group and count for "
-        "themselves, such as b/photo.jpg"
+        "4 images in 3 groups, the largest 'lake' (2); 1 images have no group and are divided one "
+        "by one, such as b/photo.jpg"
     )
     assert group_names([], "x").summary == "no images"
 
@@ -50,7 +50,7 @@ def test_the_summary_counts_images_without_a_group() -> None:
         ),
         ("river", r"matches none of the images, such as a/lake_0001\.jpg.*For frames such as"),
         (r"()|\d*$", "matches none of the images"),
-        (r"\.jpg", r"all 4 images into one group, '\.jpg'.*For frames such as"),
+        (r"\.jpg", r"all 4 images are in one group, '\.jpg'.*For frames such as"),
     ],
 )
 def test_an_expression_that_is_no_use(pattern: str, message: str) -> None:
