@@ -126,7 +126,7 @@ def test_lines_that_say_nothing_of_objects() -> None:
     assert tokenize("(1,2),(3,4),5") == ["1", "2", "3", "4", "5"]
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True)
 @given(
     st.lists(
         st.lists(
