@@ -10,12 +10,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Touched last, so that an installation that was stopped half-way is started again.
 INSTALLED := $(VENV)/.installed
+# Each process imports torch and Detectron2 first, so that more than four gain little.
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 PACKAGING := $(wildcard packaging/detectron2/*.py packaging/detectron2/*.toml)
 
-.PHONY: help setup demo test check format bench docs clean
+.PHONY: help setup demo test test-slow test-all check format bench docs clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## Make .venv with everything in it, then look whether training can work
 	@$(BIN)/python tools/doctor.py
@@ -23,8 +25,13 @@ setup: $(INSTALLED) ## Make .venv with everything in it, then look whether train
 demo: $(INSTALLED) ## Train on generated aerial scenes and show what the detector finds
 	$(BIN)/python tools/train_net.py +experiment=satellite
 
-test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest -q -m "not gpu" $(PYTEST_ARGS)
+test: $(INSTALLED) ## Run the tests, without the slow ones
+	$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
+
+test-slow: $(INSTALLED) ## Run the slow tests, and the property tests with more examples
+	$(PYTEST) -m "(slow or hypothesis) and not gpu" --hypothesis-profile thorough $(PYTEST_ARGS)
+
+test-all: test test-slow ## Run all tests but those that need a GPU
 
 check: $(INSTALLED) ## Lint, formatting, types, import directions
 	$(BIN)/ruff check .

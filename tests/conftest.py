@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from toy import write_toy_dataset
 
+import detfinetune  # noqa: F401  # finds the packaged Detectron2, which some tests import first
+
+# Before anything imports torch: the tests run in several processes, one core each.
+os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+
+# `--hypothesis-profile thorough` chooses the other one (make test-slow).
+settings.register_profile("brief", max_examples=300, deadline=None)
+settings.register_profile("thorough", max_examples=1500, deadline=None)
+settings.load_profile("brief")
+
 REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Train first: the short tests that are left then even out the processes."""
+    items.sort(key=lambda item: "engine" not in item.path.parts)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,11 +29,11 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_make_lists_every_target_that_the_documents_name() -> None:
     run = subprocess.run(["make", "help"], cwd=REPO, capture_output=True, text=True, check=True)
-    listed = set(re.findall(r"^  make (\w+)", run.stdout, re.MULTILINE))
+    listed = set(re.findall(r"^  make ([\w-]+)", run.stdout, re.MULTILINE))
     named = {
         target
         for document in _documents()
-        for target in re.findall(r"`make (\w+)", document.read_text(encoding="utf-8"))
+        for target in re.findall(r"`make ([\w-]+)", document.read_text(encoding="utf-8"))
     }
     assert listed >= named | {"help", "setup", "demo", "test", "check", "format", "clean"}
 

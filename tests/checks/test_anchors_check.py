@@ -154,7 +154,6 @@ def test_best_iou_equals_a_search_over_all_positions() -> None:
     assert best_ious(boxes, images, anchors) == pytest.approx(expected)
 
 
-@pytest.mark.slow  # importing torch and Detectron2
 def test_sizes_and_anchors_are_detectron2s() -> None:
     pytest.importorskip("detectron2")
     from detectron2.data.transforms import ResizeShortestEdge

@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from test_train import QUICK, Tool, metric_lines, wait_for_step
+from test_train import QUICK, TINY, Tool, metric_lines, wait_for_step
 
 from detfinetune import evaluate
 from detfinetune.config.schema import EvaluateConfig, HardwareConfig
 
-pytestmark = pytest.mark.slow  # each test starts several processes that import torch
-
-TINY = ["model.name=timm/test_efficientnet", "model.weights=random", "model.fpn_channels=32",
-        "model.box_head_dim=32"]  # fmt: skip
+# Three processes that import torch, 15 s in all; one test of this file runs by default.
+several_imports = pytest.mark.slow
 
 
 class Torchrun(Tool):
@@ -82,6 +80,7 @@ def check_figures(run: Path, split: str) -> None:
     )
 
 
+@several_imports
 def test_sigterm_to_torchrun_saves_a_checkpoint(torchrun: Torchrun, toy_dataset: Path) -> None:
     process = torchrun.start(
         "+experiment=custom", f"data.root={toy_dataset}", *QUICK, *TINY, "solver.max_iter=5000",
@@ -97,6 +96,7 @@ def test_sigterm_to_torchrun_saves_a_checkpoint(torchrun: Torchrun, toy_dataset:
     assert output.count("Stopping after this step") <= 2
 
 
+@several_imports
 def test_a_batch_that_cannot_be_shared_is_one_message(
     torchrun: Torchrun, toy_dataset: Path
 ) -> None:
@@ -110,6 +110,7 @@ def test_a_batch_that_cannot_be_shared_is_one_message(
     assert not (torchrun.folder / "runs").exists()
 
 
+@several_imports
 def test_an_error_of_the_main_process_ends_the_others(
     torchrun: Torchrun, toy_dataset: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_an_error_of_the_main_process_ends_the_others(
     assert "[rank" not in output
 
 
+@several_imports
 def test_an_error_of_another_process_is_heard(
     torchrun: Torchrun, toy_dataset: Path, tmp_path: Path
 ) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_distributed import TINY
-from test_train import QUICK
+from test_train import QUICK, TINY
 
 from detfinetune import evaluate, predict
 from detfinetune.config.load import load_train_config

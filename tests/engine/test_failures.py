@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_distributed import TINY
-from test_train import QUICK, Tool, wait_for_step
+from test_train import QUICK, TINY, Tool, wait_for_step
 
 from detfinetune.config.load import load_train_config
 from detfinetune.config.schema import DataConfig

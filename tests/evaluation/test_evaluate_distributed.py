@@ -47,7 +47,10 @@ def _evaluate_share(rank: int, folder: str) -> None:
 def test_detections_of_both_processes_are_scored_together(tmp_path: Path) -> None:
     truth = make_truth([(image, 1, [10, 10, 40, 40]) for image in (1, 2, 3)], num_images=3)
     (tmp_path / "truth.json").write_text(json.dumps(truth))
-    torch.multiprocessing.spawn(_evaluate_share, args=(str(tmp_path),), nprocs=2)
+    # Forked, since fresh processes would import torch and Detectron2 again.
+    torch.multiprocessing.start_processes(
+        _evaluate_share, args=(str(tmp_path),), nprocs=2, start_method="fork"
+    )
     main, other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert abs(main["ap"] - 100) < 1e-6
     assert main["images"] == [1, 2, 3]

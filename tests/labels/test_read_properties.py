@@ -23,7 +23,7 @@ from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.read import read_dataset
 
 IMAGES = {"a.png": (64, 48), "b.png": (30, 90), "c.png": (200, 10)}
-EXAMPLES = 300
+EXAMPLES = settings().max_examples
 
 STEMS = st.sampled_from(["a", "b", "c", "gone"])
 ODD = st.sampled_from(

@@ -242,8 +242,18 @@ def _caffe2_name(name: str) -> str:
     return f"{base}_{ending}"
 
 
-@pytest.mark.slow  # builds 23 large models
-@pytest.mark.parametrize("name", [name for name in detector_names() if "/" in name])
+# The others build large models for half a minute.
+QUICK_ZOO = ("faster_rcnn_R_50_FPN_3x", "retinanet_R_50_FPN_3x", "mask_rcnn_R_50_FPN_3x")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name.endswith(QUICK_ZOO) else pytest.mark.slow)
+        for name in detector_names()
+        if "/" in name
+    ],
+)
 def test_every_zoo_detector_is_built_and_trains_a_step(name: str) -> None:
     task = "segm" if "mask" in name else "bbox"
     model = detector(name, task=task, classes=3)

@@ -21,7 +21,6 @@ from detfinetune.labels.formats.tables.openimages import (
 )
 
 thorough = settings(
-    max_examples=1000,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -23,7 +23,7 @@ from detfinetune.labels.formats.json.labelme import parse_labelme
 from detfinetune.labels.formats.json.via import parse_via
 from detfinetune.labels.formats.raw_labels import BadFile, Document, RawLabel, RawProblem
 
-EXAMPLES = 1_000
+EXAMPLES = settings().max_examples
 """For each parser; each breaks a file in three ways, and gives JSON that is no such file."""
 
 COCO = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -322,7 +322,6 @@ def problems(draw: st.DrawFn) -> tuple[Counts, list[str] | None, dict[str, float
     return array, groups, fractions, draw(st.integers(0, 2**32))
 
 
-@settings(max_examples=400, deadline=None)
 @given(problems(), st.booleans())
 def test_any_split_is_a_partition_of_whole_groups(
     problem: tuple[Counts, list[str] | None, dict[str, float], int], by_class: bool
@@ -343,7 +342,6 @@ def test_any_split_is_a_partition_of_whole_groups(
     assert "train" in found or not len(counts)
 
 
-@settings(max_examples=300, deadline=None)
 @given(problems(), st.integers(2, 6))
 def test_any_folds_are_a_partition_of_whole_groups(
     problem: tuple[Counts, list[str] | None, dict[str, float], int], folds: int

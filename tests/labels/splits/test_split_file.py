@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detfinetune.errors import ConfigError, DataError
@@ -199,7 +199,6 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(ROWS)
 def test_any_rows_come_back(rows: list[SplitRow]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -208,7 +207,6 @@ def test_any_rows_come_back(rows: list[SplitRow]) -> None:
         assert list(read_split_file(path)) == sorted(rows, key=lambda row: row.file_name)
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.one_of(st.binary(), st.text().map(lambda text: f"file_name,split\n{text}".encode())))
 def test_any_bytes_are_read_or_refused_by_name(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
