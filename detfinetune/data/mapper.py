@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,32 +13,48 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from numpy.typing import NDArray
+from PIL import Image
 
 from detfinetune.errors import DataError
 
 MaskFormat = Literal["polygon", "bitmask"]
 
 
-def read_image(record: dict[str, Any], image_format: str) -> NDArray[np.uint8]:
-    """Read a record's image as HxWx3 in `image_format` (RGB or BGR), turned by its EXIF flag.
+def decode_image(path: Path | str, image_format: str) -> NDArray[np.uint8]:
+    """Return an image as HxWx3 in `image_format` (RGB or BGR), rotated by its EXIF flag.
 
     Raises:
-        DataError: the file is missing or broken, or its size is not the one in the JSON.
+        OSError, SyntaxError, ValueError: it is missing or damaged.
+    """
+    with Image.open(path) as file:
+        # detection_utils.read_image hides a decoding error behind its look for EXIF, and goes on
+        # with half an image.
+        file.load()
+        rotated = detection_utils._apply_exif_orientation(file)
+        pixels: NDArray[np.uint8] = detection_utils.convert_PIL_to_numpy(rotated, image_format)
+    return pixels
+
+
+def read_image(record: dict[str, Any], image_format: str) -> NDArray[np.uint8]:
+    """Read a record's image as HxWx3 in `image_format` (RGB or BGR), rotated by its EXIF flag.
+
+    Raises:
+        DataError: the file is missing or damaged, or its size is not the one in the record.
     """
     path = record["file_name"]
     try:
-        image: NDArray[np.uint8] = detection_utils.read_image(path, format=image_format)
+        image = decode_image(path, image_format)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"{path}: the image cannot be read ({error}). Replace or remove it; where labels are "
-            "converted again, unreadable images are left out and listed in the ledger."
+            f"{path}: the image cannot be read ({error}). Replace or remove it; python "
+            "tools/check_dataset.py lists every such image."
         ) from error
     height, width = image.shape[:2]
     if (width, height) != (record["width"], record["height"]):
         raise DataError(
-            f"{path}: the image has {width}x{height} px but the JSON says "
-            f"{record['width']}x{record['height']}. If the picture is turned by an EXIF flag, the "
-            "JSON must hold the turned size; convert the labels again."
+            f"{path}: the image has {width}x{height} px, but had "
+            f"{record['width']}x{record['height']} px when the labels were read. Restore it, or "
+            "start a new run."
         )
     return image
 

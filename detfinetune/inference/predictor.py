@@ -8,13 +8,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from detectron2.data import detection_utils
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from numpy.typing import NDArray
 
 from detfinetune.config.hardware import detect_hardware
 from detfinetune.config.schema import HardwareConfig
-from detfinetune.data.mapper import TestMapper
+from detfinetune.data.mapper import TestMapper, decode_image
 from detfinetune.errors import DataError
 from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.labels.dataset.masks import segmentation_polygons
@@ -142,7 +141,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         DataError: the file is missing or broken.
     """
     try:
-        image: NDArray[np.uint8] = detection_utils.read_image(str(path), format="RGB")
+        image = decode_image(path, "RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: the image cannot be read ({error}).") from error
     return image

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_train import QUICK, TINY
+from test_train import QUICK, TINY, break_pixels
 
 from detfinetune import evaluate, predict
 from detfinetune.config.load import load_train_config
@@ -159,10 +159,7 @@ def test_an_evaluation_that_fails_at_the_end_loses_no_step(
     data = tmp_path / "data"
     shutil.copytree(toy_dataset, data)
     run(f"data.root={data}", "solver.max_iter=1", "evaluation.test_at_end=false")
-    victim = data / "images" / "val" / "val 003.png"
-    stamp = victim.stat()
-    victim.write_bytes(bytes(stamp.st_size))
-    os.utime(victim, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    break_pixels(data / "images" / "val" / "val 003.png")
     with pytest.raises(DataError, match=r"val 003\.png"):
         run(f"data.root={data}", "solver.max_iter=3", "evaluation.eval_period=0", "output_dir=out")
     assert torch.load("out/checkpoints/last.pth", weights_only=True)["iteration"] == 3

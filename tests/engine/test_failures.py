@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_train import QUICK, TINY, Tool, wait_for_step
+from test_train import QUICK, TINY, Tool, break_pixels, wait_for_step
 
 from detfinetune.config.load import load_train_config
-from detfinetune.config.schema import DataConfig
 from detfinetune.engine.failures import plain_failures
 from detfinetune.engine.run_folder import RunFolder
 from detfinetune.engine.train import train
 from detfinetune.errors import DataError, TrainingError
-from detfinetune.labels.prepare import prepare_dataset
 
 
 @pytest.fixture
@@ -91,30 +89,16 @@ def test_bugs_keep_their_traceback(bug: Exception, run: RunFolder) -> None:
     assert caught.value is bug
 
 
-def prepared_copy(toy_dataset: Path, folder: Path) -> DataConfig:
-    """A data set of the test's own that is converted already."""
-    shutil.copytree(toy_dataset, folder)
-    data = DataConfig(name="custom", root=folder)
-    prepare_dataset(data)
-    return data
-
-
-def damage(victim: Path, stamp: os.stat_result) -> None:
-    """Blank an image; size and time stay, so that the conversion is not renewed."""
-    victim.write_bytes(bytes(stamp.st_size))
-    os.utime(victim, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-
-
 @pytest.mark.parametrize(
     ("split", "workers"), [("train", 0), ("train", 2), ("val", 0), ("test", 2)]
 )
-def test_an_image_that_breaks_after_it_was_prepared(
+def test_an_image_whose_header_alone_is_sound(
     toy_dataset: Path, tmp_path: Path, workers: int, split: str
 ) -> None:
     folder = tmp_path / "data"
-    prepared_copy(toy_dataset, folder)
+    shutil.copytree(toy_dataset, folder)
     victim = folder / "images" / split / f"{split} 004.png"
-    damage(victim, victim.stat())
+    break_pixels(victim)
     out = tmp_path / "out"
     config = load_train_config(
         [*QUICK, *TINY, f"data.root={folder}", f"output_dir={out}", "solver.images_per_batch=2",
@@ -134,7 +118,7 @@ def test_an_image_that_breaks_after_it_was_prepared(
 def test_a_missing_image_is_said_by_the_tool(repo: Path, toy_dataset: Path, tmp_path: Path) -> None:
     """The image disappears while training runs."""
     folder = tmp_path / "data"
-    prepared_copy(toy_dataset, folder)
+    shutil.copytree(toy_dataset, folder)
     tool = Tool(repo, tmp_path)
     process = tool.start(
         f"data.root={folder}", *QUICK, *TINY, "solver.max_iter=5000", "output_dir=out",

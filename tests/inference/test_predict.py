@@ -26,7 +26,7 @@ from detfinetune.config.schema import (
 )
 from detfinetune.errors import CheckpointError, ConfigError, DataError, OutputExistsError
 from detfinetune.inference.predict import predict
-from detfinetune.inference.predictor import Predictor
+from detfinetune.inference.predictor import Predictor, read_rgb
 from detfinetune.models.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
 from detfinetune.models.d2_cfg import build_cfg
@@ -264,3 +264,15 @@ def test_models_that_cannot_be_used(run: Path, tmp_path: Path) -> None:
     torn.write_bytes(checkpoint.read_bytes()[:10_000])
     with pytest.raises(CheckpointError, match=r"torn\.pth: the file is broken"):
         predict(PredictConfig(checkpoint=torn, input=source, output=output, hardware=CPU))
+
+
+def test_a_damaged_image_is_not_predicted_on_in_part(tmp_path: Path) -> None:
+    """Detectron2's own reader goes on with the rows above the damage."""
+    path = tmp_path / "a.png"
+    noise = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    content = bytearray(path.read_bytes())
+    content[9000:18000] = bytes(9000)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: the image cannot be read"):
+        read_rgb(path)
