@@ -157,7 +157,7 @@ def test_a_killed_worker(repo: Path, toy_dataset: Path, tmp_path: Path) -> None:
         pytest.skip("this system does not tell a process's children")
     os.kill(int(children.read_text(encoding="utf-8").split()[0]), signal.SIGKILL)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
+    assert process.returncode == 2, errors
     assert "Traceback" not in output + errors
     assert "error: A process that loads images was killed" in errors
     assert "go on with resume=out" in errors

@@ -18,6 +18,8 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.labels.read import read_dataset
 from detfinetune.report.page import write_dataset_page
 
+pytestmark = pytest.mark.slow  # each test starts a browser, most of them several times
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
