@@ -68,12 +68,10 @@ def test_the_image_size_and_the_split_are_taken_from_their_columns() -> None:
     )
     document = parse_csv(text)
     assert [(i.name, i.size, i.split, i.line) for i in document.images] == [
-        ("a.jpg", (640, 480), "TRAIN", 2), ("b.jpg", None, "test", 4),
+        ("a.jpg", (640, 480), "TRAIN", 2), ("b.jpg", (640, 480), "test", 4),
     ]  # fmt: skip
     assert [label.crowd for label in labels(document)] == [False, True, False, False]
     assert document.notes == [
-        "images whose size is not one in pixels: 1",
-        "rows that give their image another size than its first row: 1",
         "rows that put their image into another split than its first row: 1",
         "columns ignored: source",
     ]

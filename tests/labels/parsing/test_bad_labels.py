@@ -52,10 +52,10 @@ LINES = {
     "duplicate": ("1 11 10 20 20", GOOD_TXT, "rejected",
         "labels/a.txt:4: the same object as line 2"),
     "four YOLO columns": ("0 0.5 0.5 0.2", GOOD_YOLO, "rejected",
-        "labels/a.txt:4: 4 values; a YOLO line has 5 (class cx cy w h) or, for an outline, an odd "
+        "labels/a.txt:4: 4 values; a YOLO line has 5 (class cx cy w h) or, for a polygon, an odd "
         "number from 7 on (class x1 y1 x2 y2 ...)"),
     "YOLO line with a score": ("0 0.5 0.5 0.2 0.2 0.9", GOOD_YOLO, "rejected",
-        "labels/a.txt:4: 6 values; a YOLO line has 5 (class cx cy w h) or, for an outline, an odd "
+        "labels/a.txt:4: 6 values; a YOLO line has 5 (class cx cy w h) or, for a polygon, an odd "
         "number from 7 on (class x1 y1 x2 y2 ...)"),
     "negative YOLO width": ("0 0.5 0.5 -0.2 0.2", GOOD_YOLO, "rejected",
         "labels/a.txt:4: width -20 and height 16 px are negative"),

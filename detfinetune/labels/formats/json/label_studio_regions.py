@@ -31,7 +31,7 @@ _NO_REGIONS = frozenset(
 
 
 def image_size(results: list[tuple[int, Any]]) -> tuple[int, int] | None:
-    """Return width and height in pixels as the first entry that has them says."""
+    """Return width and height in pixels, of the first entry that has them."""
     for _, item in results:
         if isinstance(item, dict) and (size := _size_in(item)):
             return size

@@ -1,7 +1,7 @@
-"""DOTA labels: `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`, four corners of a turned box in pixels.
+"""DOTA labels: `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`, four corners of a rotated box in pixels.
 
-One file an image; two lines above the objects may say where the image is from and how many metres
-a pixel spans (`imagesource:GoogleEarth`, `gsd:0.146`).
+One file an image; two header lines may give the source of the image and the metres a pixel
+spans (`imagesource:GoogleEarth`, `gsd:0.146`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _MOSTLY = 0.5
 
 
 def is_dota_header(line: str) -> bool:
-    """Whether a line is one of the two that may stand above the objects."""
+    """Whether a line is one of the two header lines."""
     return _HEADER.fullmatch(line.strip()) is not None
 
 
 def parse_dota_line(line: str) -> RawLabel:
-    """Read one object: its outline has the four corners, its box is their hull.
+    """Read one object: a polygon of four corners and its bounding box.
 
-    The class is all that stands behind the eighth number, so it may hold spaces and dashes, but
-    for a last word 0, 1 or 2: that is DOTA's mark for difficult objects, which are kept like
-    others. Without that mark, a name that ends in such a word (`tank 2`) loses it.
+    The class is everything after the eighth number, so it may hold spaces and dashes, except a last
+    word 0, 1 or 2: that is DOTA's mark for difficult objects, which are kept like others. Without
+    that mark, a name that ends in such a word (`tank 2`) loses it.
 
     Raises:
         BadLabel: fewer than eight coordinates, one that is not a finite number, or no class.
@@ -50,20 +50,20 @@ def parse_dota_line(line: str) -> RawLabel:
     )
     name = _class_of(parts[_NUMBERS])
     if not name:
-        raise BadLabel("no class", "the class behind the four corners is empty")
+        raise BadLabel("no class", "the class after the four corners is empty")
     return RawLabel(name, hull((points,)), polygons=(points,), has_box=False)
 
 
 def detect_dota(lines: Sequence[str]) -> str:
     """Return by what the lines of a file are known as DOTA's, or nothing.
 
-    Lines of numbers alone are not enough: YOLO has such outlines, too.
+    Lines of numbers alone are not enough: YOLO has such polygons, too.
     """
     if any(is_dota_header(line) for line in lines[:3]):
         return "a header line of DOTA (imagesource or gsd)"
     lines = [line for line in lines if line.strip()]
-    alike = sum(map(_is_object, lines))
-    return "eight coordinates and a class name a line" if alike > _MOSTLY * len(lines) else ""
+    matching = sum(map(_is_object, lines))
+    return "eight coordinates and a class name a line" if matching > _MOSTLY * len(lines) else ""
 
 
 def _is_object(line: str) -> bool:
@@ -76,10 +76,10 @@ def _is_object(line: str) -> bool:
 
 
 def _parts(line: str) -> list[str]:
-    """Return the eight coordinates and what stands behind them, or fewer values.
+    """Return the eight coordinates and the rest of the line, or fewer values.
 
-    Spaces part values, and a comma in a number is a decimal one; commas part values only where
-    spaces do not.
+    Spaces separate values, and a comma in a number is a decimal comma; commas separate values only
+    where spaces do not.
     """
     parts = line.strip(_AROUND).split(None, _NUMBERS)
     first = parts[0].strip(_AROUND) if parts else ""
@@ -93,7 +93,7 @@ def _parts(line: str) -> list[str]:
 
 
 def _class_of(rest: str) -> str:
-    """Return the class name in what stands behind the corners."""
+    """Return the class name in what follows the corners."""
     rest = rest.strip(_AROUND)
     words = _SEPARATOR.split(rest)
     if len(words) > 1 and words[-1] in _DIFFICULT:

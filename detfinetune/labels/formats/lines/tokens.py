@@ -7,7 +7,7 @@ import re
 
 from detfinetune.labels.formats.raw_labels import BadLabel
 
-# Brackets and quotes group values for the eye only; any run of separators parts two values.
+# Brackets and quotes mean nothing; any run of separators separates two values.
 _BRACKETS = str.maketrans(dict.fromkeys("()[]{}<>", " "))
 _SEPARATORS = re.compile(r"[\s,;|]+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -16,9 +16,9 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 
 
 def tokenize(line: str, count: int | None = None) -> list[str]:
-    """Split a line at spaces, tabs, commas, semicolons and bars; brackets are passed over.
+    """Split a line at spaces, tabs, commas, semicolons and bars; brackets are ignored.
 
-    With `count`, a line that has just so many values when commas are read as decimal points
+    With `count`, a line that has exactly so many values when commas are read as decimal points
     (`0 0,25 0,5 0,1 0,1`) is read that way.
     """
     line = line.translate(_BRACKETS)
@@ -51,12 +51,12 @@ def to_number(token: str, name: str) -> float:
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line says nothing about objects: blank, or a comment that starts with # or //."""
+    """Whether a line is blank or a comment that starts with # or //."""
     return not line or line.startswith(("#", "//"))
 
 
 def is_heading(line: str) -> bool:
-    """Whether a line holds names of columns: at least four words and not a number among them."""
+    """Whether a line holds names of columns: at least four words and no number."""
     tokens = tokenize(line)
     return (
         len(tokens) >= 4

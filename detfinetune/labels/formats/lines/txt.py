@@ -39,15 +39,15 @@ def parse_columns(columns: str) -> tuple[str, ...]:
     for pair in pairs:
         if pair not in _PAIRS or pair != pairs[0]:
             raise ConfigError(
-                f"data.columns: '{columns}' does not make a box. Give x1,y1,x2,y2 (corners), "
-                "x,y,w,h (top left corner and size) or cx,cy,w,h (centre and size), "
+                f"data.columns: '{columns}' does not make a box. Give x1,y1,x2,y2 "
+                "(xyxy), x,y,w,h (xywh, from the top left corner) or cx,cy,w,h (cxcywh), "
                 "and class, such as data.columns=class,x1,y1,x2,y2."
             )
     return tuple(names)
 
 
 def parse_txt_line(line: str, columns: tuple[str, ...]) -> RawLabel:
-    """Read one line whose values stand in the order of `columns`.
+    """Read one line whose values are in the order of `columns`.
 
     A class name of several words is allowed where the class is the first or last column.
 
@@ -72,7 +72,7 @@ def parse_txt_line(line: str, columns: tuple[str, ...]) -> RawLabel:
 
 
 def box_form(columns: tuple[str, ...]) -> Form:
-    """Return how `columns` give a box; its two axes are given alike."""
+    """Return how `columns` give a box; its two axes are given in the same way."""
     if "cx" in columns:
         return "centre_and_size"
     return "top_left_and_size" if "w" in columns else "corners"
@@ -89,7 +89,7 @@ def _ends(
 
 
 def _join_class_name(tokens: list[str], columns: tuple[str, ...]) -> list[str]:
-    """Put a class name that was cut at its spaces together again."""
+    """Join a class name that was split at its spaces."""
     extra = len(tokens) - len(columns)
     if extra <= 0 or "class" not in columns:
         return tokens

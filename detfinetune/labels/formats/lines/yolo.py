@@ -1,4 +1,4 @@
-"""YOLO labels: `class cx cy w h`, or `class x y x y x y ...` for outlines, as fractions."""
+"""YOLO labels: `class cx cy w h`, or `class x y x y x y ...` for polygons, normalized."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _BOX = ("the x of the centre", "the y of the centre", "the width", "the height")
 
 
 def parse_yolo_line(line: str) -> RawLabel:
-    """Read a box (5 values) or an outline (7 or more, odd); a file may hold both.
+    """Read a box (5 values) or a polygon (7 or more, odd); a file may hold both.
 
-    The box of an outline is its tight hull.
+    The box of a polygon is its bounding box.
 
     Raises:
         BadLabel: another number of values, or one that is not a finite number.
@@ -26,7 +26,7 @@ def parse_yolo_line(line: str) -> RawLabel:
         raise BadLabel(
             kind,
             f"{len(tokens)} value{'s' * (len(tokens) != 1)}; a YOLO line has 5 "
-            "(class cx cy w h) or, for an outline, an odd number from 7 on (class x1 y1 x2 y2 ...)",
+            "(class cx cy w h) or, for a polygon, an odd number from 7 on (class x1 y1 x2 y2 ...)",
         )
     points = tuple(
         to_number(token, f"{'xy'[index % 2]} of point {index // 2 + 1}")

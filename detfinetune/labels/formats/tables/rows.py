@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from contextlib import suppress
 from itertools import islice
 
 from detfinetune.collector import no_cycle_search
@@ -70,7 +71,6 @@ class TableReader:
         self.document = Document()
         self.images = ImageIndex(self.document)
         self.counts: Counter[str] = Counter()
-        self.size_of: dict[str, tuple[str, str]] = {}
         self.decimal_comma = _SURELY_DECIMAL if source.delimiter == "," else _DECIMAL_COMMA
         self.read_labels: list[tuple[RawImage, RawLabel, Form | None]] = []
         """Their corners hold the four numbers as written until all rows are read."""
@@ -167,25 +167,14 @@ class TableReader:
 
     def _take_size_and_split(self, image: RawImage, cells: list[str]) -> None:
         columns = self.columns
-        if columns.size is not None:
-            texts = cells[columns.size[0]], cells[columns.size[1]]
-            if image.name not in self.size_of:
-                self.size_of[image.name] = texts
-                image.size = self._size(texts)
-            elif self.size_of[image.name] != texts:
-                self.counts["rows that give their image another size than its first row"] += 1
+        if columns.size is not None and image.size is None:
+            with suppress(BadLabel):
+                width, height = (self._number(cells[i], "size") for i in columns.size)
+                image.size = size_of(width, height)
         if columns.split is not None and (split := cells[columns.split].strip()):
             if image.split and image.split != split:
                 self.counts["rows that put their image into another split than its first row"] += 1
             image.split = image.split or split
-
-    def _size(self, texts: tuple[str, str]) -> tuple[int, int] | None:
-        try:
-            size = size_of(*(self._number(text, "size") for text in texts))
-        except BadLabel:
-            size = None
-        self.counts["images whose size is not one in pixels"] += size is None
-        return size
 
     def _normalized(self) -> bool:
         """Whether at least 95 % of the boxes lie between 0 and 1, and not all are whole numbers."""

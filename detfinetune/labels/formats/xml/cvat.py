@@ -26,7 +26,7 @@ _META = ("meta", "labels", "task", "job", "project")
 
 
 def detect_cvat(head: str) -> str:
-    """Return what in the beginning of a file says CVAT; empty when nothing does."""
+    """Return by what the beginning of a file shows CVAT, or nothing."""
     tags = first_tags(head)
     if tags[:1] != ["annotations"]:
         return ""

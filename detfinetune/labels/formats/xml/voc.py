@@ -39,7 +39,7 @@ _NUMBERED = re.compile(r"([xy])(\d{1,6})", re.ASCII)
 
 
 def detect_voc(head: str) -> str:
-    """Return what in the beginning of a file says Pascal VOC; empty when nothing does."""
+    """Return by what the beginning of a file shows Pascal VOC, or nothing."""
     tags = first_tags(head)
     if tags[:1] != ["annotation"]:
         return ""

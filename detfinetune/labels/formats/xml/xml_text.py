@@ -1,7 +1,4 @@
-"""What the XML label formats share: a safe parser, the line of every element, numbers.
-
-ElementTree keeps no lines, so expat, which it is built on, reads each file once before it.
-"""
+"""What the XML label formats share: a safe parser, the line of every element, numbers."""
 
 from __future__ import annotations
 
@@ -32,41 +29,46 @@ def parse_xml(text: str) -> tuple[Element, dict[Element, int]]:
     """
     if not text.strip("\ufeff \t\r\n"):
         raise BadFile("the file is empty")
-    try:
-        starts = _element_lines(text)
-        root = ElementTree.fromstring(text)
-    except (expat.ExpatError, ElementTree.ParseError) as error:
-        reason, _, position = str(error).rpartition(": line ")
-        truncated = reason in ("no element found", "unclosed token", "unclosed CDATA section")
-        hint = "; is the file truncated?" if truncated else ""
-        line = int(position.partition(",")[0])
-        raise BadFile(f"not readable as XML: {reason}{hint}", line) from error
-    except UnicodeEncodeError as error:
-        line = text.count("\n", 0, error.start) + 1
-        raise BadFile("holds half of a surrogate pair, which is not a character", line) from error
-    lines = dict(zip(root.iter(), starts, strict=True))
-    for element in lines:
-        if "}" in element.tag:
-            element.tag = element.tag.rpartition("}")[2]
-    return root, lines
-
-
-def _element_lines(text: str) -> list[int]:
-    """Return the line of each element in the file's order; refuse files that declare entities."""
     parser = expat.ParserCreate(namespace_separator="}")
-    lines: list[int] = []
+    parser.buffer_text = True
+    builder = ElementTree.TreeBuilder()
+    lines: dict[Element, int] = {}
 
-    def refuse(*_: object) -> NoReturn:
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        lines[builder.start(tag.rpartition("}")[2], attributes)] = parser.CurrentLineNumber
+
+    def refuse_declared(*_: object) -> NoReturn:
         raise BadFile(
             "declares entities (<!ENTITY ...>), which label files do not need and which can be "
             "made to fill the memory. Replace them by what they stand for",
             parser.CurrentLineNumber,
         )
 
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = lambda *_: lines.append(parser.CurrentLineNumber)
-    parser.Parse(text, True)
-    return lines
+    def refuse_undefined(name: str, _: object) -> NoReturn:
+        raise BadFile(
+            f"not readable as XML: undefined entity &{one_line(name)};", parser.CurrentLineNumber
+        )
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.EntityDeclHandler = refuse_declared
+    parser.SkippedEntityHandler = refuse_undefined
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        reason, _, _ = str(error).rpartition(": line ")
+        truncated = reason in ("no element found", "unclosed token", "unclosed CDATA section")
+        hint = "; is the file truncated?" if truncated else ""
+        raise BadFile(f"not readable as XML: {reason}{hint}", error.lineno) from error
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise BadFile("holds half of a surrogate pair, which is not a character", line) from error
+    finally:
+        # The handlers refer to the parser. Such cycles would fill the memory, because thousands of
+        # files are read without a search for them.
+        parser.StartElementHandler = parser.EntityDeclHandler = parser.SkippedEntityHandler = None
+    return builder.close(), lines
 
 
 def first_tags(head: str) -> list[str]:
