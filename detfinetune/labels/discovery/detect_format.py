@@ -20,6 +20,7 @@ from detfinetune.labels.discovery.annotation_files import (
 )
 from detfinetune.labels.discovery.folders import is_label_name, names_below
 from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES
+from detfinetune.labels.formats.raw_labels import BadFile
 from detfinetune.labels.formats.registry import (
     DOCUMENT_FORMATS,
     LINE_FORMATS,
@@ -28,7 +29,7 @@ from detfinetune.labels.formats.registry import (
 )
 from detfinetune.labels.images.sizes import is_image_name
 from detfinetune.labels.splits.split_names import names_on_disk, split_in
-from detfinetune.labels.text import read_head
+from detfinetune.labels.text import read_head, read_text_file
 
 _SAMPLED_FILES = 5
 _SHOWN = 3
@@ -231,16 +232,18 @@ def _refuse_damaged(
 
 
 def _no_such_file(seen: LabelLikeFiles, wanted: DocumentFormat) -> str:
-    """Return why no file of a format was found, with the heads of tables that are there."""
+    """Return why no file of a format was found, with what is wrong with the nearest ones."""
+    suffixes = (".csv", ".tsv") if wanted.suffix == ".csv" else (wanted.suffix,)
+    names = [name for suffix in suffixes for name in seen.by_suffix.get(suffix, [])]
+    names.sort(key=lambda name: name.count("/"))
     text = f"{seen.root}: data.format={wanted.name}, but no {wanted.suffix} file is in this format."
-    suffixes = [".csv", ".tsv"] if wanted.suffix == ".csv" else [wanted.suffix]
-    for name in [name for suffix in suffixes for name in seen.by_suffix.get(suffix, [])][:_SHOWN]:
-        text += f"\n  {name}"
-        if wanted.suffix == ".csv":
-            text += f" starts with: {read_head(seen.root / name).partition(chr(10))[0][:200]}"
-    return text + (
-        "\nGive the file with data.annotations=FILE, with {split} where the split's name stands; "
-        "the error then says what is missing."
+    for name in names[:_SHOWN]:
+        try:
+            wanted.parse(read_text_file(seen.root / name).text)
+        except (BadFile, DataError) as problem:
+            text += f"\n  {name}: {problem}"
+    return (
+        f"{text}\nGive the file with data.annotations=FILE ({{split}} stands for the split's name)."
     )
 
 

@@ -144,12 +144,15 @@ def test_used_files_are_not_named(make_dataset: MakeDataset) -> None:
     assert "not read" not in notes(root, split_file="split.csv")
 
 
-def test_the_heading_of_a_table_that_is_not_understood_is_shown(make_dataset: MakeDataset) -> None:
+def test_an_unreadable_table_is_shown_with_its_heading_and_missing_columns(
+    make_dataset: MakeDataset,
+) -> None:
     root = make_dataset(["a.jpg"], {"boxes.csv": "picture_no,what,where\n1,cat,left\n"})
     with pytest.raises(DataError) as raised:
         notes(root, format="csv")
     assert "data.format=csv, but no .csv file is in this format" in str(raised.value)
-    assert "boxes.csv starts with: picture_no,what,where" in str(raised.value)
+    assert "\n  boxes.csv: " in str(raised.value)
+    assert "picture_no, what, where; missing" in str(raised.value)
 
 
 def test_unsupported_formats_are_refused_by_name(make_dataset: MakeDataset) -> None:
