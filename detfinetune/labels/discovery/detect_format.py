@@ -35,6 +35,8 @@ _SAMPLED_FILES = 5
 _SHOWN = 3
 _PER_IMAGE = (".txt", ".xml", ".json")
 _DOCUMENTS = (".xml", ".json", ".csv", ".tsv")
+_COCO_KEYS = ('"images"', '"annotations"', '"categories"')
+
 Detected = tuple[DocumentFormat, str]
 
 
@@ -83,10 +85,14 @@ class LabelLikeFiles:
         named = set(self.beside.get(suffix, ()))
         return [name for name in self.by_suffix.get(suffix, ()) if name not in named]
 
-    def of_format(self, wanted: DocumentFormat) -> list[str]:
-        """Return the files that hold many images each in the wanted format."""
+    def of_format(self, wanted: DocumentFormat, *, named_as_image: bool = True) -> list[str]:
+        """Return the files in the wanted format, optionally without those named as an image."""
         suffixes = [s for s in _DOCUMENTS if s.replace(".tsv", ".csv") == wanted.suffix]
-        names = [name for suffix in suffixes for name in self.documents(suffix)]
+        names = [
+            name for suffix in suffixes
+            for name in (self.by_suffix.get(suffix, ()) if named_as_image
+                         else self.documents(suffix))
+        ]  # fmt: skip
         return [n for n in names if (known := self.detect(n)) and known[0].name == wanted.name]
 
     def format_of_most(self, names: Sequence[str]) -> Detected | None:
@@ -152,7 +158,7 @@ def choose_format(data: DataConfig, root: Path) -> FormatChoice:
     if wanted is not None:
         return _documents(data, seen, wanted, evidence, seen.of_format(wanted))
     coco = DOCUMENT_FORMATS["coco"]
-    names = seen.of_format(coco) if data.labels is None else []
+    names = seen.of_format(coco, named_as_image=False) if data.labels is None else []
     if not all(map(holds_other_annotations, names)):
         evidence = next(known[1] for name in names if (known := seen.detect(name)))
         return _documents(data, seen, coco, evidence, names)
@@ -253,4 +259,11 @@ def detect_file(path: Path) -> Detected | None:
         text = read_head(path)
     except DataError:
         return None
-    return detect_file_format(text, path.suffix.lower())
+    suffix = path.suffix.lower()
+    found = detect_file_format(text, suffix)
+    if found is None and suffix == ".json" and any(key in text for key in _COCO_KEYS):
+        # One large mask may fill the head.
+        text = read_text_file(path).text
+        if all(key in text for key in _COCO_KEYS):
+            return DOCUMENT_FORMATS["coco"], "JSON with images, annotations and categories"
+    return found

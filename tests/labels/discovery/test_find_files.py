@@ -161,3 +161,18 @@ def test_unsupported_formats_are_refused_by_name(make_dataset: MakeDataset) -> N
         DataError, match=r"labels\.jsonl: JSON Lines is not a supported format; con"
     ):
         notes(root)
+
+
+def test_a_coco_file_whose_head_is_one_mask_is_detected(make_dataset: MakeDataset) -> None:
+    content = json.loads(coco("a.jpg"))
+    content["annotations"][0] = {"segmentation": [[10, 10, 30, 10] * 9000]} | (
+        content["annotations"][0]
+    )
+    ordered = {key: content[key] for key in ("annotations", "images", "categories")}
+    root = make_dataset(["a.jpg"], {"all.json": json.dumps(ordered)})
+    assert read_dataset(DataConfig(root=root)).format == "coco"
+
+
+def test_a_coco_file_named_as_an_image_is_read(make_dataset: MakeDataset) -> None:
+    root = make_dataset(["a.jpg"], {"a.json": coco("a.jpg")})
+    assert read_dataset(DataConfig(root=root)).format == "coco"
