@@ -49,7 +49,7 @@ def summary_tables(ledger: Ledger, classes: Sequence[str], *, by_class: bool = T
         rows.append(["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
     lost = sum(entry.kind == IN_NO_SPLIT for entry in ledger.entries)
     if lost:
-        rows.append(["(labelled, in no split)", lost, *[None] * (len(headers) - 2)])
+        rows.append(["(labelled, in no split)", lost, *[0] * (len(headers) - 2)])
     parts = ["", console.table(rows, headers)]
     reasons = [
         [action, kind, count]

@@ -126,10 +126,9 @@ def find_image_root(
     """
     names = names[:20]
     if data.images:
-        options = (data.splits or {}).get(split) if split in SPLIT_NAMES else None  # type: ignore[call-overload]
         candidates = [
             root / Path(data.images.replace("{split}", name)).expanduser()
-            for name in ((options,) if options else SPLIT_NAMES.get(split, ("",)))
+            for name in names_on_disk(data).get(split) or SPLIT_NAMES.get(split, ("",))
         ]
     else:
         candidates = _image_root_candidates(root, split, label_file)

@@ -20,6 +20,7 @@ from detfinetune.labels.discovery.annotation_files import (
 )
 from detfinetune.labels.discovery.folders import is_label_name, names_below
 from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES
+from detfinetune.labels.formats.raw_labels import BadFile
 from detfinetune.labels.formats.registry import (
     DOCUMENT_FORMATS,
     LINE_FORMATS,
@@ -28,12 +29,14 @@ from detfinetune.labels.formats.registry import (
 )
 from detfinetune.labels.images.sizes import is_image_name
 from detfinetune.labels.splits.split_names import names_on_disk, split_in
-from detfinetune.labels.text import read_head
+from detfinetune.labels.text import read_head, read_text_file
 
 _SAMPLED_FILES = 5
 _SHOWN = 3
 _PER_IMAGE = (".txt", ".xml", ".json")
 _DOCUMENTS = (".xml", ".json", ".csv", ".tsv")
+_COCO_KEYS = ('"images"', '"annotations"', '"categories"')
+
 Detected = tuple[DocumentFormat, str]
 
 
@@ -82,10 +85,14 @@ class LabelLikeFiles:
         named = set(self.beside.get(suffix, ()))
         return [name for name in self.by_suffix.get(suffix, ()) if name not in named]
 
-    def of_format(self, wanted: DocumentFormat) -> list[str]:
-        """Return the files that hold many images each in the wanted format."""
+    def of_format(self, wanted: DocumentFormat, *, named_as_image: bool = True) -> list[str]:
+        """Return the files in the wanted format, optionally without those named as an image."""
         suffixes = [s for s in _DOCUMENTS if s.replace(".tsv", ".csv") == wanted.suffix]
-        names = [name for suffix in suffixes for name in self.documents(suffix)]
+        names = [
+            name for suffix in suffixes
+            for name in (self.by_suffix.get(suffix, ()) if named_as_image
+                         else self.documents(suffix))
+        ]  # fmt: skip
         return [n for n in names if (known := self.detect(n)) and known[0].name == wanted.name]
 
     def format_of_most(self, names: Sequence[str]) -> Detected | None:
@@ -151,7 +158,7 @@ def choose_format(data: DataConfig, root: Path) -> FormatChoice:
     if wanted is not None:
         return _documents(data, seen, wanted, evidence, seen.of_format(wanted))
     coco = DOCUMENT_FORMATS["coco"]
-    names = seen.of_format(coco) if data.labels is None else []
+    names = seen.of_format(coco, named_as_image=False) if data.labels is None else []
     if not all(map(holds_other_annotations, names)):
         evidence = next(known[1] for name in names if (known := seen.detect(name)))
         return _documents(data, seen, coco, evidence, names)
@@ -231,16 +238,18 @@ def _refuse_damaged(
 
 
 def _no_such_file(seen: LabelLikeFiles, wanted: DocumentFormat) -> str:
-    """Return why no file of a format was found, with the heads of tables that are there."""
+    """Return why no file of a format was found, with what is wrong with the nearest ones."""
+    suffixes = (".csv", ".tsv") if wanted.suffix == ".csv" else (wanted.suffix,)
+    names = [name for suffix in suffixes for name in seen.by_suffix.get(suffix, [])]
+    names.sort(key=lambda name: name.count("/"))
     text = f"{seen.root}: data.format={wanted.name}, but no {wanted.suffix} file is in this format."
-    suffixes = [".csv", ".tsv"] if wanted.suffix == ".csv" else [wanted.suffix]
-    for name in [name for suffix in suffixes for name in seen.by_suffix.get(suffix, [])][:_SHOWN]:
-        text += f"\n  {name}"
-        if wanted.suffix == ".csv":
-            text += f" starts with: {read_head(seen.root / name).partition(chr(10))[0][:200]}"
-    return text + (
-        "\nGive the file with data.annotations=FILE, with {split} where the split's name stands; "
-        "the error then says what is missing."
+    for name in names[:_SHOWN]:
+        try:
+            wanted.parse(read_text_file(seen.root / name).text)
+        except (BadFile, DataError) as problem:
+            text += f"\n  {name}: {problem}"
+    return (
+        f"{text}\nGive the file with data.annotations=FILE ({{split}} stands for the split's name)."
     )
 
 
@@ -250,4 +259,11 @@ def detect_file(path: Path) -> Detected | None:
         text = read_head(path)
     except DataError:
         return None
-    return detect_file_format(text, path.suffix.lower())
+    suffix = path.suffix.lower()
+    found = detect_file_format(text, suffix)
+    if found is None and suffix == ".json" and any(key in text for key in _COCO_KEYS):
+        # One large mask may fill the head.
+        text = read_text_file(path).text
+        if all(key in text for key in _COCO_KEYS):
+            return DOCUMENT_FORMATS["coco"], "JSON with images, annotations and categories"
+    return found

@@ -16,7 +16,7 @@ Folder names may be in any case; `folders` has the names that are known.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
         refuse_unsupported(root)
         raise DataError(_nothing_found(root, suffix))
     first, others = layouts[0], layouts[1:]
-    notes = list(first.notes)
+    notes = _yaml_notes(root, suffix)
     rivals = [other for other in others if _is_elsewhere(other, first)]
     if rivals:
         notes.append(
@@ -180,26 +180,34 @@ def _is_elsewhere(layout: Layout, taken: Layout) -> bool:
 
 def _from_yaml(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """`train:`, `val:`, `test:` of a YOLO data.yaml, each a folder of images or a list."""
+    path, found = _yaml_sources(root, suffix)
+    splits = {split: source for split, source in found.items() if isinstance(source, SplitSource)}
+    return _layout(splits, f"the folders named in {path.name}")
+
+
+def _yaml_notes(root: Path, suffix: str) -> list[str]:
+    path, found = _yaml_sources(root, suffix)
+    return [
+        f"{path.name}: '{split}: {entry}' is ignored: it is neither a folder with images and "
+        "labels nor a list of images"
+        for split, entry in found.items() if not isinstance(entry, SplitSource)
+    ]  # fmt: skip
+
+
+def _yaml_sources(root: Path, suffix: str) -> tuple[Path, dict[str, SplitSource | object]]:
+    """Return a folder's data.yaml and the source of each split, or the entry if it has none."""
     path = next((root / name for name in YAML_FILES if (root / name).is_file()), None)
     if path is None:
-        return None
+        return root, {}
     content = read_yaml(path)
     base = root / str(content.get("path") or "")
-    splits = {}
-    notes = []
+    found: dict[str, SplitSource | object] = {}
     for split in SPLIT_NAMES:
         entry = content.get(split, content.get("valid") if split == "val" else None)
-        if not entry:
-            continue
-        source = _yaml_source(root, base, entry, suffix) if isinstance(entry, str) else None
-        if source is not None:
-            splits[split] = source
-        else:
-            notes.append(
-                f"{path.name}: '{split}: {entry}' was ignored: it is not a folder with images and "
-                "labels, or a list of images"
-            )
-    return _layout(splits, f"the folders named in {path.name}", notes)
+        if entry:
+            source = _yaml_source(root, base, entry, suffix) if isinstance(entry, str) else None
+            found[split] = source or entry
+    return path, found
 
 
 def _yaml_source(root: Path, base: Path, entry: str, suffix: str) -> SplitSource | None:
@@ -318,12 +326,12 @@ def _one_folder(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     return None
 
 
-def _layout(splits: dict[str, SplitSource], shape: str, notes: Sequence[str] = ()) -> Layout | None:
+def _layout(splits: dict[str, SplitSource], shape: str) -> Layout | None:
     """Return the layout when any split was found; a lone train folder is still to be divided."""
     if not splits:
         return None
     order = {split: splits[split] for split in SPLIT_NAMES if split in splits}
-    return Layout(undivided_if_only_train(order), shape, tuple(notes))
+    return Layout(undivided_if_only_train(order), shape)
 
 
 def _image_lists(root: Path, disk_names: Mapping[str, str]) -> dict[str, Path]:

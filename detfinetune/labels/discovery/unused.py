@@ -183,7 +183,7 @@ def _unused_lists(discovered: DiscoveredDataset, lists: Iterable[Path]) -> list[
         why = (
             f"the splits are those of {discovered.found}"
             if set(discovered.splits) != {"all"}
-            else "it is not beside the images, or other lists lack; give data.image_list=FILE"
+            else "the other lists are missing; give data.image_list={split}.txt or remove it"
         )
         notes.append(f"{shown_path(path, discovered.root)} is not used as an image list: {why}")
     return notes

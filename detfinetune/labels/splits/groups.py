@@ -33,9 +33,6 @@ class ImageGroups:
     alone: tuple[str, ...]
     """Images without a group; each is its own group, named by its path."""
 
-    missing: tuple[str, ...] = ()
-    """Entries of a table that are not images, as `line: name`."""
-
     @property
     def num_groups(self) -> int:
         return len(set(self.of))
@@ -138,7 +135,6 @@ def groups_from_table(path: Path, names: Sequence[str], column: str = "group") -
     groups = ImageGroups(
         of=tuple(group or name for name, group in zip(names, found, strict=True)),
         alone=tuple(name for name, group in zip(names, found, strict=True) if not group),
-        missing=tuple(f"{listed[name][1]}: {name}" for name in matched.missing),
     )
     if len(names) > 1 and groups.num_groups == 1:
         raise ConfigError(

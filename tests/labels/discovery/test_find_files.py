@@ -144,12 +144,15 @@ def test_used_files_are_not_named(make_dataset: MakeDataset) -> None:
     assert "not read" not in notes(root, split_file="split.csv")
 
 
-def test_the_heading_of_a_table_that_is_not_understood_is_shown(make_dataset: MakeDataset) -> None:
+def test_an_unreadable_table_is_shown_with_its_heading_and_missing_columns(
+    make_dataset: MakeDataset,
+) -> None:
     root = make_dataset(["a.jpg"], {"boxes.csv": "picture_no,what,where\n1,cat,left\n"})
     with pytest.raises(DataError) as raised:
         notes(root, format="csv")
     assert "data.format=csv, but no .csv file is in this format" in str(raised.value)
-    assert "boxes.csv starts with: picture_no,what,where" in str(raised.value)
+    assert "\n  boxes.csv: " in str(raised.value)
+    assert "picture_no, what, where; missing" in str(raised.value)
 
 
 def test_unsupported_formats_are_refused_by_name(make_dataset: MakeDataset) -> None:
@@ -158,3 +161,18 @@ def test_unsupported_formats_are_refused_by_name(make_dataset: MakeDataset) -> N
         DataError, match=r"labels\.jsonl: JSON Lines is not a supported format; con"
     ):
         notes(root)
+
+
+def test_a_coco_file_whose_head_is_one_mask_is_detected(make_dataset: MakeDataset) -> None:
+    content = json.loads(coco("a.jpg"))
+    content["annotations"][0] = {"segmentation": [[10, 10, 30, 10] * 9000]} | (
+        content["annotations"][0]
+    )
+    ordered = {key: content[key] for key in ("annotations", "images", "categories")}
+    root = make_dataset(["a.jpg"], {"all.json": json.dumps(ordered)})
+    assert read_dataset(DataConfig(root=root)).format == "coco"
+
+
+def test_a_coco_file_named_as_an_image_is_read(make_dataset: MakeDataset) -> None:
+    root = make_dataset(["a.jpg"], {"a.json": coco("a.jpg")})
+    assert read_dataset(DataConfig(root=root)).format == "coco"

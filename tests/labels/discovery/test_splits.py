@@ -144,10 +144,13 @@ def test_several_divided_folders_are_not_merged_in_silence(make_dataset: MakeDat
     assert "give data.images=FOLDER and data.labels=FOLDER" in said
 
 
-def test_a_yaml_entry_that_leads_nowhere_is_named(make_dataset: MakeDataset) -> None:
+def test_a_yaml_entry_without_images_is_named(make_dataset: MakeDataset) -> None:
     texts = {"train/images/a.txt": LINE, "data.yaml": "train: train/images\nval: gone\nnames: [x]"}
     said = read(make_dataset(["train/images/a.jpg"], texts)).notes
-    assert any("data.yaml: 'val: gone' was ignored" in note for note in said)
+    assert any("data.yaml: 'val: gone' is ignored" in note for note in said)
+    texts["data.yaml"] = "train: [gone, lost]\nnames: [x]"
+    said = read(make_dataset(["train/images/a.jpg"], texts)).notes
+    assert any("data.yaml: 'train: ['gone', 'lost']' is ignored" in note for note in said)
 
 
 def test_a_yaml_that_names_lists(make_dataset: MakeDataset) -> None:
