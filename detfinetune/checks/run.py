@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from detfinetune.checks.anchors import AnchorSettings, check_anchors
+from detfinetune.checks.anchor_fit import AnchorSettings
+from detfinetune.checks.anchors import check_anchors
 from detfinetune.checks.boxes import check_boxes
 from detfinetune.checks.classes import check_classes
 from detfinetune.checks.duplicate_findings import ImageEntry
@@ -101,11 +102,7 @@ def table_findings(
         *check_outliers(tables, classes),
     ]  # fmt: skip
     if anchors is not None:
-        found += check_anchors(
-            tables, classes, image_size=anchors.image_size, max_size=anchors.max_size,
-            anchor_sizes=anchors.anchor_sizes, aspect_ratios=anchors.aspect_ratios,
-            strides=anchors.strides,
-        )  # fmt: skip
+        found += check_anchors(tables, classes, anchors)
     return sorted_findings(found)
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS
+DEFAULT_COLUMNS = "class,x1,y1,x2,y2"
+"""Columns of txt labels unless `data.columns` says otherwise."""
 
 
 def _not_empty(path: object) -> object:

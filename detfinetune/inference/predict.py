@@ -16,8 +16,8 @@ from detfinetune.config.schema import PredictConfig
 from detfinetune.errors import DataError
 from detfinetune.inference.inputs import ImageInputs, VideoInput, find_inputs
 from detfinetune.inference.predictor import FoundObject, Predictor, read_rgb
-from detfinetune.inference.source import choose_checkpoint
 from detfinetune.inference.video import Frame, VideoWriter, open_video
+from detfinetune.models.checkpoint import choose_checkpoint
 from detfinetune.pictures import DrawnObject, draw_objects
 
 RESULTS_FILE = "coco_results.json"

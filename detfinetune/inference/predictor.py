@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +16,9 @@ from detfinetune.config.hardware import detect_hardware
 from detfinetune.config.schema import HardwareConfig
 from detfinetune.data.mapper import TestMapper
 from detfinetune.errors import DataError
-from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.labels.dataset.masks import segmentation_polygons
 from detfinetune.labels.dataset.records import Box, Polygon
-from detfinetune.models.checkpoint import find_checkpoint, load_detector
-
-"""Score threshold of a model that was never evaluated on validation."""
+from detfinetune.models.checkpoint import FALLBACK_THRESHOLD, find_checkpoint, load_detector
 
 
 @dataclass(frozen=True)
@@ -83,10 +80,7 @@ class Predictor:
         self.classes = self.detector.classes
         known = (score_threshold, self.detector.score_threshold, FALLBACK_THRESHOLD)
         self.score_threshold = next(score for score in known if score is not None)
-        augment = self.detector.config.augment
-        self._mapper = TestMapper(
-            cast(int, augment.image_size), cast(int, augment.max_size), self.detector.input_format
-        )
+        self._mapper = TestMapper(*self.detector.resize_limits, self.detector.input_format)
 
     def __call__(self, image: NDArray[np.uint8] | Path | str) -> list[FoundObject]:
         """Return what is found on an image, highest score first.

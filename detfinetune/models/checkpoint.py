@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -23,6 +23,8 @@ from detfinetune.models.settings import model_settings
 
 _FORMAT = 1
 _KEPT = "The checkpoint that was there is untouched. Free some room."
+FALLBACK_THRESHOLD = 0.5
+"""Score threshold of a model that was never evaluated on validation."""
 # Differences between weights and model that a message lists.
 _SHOWN_DIFFERENCES = 4
 
@@ -176,6 +178,24 @@ def find_checkpoint(run: Path, which: Literal["best", "last"] = "best") -> Path:
     raise CheckpointError(f"{run}: the run has no checkpoint; it stopped before the first one.")
 
 
+def choose_checkpoint(run: Path | None, checkpoint: Path | None) -> Path:
+    """Return the checkpoint file that `run=` or `checkpoint=` names.
+
+    Raises:
+        ConfigError: neither or both are given.
+        CheckpointError: the run does not exist, or it has no checkpoint.
+    """
+    if run is not None and checkpoint is None:
+        return find_checkpoint(run)
+    if checkpoint is not None and run is None:
+        return checkpoint
+    given = "neither is" if run is None else "both are"
+    raise ConfigError(
+        f"Give either run or checkpoint; {given} given. Write run=RUN for a run's best checkpoint, "
+        "or checkpoint=FILE for any other."
+    )
+
+
 @dataclass(frozen=True)
 class LoadedDetector:
     """A trained detector, ready to predict."""
@@ -190,6 +210,12 @@ class LoadedDetector:
     checkpoint: Path
     input_format: str
     """Order of colours that the model takes: RGB or BGR."""
+
+    @property
+    def resize_limits(self) -> tuple[int, int]:
+        """Shorter side and limit of the longer side after resizing, pixels."""
+        augment = self.config.augment
+        return cast(int, augment.image_size), cast(int, augment.max_size)
 
 
 def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:

@@ -10,12 +10,11 @@ from typing import Any
 import detectron2
 from detectron2.config import CfgNode, get_cfg
 
+from detfinetune.config.anchors import DEFAULT_ASPECT_RATIOS, anchors_per_level
 from detfinetune.config.schema import Task
 from detfinetune.errors import ConfigError, ModelError
 from detfinetune.models.passthrough import apply_passthrough
 from detfinetune.models.zoo import PACKAGED_MODEL, check_model_name, model_kind, timm_backbone
-
-_ANCHOR_RATIOS = [0.5, 1.0, 2.0]
 
 
 @dataclass(frozen=True)
@@ -214,10 +213,7 @@ def _set_anchors(cfg: CfgNode, settings: ModelSettings) -> list[str]:
         ]
     if len(set(strides)) == 1:
         generator.SIZES = [list(sizes)]
-    elif "retinanet" in settings.name:
-        # Three sizes an octave at each level, as in the paper (Lin et al. 2017, arXiv:1708.02002).
-        generator.SIZES = [[size * 2 ** (step / 3) for step in range(3)] for size in sizes]
     else:
-        generator.SIZES = [[size] for size in sizes]
-    generator.ASPECT_RATIOS = [_ANCHOR_RATIOS]
+        generator.SIZES = anchors_per_level(settings.name, sizes)
+    generator.ASPECT_RATIOS = [list(DEFAULT_ASPECT_RATIOS)]
     return []

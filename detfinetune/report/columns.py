@@ -7,27 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.checks.anchor_fit import AnchorSettings, resize_scales
 from detfinetune.labels.dataset.table import LabelTable
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Resizing:
-    """How a model resizes images before it sees them."""
-
-    image_size: int
-    """Shorter side after resizing, pixels."""
-
-    max_size: int = 0
-    """Limit of the longer side after resizing, pixels; 0: 5/3 of `image_size`."""
-
-    def factors(self, sizes: NDArray[np.int64]) -> Floats:
-        """Return the factor on each image; `sizes` is (images, 2)."""
-        shorter, longer = sizes.min(axis=1), sizes.max(axis=1)
-        limit = self.max_size or self.image_size * 5 / 3
-        wanted = self.image_size / np.maximum(shorter, 1)
-        return np.asarray(np.minimum(wanted, limit / np.maximum(longer, 1)), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +19,7 @@ class SplitColumns:
 
     name: str
     wide: Floats
-    """Box widths in pixels, of the resized image where a resizing is given; (objects,)."""
+    """Box widths in pixels, of the resized image where anchors are given; (objects,)."""
 
     high: Floats
     """Box heights likewise; (objects,)."""
@@ -57,18 +40,18 @@ class SplitColumns:
     """Image widths and heights in pixels, as they are on disk; (images, 2)."""
 
 
-def split_columns(name: str, table: LabelTable, resizing: Resizing | None) -> SplitColumns:
+def split_columns(name: str, table: LabelTable, anchors: AnchorSettings | None) -> SplitColumns:
     """Return a split's numbers; boxes without area are left out."""
     solid = (table.boxes[:, 2] > 0) & (table.boxes[:, 3] > 0)
     boxes = table.boxes[solid]
     image = table.image_of[solid]
     sizes = np.maximum(table.sizes[image], 1)
-    factor = resizing.factors(table.sizes)[image] if resizing else np.ones(len(boxes))
+    resized = boxes[:, 2:] * (resize_scales(sizes, anchors) if anchors else 1.0)
     area = boxes[:, 2] * boxes[:, 3]
     return SplitColumns(
         name=name,
-        wide=boxes[:, 2] * factor,
-        high=boxes[:, 3] * factor,
+        wide=resized[:, 0],
+        high=resized[:, 1],
         share=np.sqrt(area / (sizes[:, 0] * sizes[:, 1])),
         ratio=boxes[:, 2] / boxes[:, 3],
         centres=(boxes[:, :2] + boxes[:, 2:] / 2) / sizes,

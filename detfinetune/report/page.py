@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detfinetune import files
+from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.checks.findings import Finding
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.report.album import Album
 from detfinetune.report.finding_views import view_findings
-from detfinetune.report.plots import AnchorHint, all_plots
+from detfinetune.report.plots import all_plots
 from detfinetune.report.render import render_page
 from detfinetune.report.samples import choose_galleries, choose_samples
 from detfinetune.report.summary import (
@@ -35,7 +36,7 @@ def write_dataset_page(
     findings: Sequence[Finding],
     *,
     samples: int = 24,
-    anchors: AnchorHint | None = None,
+    anchors: AnchorSettings | None = None,
     most_bytes: int = _MOST_BYTES,
 ) -> None:
     """Write a page that shows `dataset` and `findings`, in one file that needs no other.
@@ -48,7 +49,7 @@ def write_dataset_page(
         dataset: what was read.
         findings: what was found in it, in any order.
         samples: whole images shown, shared evenly by the splits.
-        anchors: drawn among the box sizes; None: Detectron2's defaults for FPN.
+        anchors: drawn among the box sizes; None: none, and boxes in pixels of the original image.
         most_bytes: size that the page keeps to by drawing smaller and coarser pictures.
     """
     album = Album()
@@ -67,7 +68,7 @@ def write_dataset_page(
             "findings": findings_seen,
             "samples": sampled,
             "galleries": galleries,
-            "plots": all_plots(dataset, anchors or AnchorHint()),
+            "plots": all_plots(dataset, anchors),
             "ledger": ledger_kinds(dataset.ledger),
         }
     )

@@ -9,29 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from detfinetune.checks.anchor_fit import AnchorSettings, cell_anchors
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.report.columns import Floats, Resizing, SplitColumns, split_columns
+from detfinetune.report.columns import Floats, SplitColumns, split_columns
 from detfinetune.report.svg import Chart, linear_ticks, log_ticks
 from detfinetune.report.wording import by, number, plural
 
 _BINS = 24
 _MOST_PER_IMAGE_BINS = 40
-
-
-@dataclass(frozen=True)
-class AnchorHint:
-    """Anchors to draw among the box sizes, and the resizing that they apply to."""
-
-    sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
-    """Sides of square anchors, pixels of the resized image."""
-
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Height over width, the area staying the same."""
-
-    resizing: Resizing | None = None
-    """None: boxes are shown in the pixels of the images as they are."""
-
-    source: str = "Detectron2's defaults for FPN"
 
 
 @dataclass(frozen=True)
@@ -45,9 +30,9 @@ class Plot:
     chart: Markup
 
 
-def all_plots(dataset: LabelledDataset, anchors: AnchorHint) -> list[Plot]:
+def all_plots(dataset: LabelledDataset, anchors: AnchorSettings | None) -> list[Plot]:
     """Return the charts of a data set; those that there is no data for are left out."""
-    splits = [split_columns(n, t, anchors.resizing) for n, t in dataset.tables.items()]
+    splits = [split_columns(n, t, anchors) for n, t in dataset.tables.items()]
     plots: list[Plot] = []
     if any(len(split.wide) for split in splits):
         plots += [
@@ -65,26 +50,16 @@ def _joined(splits: Sequence[SplitColumns], values: Callable[[SplitColumns], Flo
     return np.concatenate([values(split) for split in splits])
 
 
-def _box_sizes(splits: Sequence[SplitColumns], anchors: AnchorHint) -> Plot:
+def _box_sizes(splits: Sequence[SplitColumns], anchors: AnchorSettings | None) -> Plot:
     wide, high = _joined(splits, lambda s: s.wide), _joined(splits, lambda s: s.high)
-    shapes = [
-        (side / math.sqrt(ratio), side * math.sqrt(ratio))
-        for side in anchors.sizes
-        for ratio in anchors.ratios
-    ]
-    both = [*(value for shape in shapes for value in shape)]
+    shapes = cell_anchors(anchors).tolist() if anchors else []
+    both = [side for width, height, _ in shapes for side in (width, height)]
     low = 2.0 ** math.floor(math.log2(max(0.25, min(wide.min(), high.min(), *both))))
     top = 2.0 ** math.ceil(math.log2(max(wide.max(), high.max(), *both, low * 2)))
-    unit = (
-        f"pixels after resizing to {anchors.resizing.image_size}" if anchors.resizing else "pixels"
-    )
+    unit = f"pixels after resizing to {anchors.image_size}" if anchors else "pixels"
     median = by(float(np.median(wide)), float(np.median(high)))
-    summary = (
-        f"Median {median} {unit}. Rings: anchors, {anchors.source} "
-        f"({', '.join(number(size) for size in anchors.sizes)})."
-        if shapes
-        else f"Median {median} {unit}."
-    )
+    rings = " Rings: the anchors that training would use." if anchors else ""
+    summary = f"Median {median} {unit}.{rings}"
     chart = Chart(f"Box sizes. {summary}", (low, top), (low, top), log_x=True, log_y=True)
     ticks = log_ticks(low, top, 2.0)
     chart.x_ticks(ticks, f"width, {unit}")
@@ -98,7 +73,7 @@ def _box_sizes(splits: Sequence[SplitColumns], anchors: AnchorHint) -> Plot:
             f"{plural(counts[i, j], 'object')}"
         )
         chart.cell(x, y, _opacity(counts[i, j], counts.max()), tip)
-    for x_side, y_side in shapes:
+    for x_side, y_side, _ in shapes:
         tip = f"anchor {by(x_side, y_side)}"
         chart.add("circle", tip, cx=chart.x(x_side), cy=chart.y(y_side), r=3.5, class_="anchor")
     return Plot("Box sizes and anchors", summary, chart.markup())

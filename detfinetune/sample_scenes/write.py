@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from detfinetune import console, files
 from detfinetune.errors import DataError, OutputExistsError
+from detfinetune.parallel import Workers
 from detfinetune.sample_scenes.outline import SceneLabel
 from detfinetune.sample_scenes.render import render_scene
 from detfinetune.sample_scenes.settings import (
@@ -100,7 +97,7 @@ def write_sample_scenes(
         _check_same(folder, record)
         return folder
     with files.atomic_folder(folder) as unfinished:
-        _write_all(unfinished, num_scenes, seed, num_workers or os.cpu_count() or 1)
+        _write_all(unfinished, num_scenes, seed, num_workers)
         (unfinished / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
         files.write_json(unfinished / RECORD_NAME, record)
     return folder
@@ -111,7 +108,7 @@ def sample_scenes_folder() -> Path:
 
     The folder need not exist yet.
     """
-    checkout = Path(__file__).resolve().parents[3]
+    checkout = Path(__file__).resolve().parents[2]
     datasets = checkout / "datasets"
     # The file that every checkout has there; an installed package has none.
     if (datasets / "README.md").is_file() and os.access(datasets, os.W_OK):
@@ -139,34 +136,19 @@ def _check_same(folder: Path, wanted: dict[str, Any]) -> None:
         )
 
 
-def _write_all(folder: Path, num_scenes: int, seed: int, num_workers: int) -> None:
+def _write_all(folder: Path, num_scenes: int, seed: int, num_workers: int | None) -> None:
     plans = plan_scenes(num_scenes, seed, DEFAULT_SETTINGS.empty_share)
     for split, _ in SPLIT_SHARES:
         for kind in ("images", "labels_txt", "labels_yolo"):
             (folder / kind / split).mkdir(parents=True)
 
     make = partial(write_scene, folder, seed, DEFAULT_SETTINGS)
-    made = 0
-    bar: tqdm[Any] = console.progress(description="Sample scenes", total=num_scenes, unit="scene")
-    with bar:
-        if min(num_workers, num_scenes) > 1:
-            # Forking is not safe once torch or OpenCV have started threads, so workers are spawned.
-            pool = ProcessPoolExecutor(
-                num_workers, mp_context=get_context("spawn"), initializer=_start_worker
-            )
-            try:
-                with pool:
-                    for _ in pool.map(make, plans):
-                        made += 1
-                        bar.update()
-            except BrokenProcessPool:
-                console.warn(
-                    "worker processes could not be used (a script that is not guarded by "
-                    "`if __name__ == '__main__':` cannot start any); going on in one process."
-                )
-        for plan in plans[made:]:
-            make(plan)
-            bar.update()
+    with Workers(num_workers, _start_worker) as workers:
+        scenes = workers.map(make, plans)
+        for _ in console.progress(
+            scenes, description="Sample scenes", total=num_scenes, unit="scene"
+        ):
+            pass
 
 
 def _start_worker() -> None:

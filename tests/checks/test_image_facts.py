@@ -263,8 +263,8 @@ def test_an_image_that_ends_its_process_is_named(
         path.write_bytes(JPEG)
     facts = scan_images(paths, num_workers=2)
     assert [f.problem_kind for f in facts.values()] == ["", "image_corrupt", ""]
-    assert "ends the process" in facts[paths[1]].problem
-    assert "going on one by one" in capsys.readouterr().err
+    assert "crashes the process" in facts[paths[1]].problem
+    assert "a worker process crashed" in capsys.readouterr().err
 
 
 @pytest.mark.benchmark_data

@@ -251,7 +251,7 @@ def test_inputs_that_cannot_be_used(run: Path, tmp_path: Path, make: object, mes
 def test_models_that_cannot_be_used(run: Path, tmp_path: Path) -> None:
     source = _save_image(tmp_path / "a.png")
     output = tmp_path / "out"
-    with pytest.raises(ConfigError, match="run or checkpoint must be given, and neither is"):
+    with pytest.raises(ConfigError, match="Give either run or checkpoint; neither is given"):
         predict(PredictConfig(input=source, output=output))
     checkpoint = run / "checkpoints" / "best.pth"
     with pytest.raises(ConfigError, match="and both are"):

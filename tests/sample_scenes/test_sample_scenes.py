@@ -218,6 +218,6 @@ def test_folder_is_the_checkouts_or_the_caches(
 ) -> None:
     assert sample_scenes_folder() == repo / "datasets" / "sample_scenes"
     monkeypatch.setenv("DETFINETUNE_CACHE", str(tmp_path / "cache"))
-    installed = tmp_path / "site-packages" / "detfinetune" / "data" / "sample_scenes" / "write.py"
+    installed = tmp_path / "site-packages" / "detfinetune" / "sample_scenes" / "write.py"
     monkeypatch.setattr("detfinetune.sample_scenes.write.__file__", str(installed))
     assert sample_scenes_folder() == tmp_path / "cache" / "sample_scenes"

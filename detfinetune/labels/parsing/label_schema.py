@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.config.schema import DEFAULT_COLUMNS
 from detfinetune.labels.discovery.class_names import ClassIndex
 from detfinetune.labels.formats.lines.dota import detect_dota, is_dota_header, parse_dota_line
 from detfinetune.labels.formats.lines.tokens import is_comment, is_heading, is_number, tokenize
-from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS, parse_columns, parse_txt_line
+from detfinetune.labels.formats.lines.txt import parse_columns, parse_txt_line
 from detfinetune.labels.formats.lines.yolo import parse_yolo_line, read_plain_yolo
 from detfinetune.labels.formats.raw_labels import BadLabel, Form, RawLabel, RawProblem
 from detfinetune.labels.formats.registry import DOCUMENT_FORMATS, LINE_FORMATS
