@@ -34,7 +34,7 @@ from detfinetune.models.d2_cfg import anchor_strides
 from detfinetune.report.page import write_dataset_page
 
 _FINDINGS_NAME = "findings.json"
-_VERSION = 1
+_VERSION = 2
 _EXAMPLES = 3
 _LEFT_AS_THEY_ARE = ("yolo", "voc", "txt")
 

@@ -254,7 +254,7 @@ def test_models_that_cannot_be_used(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Give either run or checkpoint; neither is given"):
         predict(PredictConfig(input=source, output=output))
     checkpoint = run / "checkpoints" / "best.pth"
-    with pytest.raises(ConfigError, match="and both are"):
+    with pytest.raises(ConfigError, match="both are given"):
         predict(PredictConfig(run=run, checkpoint=checkpoint, input=source, output=output))
     with pytest.raises(ConfigError, match="input is missing"):
         predict(PredictConfig(run=run, output=output))

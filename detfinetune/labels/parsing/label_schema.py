@@ -163,7 +163,7 @@ class LabelSchema:
         """The configuration that asks for this reading."""
         if self.format != "txt":
             return f"data.format={self.format}"
-        unit = "fractions" if self.normalized else "pixels"
+        unit = "normalized" if self.normalized else "absolute"
         return f"data.format=txt data.columns={','.join(self.columns)} data.coordinates={unit}"
 
 
@@ -190,7 +190,7 @@ def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
     as_txt = LabelSchema(
         "txt",
         columns,
-        unit == "fractions" or (unit == "auto" and normalized),
+        unit == "normalized" or (unit == "auto" and normalized),
         data.first_pixel,
         "data.format=txt" if data.format == "txt" else f"columns {','.join(columns)}",
     )
@@ -201,7 +201,7 @@ def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
         data.format == "auto"
         and normalized
         and shaped > _MOSTLY
-        and (data.columns == DEFAULT_COLUMNS and unit != "pixels")
+        and (data.columns == DEFAULT_COLUMNS and unit != "absolute")
     ):
         corners = [tokens for tokens in sample if len(tokens) == 5]
         if not _only_corners_fit(corners):
