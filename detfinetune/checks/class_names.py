@@ -179,7 +179,7 @@ def _is_placeholder(name: str) -> bool:
 
 
 def class_place(index: int, classes: Sequence[str], classes_from: str, detail: str) -> Place:
-    """Return the class's line in a file with one name a line, else the file or the key."""
+    """Return the class's line in a file with one name a line, otherwise the file or key."""
     line = index + 1 if classes_from.lower().endswith((".txt", ".names", ".labels")) else 0
     return Place(
         label_file=classes_from, line=line, detail=f"class '{classes[index]}': {detail}",

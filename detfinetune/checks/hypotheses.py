@@ -109,7 +109,7 @@ def candidates(current: Hypothesis) -> Iterator[Hypothesis]:
 
 
 def fitting(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which boxes have corners in order, sides of at least a pixel, and lie inside; (n,).
+    """Return which boxes have corners in order, sides of at least a pixel, and are inside; (n,).
 
     Args:
         corners: xyxy in pixels; (n, 4).

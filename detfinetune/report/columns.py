@@ -1,4 +1,4 @@
-"""The numbers behind the charts: one row an object or an image, split by split."""
+"""The data of the charts: one row per object or image, by split."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class SplitColumns:
-    """A split's boxes and images in numbers."""
+    """Boxes and images of a split."""
 
     name: str
     wide: Floats
-    """Box widths in pixels, of the resized image where anchors are given; (objects,)."""
+    """Box widths in pixels, of the resized image if anchors are given; (objects,)."""
 
     high: Floats
-    """Box heights likewise; (objects,)."""
+    """Box heights in the same unit; (objects,)."""
 
     share: Floats
     """Square root of box area over image area, in 0-1; (objects,)."""
@@ -31,17 +31,17 @@ class SplitColumns:
     """Box width over height; (objects,)."""
 
     centres: Floats
-    """Box centres as fractions of the image's width and height; (objects, 2)."""
+    """Box centres in normalized coordinates; (objects, 2)."""
 
     per_image: NDArray[np.int64]
     """Objects on each image; (images,)."""
 
     sizes: NDArray[np.int64]
-    """Image widths and heights in pixels, as they are on disk; (images, 2)."""
+    """Image widths and heights in pixels, before resizing; (images, 2)."""
 
 
 def split_columns(name: str, table: LabelTable, anchors: AnchorSettings | None) -> SplitColumns:
-    """Return a split's numbers; boxes without area are left out."""
+    """Return the columns of a split, without boxes that have no area."""
     solid = (table.boxes[:, 2] > 0) & (table.boxes[:, 3] > 0)
     boxes = table.boxes[solid]
     image = table.image_of[solid]

@@ -1,4 +1,4 @@
-"""What a data set holds, as charts."""
+"""Charts of a data set."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _MOST_PER_IMAGE_BINS = 40
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart with its words."""
+    """A chart with title and summary."""
 
     title: str
     summary: str
-    """What it says, in a line: for those who cannot see it, and for those in a hurry."""
+    """What the chart shows, in one line; also its alternative text."""
 
     chart: Markup
 
 
 def all_plots(dataset: LabelledDataset, anchors: AnchorSettings | None) -> list[Plot]:
-    """Return the charts of a data set; those that there is no data for are left out."""
+    """Return the charts of a data set that have data."""
     splits = [split_columns(n, t, anchors) for n, t in dataset.tables.items()]
     plots: list[Plot] = []
     if any(len(split.wide) for split in splits):
@@ -108,9 +108,9 @@ def _aspect_ratios(splits: Sequence[SplitColumns]) -> Plot:
     beyond = int(((values < 0.25) | (values > 4)).sum())
     summary = (
         f"Median {number(float(np.median(values)))}; {beyond:,} of {len(values):,} objects are "
-        "more than four times as long as wide."
+        "longer than four times their width."
     )
-    # An odd number of bins, so that squares lie within one and not on an edge.
+    # An odd number of bins, so that squares are in the middle of one and not on an edge.
     edges = np.geomspace(low, high, _BINS + 2)
     chart = _share_chart(
         f"Aspect ratios. {summary}",
@@ -146,9 +146,9 @@ def _objects_per_image(splits: Sequence[SplitColumns]) -> Plot:
         of="images",
     )
     ticks = [t for t in linear_ticks(0, edges[-1] - 1, 6) if t == int(t)]
-    # The middle of a bar of one value lies half a unit after its left edge.
-    moved = [tick + (0.5 if width == 1 else 0) for tick in ticks]
-    chart.x_ticks(moved, "objects on an image", [f"{tick:.0f}" for tick in ticks])
+    # A tick belongs in the middle of a bar, half a unit after its left edge.
+    middles = [tick + (0.5 if width == 1 else 0) for tick in ticks]
+    chart.x_ticks(middles, "objects in an image", [f"{tick:.0f}" for tick in ticks])
     return Plot("Objects per image", summary, chart.markup())
 
 
@@ -162,7 +162,7 @@ def _share_chart(
     log: bool = False,
     of: str = "objects",
 ) -> Chart:
-    """Draw a histogram of each split as shares of it, so that splits can be compared."""
+    """Draw a histogram of each split in percent, so that splits can be compared."""
     counts = [np.histogram(values(split), bins=edges)[0] for split in splits]
     shares = [count / max(1, count.sum()) * 100 for count in counts]
     top = max(float(share.max()) for share in shares) or 1.0
@@ -188,7 +188,7 @@ def _positions(splits: Sequence[SplitColumns]) -> Plot:
     middle = centres.mean(axis=0) * 100
     summary = (
         f"On average {middle[0]:.0f} % from the left and {middle[1]:.0f} % from the top; "
-        f"the fullest of {by(_BINS, _BINS)} cells holds {counts.max() / counts.sum() * 100:.1f} %."
+        f"the densest of {by(_BINS, _BINS)} cells has {counts.max() / counts.sum() * 100:.1f} %."
     )
     # y goes down, as in images.
     chart = Chart(f"Positions of centres. {summary}", (0, 100), (100, 0))
@@ -198,7 +198,7 @@ def _positions(splits: Sequence[SplitColumns]) -> Plot:
         x, y = (edges[i] * 100, edges[i + 1] * 100), (edges[j] * 100, edges[j + 1] * 100)
         tip = f"{x[0]:.0f}-{x[1]:.0f} % from the left, {y[0]:.0f}-{y[1]:.0f} % from the top: "
         chart.cell(x, y, _opacity(counts[i, j], counts.max()), tip + plural(counts[i, j], "object"))
-    return Plot("Where objects lie", summary, chart.markup())
+    return Plot("Object positions", summary, chart.markup())
 
 
 def _image_sizes(splits: Sequence[SplitColumns]) -> Plot:
@@ -215,7 +215,7 @@ def _image_sizes(splits: Sequence[SplitColumns]) -> Plot:
     chart = Chart(f"Image sizes. {summary}", (0.0, top), (0.0, top))
     chart.x_ticks(linear_ticks(0, top, 5), "image width, pixels")
     chart.y_ticks(linear_ticks(0, top, 5), "image height, pixels")
-    # Images of about one size share a bubble at their mean, so that there are never many.
+    # Images of similar size share a bubble at their mean size, so that there are not too many.
     cells = np.floor(sizes / top * _BINS)
     keys, inverse, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     means = np.zeros((len(keys), 2))
@@ -231,5 +231,5 @@ def _image_sizes(splits: Sequence[SplitColumns]) -> Plot:
 
 
 def _opacity(count: float, most: float) -> float:
-    """Return how dark a cell is: by the root of its count, so that single objects are seen."""
+    """Return a cell's opacity, by the square root of its count, so that single objects show."""
     return float(0.12 + 0.88 * math.sqrt(count / most))

@@ -14,6 +14,7 @@ from typing import Any
 
 import planted_boxes  # noqa: F401 (enters its faults)
 import planted_classes  # noqa: F401
+import planted_files  # noqa: F401
 import planted_readings  # noqa: F401
 import pytest
 from fault_list import FAULTS
@@ -188,9 +189,9 @@ def test_a_data_set_is_never_replaced_by_its_findings(
     checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(checked.folder)
-    with pytest.raises(OutputExistsError, match="this holds"):
+    with pytest.raises(OutputExistsError, match="this contains"):
         check_dataset(load_check_config(["data.root=data", "output=data"]))
-    with pytest.raises(OutputExistsError, match=r"was not made by this tool"):
+    with pytest.raises(OutputExistsError, match=r"was not written by this tool"):
         check_dataset(load_check_config(["data.root=data", "output=clean"]))
     assert contents(checked.folder / "data") == checked.before
 

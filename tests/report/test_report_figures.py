@@ -69,7 +69,7 @@ def test_charts_count_every_object_and_image(tmp_path: Path) -> None:
         "2 objects: train 1 (50.0 %); val 0 (0.0 %)",
     ]
     assert plots["Objects per image"].summary == "Median 1, most 2; 1 image without any."
-    positions = _titles(str(plots["Where objects lie"].chart))
+    positions = _titles(str(plots["Object positions"].chart))
     assert len(positions) == 3
     ratios = _titles(str(plots["Aspect ratios"].chart))
     assert len(ratios) % 2 == 1
