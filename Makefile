@@ -2,13 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-# A target whose recipe failed or was stopped is not taken as made.
+# Remove a target whose recipe failed or was stopped.
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Touched last, so that an installation that was stopped half-way is started again.
+# Touched last, so that an interrupted installation is repeated.
 INSTALLED := $(VENV)/.installed
 # Each process imports torch and Detectron2 first, so that more than four gain little.
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
@@ -19,10 +19,10 @@ PACKAGING := $(wildcard packaging/detectron2/*.py packaging/detectron2/*.toml)
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-setup: $(INSTALLED) ## Make .venv with everything in it, then look whether training can work
+setup: $(INSTALLED) ## Create .venv, then check whether this machine can train
 	@$(BIN)/python tools/doctor.py
 
-demo: $(INSTALLED) ## Train on generated aerial scenes and show what the detector finds
+demo: $(INSTALLED) ## Train on generated aerial scenes and draw detections
 	$(BIN)/python tools/train_net.py +experiment=satellite
 
 test: $(INSTALLED) ## Run the tests, without the slow ones
@@ -33,35 +33,34 @@ test-slow: $(INSTALLED) ## Run the slow tests, and the property tests with more 
 
 test-all: test test-slow ## Run all tests but those that need a GPU
 
-check: $(INSTALLED) ## Lint, formatting, types, import directions
+check: $(INSTALLED) ## Check lint, formatting, types and import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED) ## Format the code and mend what the linter can
+format: $(INSTALLED) ## Format the code and fix lint errors
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: ## Say what each benchmark measures
+bench: ## List the benchmarks
 	@awk 'FNR == 1 && /^"""/ {gsub(/"""/, ""); print FILENAME ": " $$0}' benchmarks/*.py
 
-docs: $(INSTALLED) ## Check that the links in the documents lead somewhere
+docs: $(INSTALLED) ## Check the links in the docs
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
 clean: ## Remove .venv and caches; runs and datasets stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './runs/*' -prune -exec rm -rf {} +
 
-# pip speaks into a log; the terminal gets one line for each large download, and the log's end when
-# something fails.
+# pip writes to a log; the terminal shows one line per large download, and the end of the log on errors.
 $(INSTALLED): pyproject.toml $(PACKAGING)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "error: $(PYTHON) is missing or older than 3.10; name another one: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.11" >&2; exit 1; }
+	  echo "error: $(PYTHON) is missing or older than 3.10; set another one: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.11" >&2; exit 1; }
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-	  echo "Making $(VENV) with $$($(PYTHON) --version)"; \
+	  echo "Creating $(VENV) with $$($(PYTHON) --version)"; \
 	  $(PYTHON) -m venv --clear $(VENV) || { \
-	    echo "error: no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	    echo "error: the virtual environment cannot be created; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	fi
 	@echo "Installing into $(VENV): 3 GB of downloads the first time, most of it torch"
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e ".[dev]" 2>&1 \
@@ -69,5 +68,5 @@ $(INSTALLED): pyproject.toml $(PACKAGING)
 	  | awk '/(Downloading|Using cached) .*\([0-9][0-9][0-9]\.[0-9]+ MB\)/ {sub(/-.*\(/, " ("); print; fflush()} \
 	         /^Installing collected packages/ {print "  Unpacking"; fflush()}' || { \
 	    tail -n 40 $(VENV)/install.log >&2; \
-	    echo "error: the installation failed; all that pip said is in $(VENV)/install.log" >&2; exit 1; }
+	    echo "error: the installation failed; see $(VENV)/install.log" >&2; exit 1; }
 	@touch $@

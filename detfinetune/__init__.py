@@ -2,8 +2,8 @@
 
     from detfinetune import check, convert, evaluate, export, predict, train
 
-They are loaded when first asked for, so that `import detfinetune` is quick and needs neither
-torch nor Detectron2.
+They are imported on first use, so `import detfinetune` is fast and needs neither torch nor
+Detectron2.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'detfinetune' has no attribute '{name}'")
     module, attribute = _EXPORTS[name]
     value = getattr(import_module(module), attribute)
-    # Kept, so that this function is asked only once for each name.
+    # Cached: this function is called only once for each name.
     globals()[name] = value
     return value
 

@@ -1,8 +1,8 @@
-"""Which Detectron2 there is: an official build when one is installed, else the packaged one.
+"""Finds Detectron2: an official build if one is installed, otherwise the packaged one.
 
-The packaged one (packaging/detectron2) lies in a folder of its own inside site-packages, so that
-installing or removing it never touches an official build. It is put at the end of the import path
-only when no other `detectron2` can be found. Nothing here imports torch or Detectron2.
+The packaged one (packaging/detectron2) has a folder of its own inside site-packages, so installing
+or removing it never changes an official build. It is added to the end of the import path only if no
+other `detectron2` is found. Nothing here imports torch or Detectron2.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Literal
 PACKAGED_FOLDER = "_detfinetune_detectron2"
 PACKAGED_DISTRIBUTION = "detfinetune-detectron2"
 
-# Detectron2 and the fvcore below it call functions that torch has deprecated. They are others'
-# to mend and tell a user nothing; pyproject.toml ignores the same ones in the tests.
+# Detectron2 and fvcore call functions that torch has deprecated. Users can do nothing about it;
+# pyproject.toml ignores the same warnings in the tests.
 KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     (r"`torch\.jit\.script", FutureWarning),
     (r"`torch\.jit\.script", DeprecationWarning),
@@ -31,7 +31,7 @@ KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
 
 
 def add_packaged_detectron2() -> None:
-    """Make the packaged Detectron2 importable when no other one is; harmless when called again."""
+    """Make the packaged Detectron2 importable if there is no other; may be called repeatedly."""
     if _find("detectron2") is not None:
         return
     folder = _packaged_folder()
@@ -40,7 +40,7 @@ def add_packaged_detectron2() -> None:
 
 
 def detectron2_origin() -> Literal["official", "packaged"] | None:
-    """Say which Detectron2 an import would give; None when there is none."""
+    """Return which Detectron2 would be imported; None if there is none."""
     folder = _find("detectron2")
     if folder is None:
         return None
@@ -48,7 +48,7 @@ def detectron2_origin() -> Literal["official", "packaged"] | None:
 
 
 def detectron2_version() -> str | None:
-    """Return the version of the Detectron2 that an import would give, without importing it."""
+    """Return the version of the Detectron2 that would be imported, without importing it."""
     folder = _find("detectron2")
     if folder is None:
         return None
@@ -63,7 +63,7 @@ def detectron2_version() -> str | None:
 
 
 def has_compiled_ops() -> bool:
-    """Say whether Detectron2's compiled operators (`detectron2._C`) can be imported.
+    """Return whether Detectron2's compiled operators (`detectron2._C`) can be imported.
 
     This imports Detectron2 and torch.
     """
@@ -75,10 +75,10 @@ def has_compiled_ops() -> bool:
 
 
 def lacks_pkg_resources() -> bool:
-    """Say whether `detectron2.model_zoo` would fail for want of `pkg_resources`.
+    """Return whether `detectron2.model_zoo` would fail because `pkg_resources` is missing.
 
-    Official builds import it there, and setuptools no longer has it since version 81. detfinetune
-    itself uses nothing of that module.
+    Official builds import it there, and setuptools 81 removed it. detfinetune does not use that
+    module.
     """
     folder = _find("detectron2")
     source = folder / "model_zoo" / "model_zoo.py" if folder else None
@@ -89,14 +89,14 @@ def lacks_pkg_resources() -> bool:
 
 
 def ignore_known_warnings() -> None:
-    """Keep the `KNOWN_WARNINGS` off a user's screen; for the command line, not for a library."""
+    """Suppress `KNOWN_WARNINGS`; for the command line, not for use as a library."""
     for message, category in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message, category=category)
     logging.getLogger("torch.fx._symbolic_trace").addFilter(_is_news)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Drop the one line that torch logs because Detectron2's poolers ask whether fx is tracing."""
+    """Drop a line that torch logs because Detectron2's poolers check for fx tracing."""
     return "is_fx_tracing" not in record.getMessage()
 
 
@@ -105,10 +105,9 @@ def _packaged_folder() -> Path | None:
 
 
 def _find(package: str) -> Path | None:
-    """Return the folder of a top-level package, without importing it; None when there is none.
+    """Return the folder of a top-level package, without importing it; None if there is none.
 
-    A folder that merely has the name, such as a checkout in the current directory, is a namespace
-    package without an `__init__.py` and does not count.
+    A folder without `__init__.py`, such as a checkout in the current directory, is ignored.
     """
     module = sys.modules.get(package)
     try:

@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from detfinetune import files
-from detfinetune.checks.anchors import AnchorSettings
+from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.checks.findings import SEVERITIES, Finding, Place
 from detfinetune.checks.run import dataset_findings
+from detfinetune.config.anchors import DEFAULT_ANCHOR_SIZES, anchors_per_level
 from detfinetune.config.schema import CheckConfig, TrainConfig
 from detfinetune.console import say, table
 from detfinetune.engine.recipe import resolve_recipe, settled
@@ -30,17 +29,11 @@ from detfinetune.labels.export import ExportFormat, export_read
 from detfinetune.labels.misread import check_misread
 from detfinetune.labels.read import read_dataset
 from detfinetune.models.d2_cfg import anchor_strides
-from detfinetune.report.columns import Resizing
 from detfinetune.report.page import write_dataset_page
-from detfinetune.report.plots import AnchorHint
 
 _FINDINGS_NAME = "findings.json"
-_VERSION = 1
+_VERSION = 2
 _EXAMPLES = 3
-_USUAL_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
-"""Anchor sides of Detectron2's FPN models, pixels."""
-_RETINANET_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-"""Three anchors a level, as RetinaNet has them."""
 _LEFT_AS_THEY_ARE = ("yolo", "voc", "txt")
 
 
@@ -95,7 +88,7 @@ def check_dataset(config: CheckConfig) -> CheckReport:
         files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())
         write_dataset_page(
             folder / "report.html", dataset, findings, samples=config.samples,
-            anchors=_hint(anchors),
+            anchors=anchors,
         )  # fmt: skip
     say(findings_text(findings, dataset))
     say(f"\nThe page with pictures: {output / 'report.html'}")
@@ -163,25 +156,12 @@ def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> Ancho
 
 def resolved_anchors(config: TrainConfig) -> AnchorSettings:
     """Return the anchors of a resolved configuration."""
-    sizes = config.model.anchor_sizes or _USUAL_SIZES
-    per_level = _RETINANET_SCALES if "retinanet" in config.model.name else (1.0,)
+    sizes = config.model.anchor_sizes or DEFAULT_ANCHOR_SIZES
     return AnchorSettings(
         settled(config.augment.image_size),
         settled(config.augment.max_size),
-        [[size * scale for scale in per_level] for size in sizes],
+        anchors_per_level(config.model.name, sizes),
         strides=anchor_strides(config.model.name),
-    )
-
-
-def _hint(anchors: AnchorSettings | None) -> AnchorHint | None:
-    if anchors is None:
-        return None
-    sizes = [np.ravel(size).tolist() for size in anchors.anchor_sizes]
-    return AnchorHint(
-        sizes=tuple(size for level in sizes for size in level),
-        ratios=anchors.aspect_ratios,
-        resizing=Resizing(anchors.image_size, anchors.max_size),
-        source="what training would take",
     )
 
 

@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, and when it only costs time."""
+"""Pauses Python's cyclic garbage collector."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_cycle_search() -> Iterator[None]:
-    """Keep the collector from looking through millions of new objects for cycles, again and again.
+    """Pause the search for reference cycles, for code that makes many objects and no cycles.
 
-    For code that makes many objects and no cycles; what is no longer referred to is freed all the
-    same. Reading a large table takes half the time so.
+    Unreferenced objects are freed as usual. This halves the time to read a large table.
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress bars, tables, plain messages, exit codes."""
+"""Terminal output: messages, progress bars, tables, exit codes."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from detfinetune.errors import DetFinetuneError
 
 T = TypeVar("T")
 
-# A terminal can be redrawn often; a log file gets a line now and then.
+# A terminal can be redrawn often; a log file gets a line every 15 seconds.
 _REDRAW_SECONDS_TERMINAL = 0.2
 _REDRAW_SECONDS_LOG = 15.0
-_SECONDS_TO_SPEAK = 10.0
+_SECONDS_TO_REPORT = 10.0
 _LOG_FORMAT = (
     "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 )
 
 
 def say(text: str = "") -> None:
-    """Print a line for the user, above any progress bar that is being drawn."""
+    """Print a line above any progress bar."""
     try:
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone; the work goes on without it.
+        # The reader of our output (head, less) has quit; continue without it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def warn(text: str) -> None:
-    """Print a warning for the user on standard error, above any progress bar."""
+    """Print a warning to standard error, above any progress bar."""
     tqdm.write(f"warning: {text}", file=sys.stderr)
 
 
@@ -49,7 +49,7 @@ def progress(
     unit: str = "it",
     initial: int = 0,
 ) -> tqdm[T]:
-    """Return a progress bar with an estimate of the time that remains.
+    """Return a progress bar with the estimated remaining time.
 
     On a terminal it is redrawn in place; in a log it writes a line every 15 seconds.
     """
@@ -73,7 +73,7 @@ def progress(
 
 
 class _LogLines:
-    """Standard error for a progress bar that is not on a terminal: whole lines, no redrawing."""
+    """Writes a progress bar to standard error as whole lines, without redrawing."""
 
     def write(self, text: str) -> None:
         """Write one state of the bar as a line."""
@@ -92,26 +92,26 @@ def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], digits: int = 1
 
 
 def _cell(cell: Any, digits: int) -> Any:
-    """Format a float here, because tabulate leaves a column alone that also holds a '-'."""
+    """Format floats here, because tabulate does not format columns that contain a '-'."""
     if cell is None or (isinstance(cell, float) and cell != cell):
         return "-"
     return f"{cell:.{digits}f}" if isinstance(cell, float) else cell
 
 
-def _let_the_main_process_speak() -> None:
-    """Wait, in the others of several processes, until torchrun ends them.
+def _leave_report_to_main_process() -> None:
+    """Wait in all other processes until torchrun ends them.
 
-    It does as soon as the main process fails, whose message is the same.
+    It does so when the main process fails, which reports the same error.
     """
     if int(os.environ.get("RANK", "0")) > 0:
-        time.sleep(_SECONDS_TO_SPEAK)
+        time.sleep(_SECONDS_TO_REPORT)
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run_tool(main: Callable[[list[str]], int | None]) -> None:
-    """Run a command-line tool: a user's error becomes a message and exit code 2, no traceback.
+    """Run a command-line tool: user errors become a message and exit code 2, without a traceback.
 
     `DETFINETUNE_TRACEBACK=1` shows the traceback as well. Ctrl-C exits with 130.
     """
@@ -122,7 +122,7 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
         if os.environ.get("DETFINETUNE_TRACEBACK") == "1":
             raise
         if not error.one_process_only:
-            _let_the_main_process_speak()
+            _leave_report_to_main_process()
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:
@@ -130,14 +130,14 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
         sys.exit(130)
     except OSError as error:
         if error.errno in _NO_ROOM and os.environ.get("DETFINETUNE_TRACEBACK") != "1":
-            # Writing through an open file, Python does not say which.
+            # For an open file, Python does not report its name.
             print(  # noqa: T201
-                f"error: there is no room for what is to be written ({error.strerror}). Free some, "
-                "or choose an output on another disk; nothing half written is left behind.",
+                f"error: the output does not fit on the disk ({error.strerror}). Free some space, "
+                "or choose an output on another disk. No partial output is left behind.",
                 file=sys.stderr,
             )
             sys.exit(2)
-        # No permission, a folder where a file should be: nothing that a traceback helps.
+        # No permission, or a folder instead of a file: a traceback would not help.
         if error.filename is None or os.environ.get("DETFINETUNE_TRACEBACK") == "1":
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201

@@ -1,18 +1,18 @@
-"""Every error that detfinetune raises for something a user can mend.
+"""Errors that a user can fix.
 
     DetFinetuneError
     ├── ConfigError        a key, value or combination in the configuration
     ├── DataError          files, folders or COCO JSON that cannot be used
-    │   └── LabelError     label lines, when the policy is to stop at them
-    ├── ModelError         unknown model names, tasks a model cannot do
-    │   └── WeightsError   base weights that cannot be had
+    │   └── LabelError     invalid labels, with data.on_problem=stop
+    ├── ModelError         unknown model names, unsupported tasks
+    │   └── WeightsError   base weights that cannot be loaded
     ├── CheckpointError    run folders and checkpoints that cannot be read or do not fit
-    ├── OutputExistsError  something is there already and may not be overwritten
-    └── TrainingError      training cannot go on (memory, disk)
+    ├── OutputExistsError  the output exists and must not be overwritten
+    └── TrainingError      training cannot continue (memory, disk)
         └── DivergedError  losses, gradients or predictions are not finite
 
-Each message says what is wrong, where (file and line, or configuration key), and what to do.
-They become plain messages, without a traceback, only at the command line (`console.run_tool`).
+Each message says where (file and line, or configuration key), what is wrong, and what to do.
+Command-line tools print them without a traceback (`console.run_tool`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from collections.abc import Iterable
 
 
 class DetFinetuneError(Exception):
-    """Base of all errors that are the user's to mend; its text is the whole message."""
+    """Base of all errors that a user can fix; its text is the whole message."""
 
     one_process_only = False
-    """Of several processes (torchrun) only this one meets the error, so only it can say so."""
+    """Whether only one of several processes (torchrun) has the error, and must report it."""
 
 
 class ConfigError(DetFinetuneError):
-    """Something in the configuration; the text lists every problem found, one a line."""
+    """The configuration is invalid; the text lists all problems, one a line."""
 
     @classmethod
     def from_problems(cls, problems: list[str]) -> ConfigError:
@@ -45,15 +45,15 @@ class DataError(DetFinetuneError):
 
 
 class LabelError(DataError):
-    """Label lines that are wrong, raised when `data.on_problem=stop`."""
+    """Invalid labels, with `data.on_problem=stop`."""
 
 
 class ModelError(DetFinetuneError):
-    """Unknown model names, or a task that a model cannot do."""
+    """Unknown model names, or a task that a model does not support."""
 
 
 class WeightsError(ModelError):
-    """Base weights that cannot be had; the text lists the ways out."""
+    """Base weights that cannot be loaded; the text lists alternatives."""
 
 
 class CheckpointError(DetFinetuneError):
@@ -61,15 +61,15 @@ class CheckpointError(DetFinetuneError):
 
 
 class OutputExistsError(DetFinetuneError):
-    """An output is there already; the text names the switch that overwrites it."""
+    """An output exists already; the text names the key that replaces it."""
 
 
 class TrainingError(DetFinetuneError):
-    """Training cannot go on; the text says what was saved and how to continue."""
+    """Training cannot continue; the text says what was saved and how to resume."""
 
 
 class DivergedError(TrainingError):
-    """Losses, gradients or predictions are not finite; going on would end the same way."""
+    """Losses, gradients or predictions are not finite; resuming would fail again."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

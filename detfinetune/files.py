@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and hashes that say whether one has changed."""
+"""Atomic writing of files and folders, output checks, hashes, and the cache folder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from detfinetune.errors import OutputExistsError
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on a clean exit it replaces `path` in one step.
 
-    The temporary file is flushed to disk before the rename, so that a crash leaves either the
-    old file or the new one. When the block raises, `path` is untouched and nothing is left behind.
+    The temporary file is flushed to disk before the rename, so a crash leaves either the old file
+    or the new one. If the block raises, `path` is unchanged and the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -28,7 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _usual_permissions(temporary, 0o666)
+        _set_permissions(temporary, 0o666)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
@@ -37,51 +37,50 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:
-    """Make sure that `path` may be written, before long work is done for it.
+    """Check that `path` can be written, before any long work.
 
     Raises:
-        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false; or
-            nothing can be made where it is to be.
+        OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false; or it
+            cannot be created.
     """
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise OutputExistsError(
-            f"{path} cannot be made: {parent} is a file. Choose another output."
+            f"{path} cannot be created: {parent} is a file. Choose another output."
         )
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputExistsError(
-            f"{path} cannot be made: {parent} may not be written to. Choose another output."
+            f"{path} cannot be created: no permission to write to {parent}. Choose another output."
         )
     if not overwrite and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputExistsError(
-            f"{path} exists already. Choose another output, or allow replacing it with "
-            "overwrite=true."
+            f"{path} exists already. Choose another output, or replace it with overwrite=true."
         )
 
 
 def check_replaceable(output: Path, made_by: str, keep: Iterable[Path]) -> None:
-    """Make sure that replacing `output` loses nothing but an earlier output of the same tool.
+    """Check that replacing `output` only removes an earlier output of the same tool.
 
     Args:
-        output: folder that is to be written, there already or not.
-        made_by: a file that the tool leaves in each of its outputs.
-        keep: files and folders that are still needed.
+        output: folder to write; it may exist.
+        made_by: a file that the tool writes into each of its outputs.
+        keep: files and folders that must not be removed.
 
     Raises:
-        OutputExistsError: `output` holds one of `keep`, or something that the tool did not make.
+        OutputExistsError: `output` contains one of `keep`, or was not written by the tool.
     """
     for path in keep:
         if path.resolve().is_relative_to(output.resolve()):
             raise OutputExistsError(
-                f"output={output}: this holds {path}, which would be replaced. Choose another "
+                f"output={output}: this contains {path}, which would be removed. Choose another "
                 "folder."
             )
     if not output.exists() or (output / made_by).is_file():
         return
     if not (output.is_dir() and not any(output.iterdir())):
         raise OutputExistsError(
-            f"output={output}: this was not made by this tool (it has no {made_by}), so it is not "
-            "replaced. Choose another folder, or remove it yourself."
+            f"output={output}: this was not written by this tool (it has no {made_by}), so it is "
+            "not replaced. Choose another folder, or remove it yourself."
         )
 
 
@@ -97,21 +96,21 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:
         yield temporary
-        _usual_permissions(temporary, 0o777)
+        _set_permissions(temporary, 0o777)
         _swap_in(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _usual_permissions(temporary: Path, mode: int) -> None:
-    """Give what tempfile made private the permissions of anything new."""
+def _set_permissions(temporary: Path, mode: int) -> None:
+    """Set the permissions of a new file; tempfile creates private ones."""
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(mode & ~umask)
 
 
 def _swap_in(temporary: Path, path: Path) -> None:
-    """Rename `temporary` to `path`; what was there is kept until the new folder stands."""
+    """Rename `temporary` to `path`; an existing folder is kept until that has worked."""
     if not path.exists():
         temporary.rename(path)
         return
@@ -133,7 +132,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
-    """Write `value` as JSON in UTF-8, atomically; NaN and infinity are refused."""
+    """Write `value` as JSON in UTF-8, atomically; NaN and infinity raise ValueError."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -147,9 +146,9 @@ def sha256_file(path: Path) -> str:
 
 
 def cache_dir(*parts: str) -> Path:
-    """Return detfinetune's cache folder, or a folder below it (made when missing).
+    """Return detfinetune's cache folder, or a folder in it; created if missing.
 
-    `DETFINETUNE_CACHE` sets it; else `XDG_CACHE_HOME/detfinetune`; else `~/.cache/detfinetune`.
+    `DETFINETUNE_CACHE`, or `XDG_CACHE_HOME/detfinetune`, or `~/.cache/detfinetune`.
     """
     if custom := os.environ.get("DETFINETUNE_CACHE"):
         base = Path(custom).expanduser()

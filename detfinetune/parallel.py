@@ -1,8 +1,9 @@
-"""Work for all cores: items mapped in worker processes, in order, or here where none can start."""
+"""Maps functions over items in worker processes, in order."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,12 +18,12 @@ R = TypeVar("R")
 
 
 class Workers:
-    """Processes that several rounds of work share, started with the first; a context manager."""
+    """A pool of processes that starts with the first call of `map`; a context manager."""
 
     def __init__(
         self, num_workers: int | None = None, initializer: Callable[[], None] | None = None
     ) -> None:
-        """Take the number of processes and what each does first.
+        """Set the number of processes and what each does first.
 
         Args:
             num_workers: None takes one a core; 0 and 1 stay in this process.
@@ -47,31 +48,44 @@ class Workers:
         if self.count > 1:
             pool = self._started()
             for _ in range(self.count):
-                pool.submit(_nothing)
+                pool.submit(int)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            # Forking is not safe once torch or OpenCV have started threads.
+            # Spawned: forking is not safe once torch or OpenCV have started threads.
             self._pool = ProcessPoolExecutor(
-                self.count, mp_context=get_context("spawn"), initializer=self._initializer
+                self.count, get_context("spawn"), _start_worker, (self._initializer,)
             )
         return self._pool
 
-    def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    def map(
+        self,
+        function: Callable[[T], R],
+        items: Sequence[T],
+        chunksize: int = 1,
+        crashed: R | None = None,
+    ) -> Iterator[R]:
         """Yield `function(item)` for each item in order.
 
         Args:
-            function: of a module's top level (or a `partial` of one), so that it can be sent.
-            items: what to work on; each should take far longer than it takes to be sent.
+            function: of a module's top level (or a `partial` of one), so that it can be pickled.
+            items: should take far longer to work on than to send.
+            chunksize: items sent at once.
+            crashed: result for an item that ends its process, such as an image that crashes the
+                decoder. None: no item is expected to, so work goes on in this process.
         """
         done = 0
         if self.count > 1 and len(items) > 1:
             try:
-                for result in self._started().map(function, items):
+                for result in self._started().map(function, items, chunksize=chunksize):
                     yield result
                     done += 1
             except BrokenProcessPool:
                 self.count, self._pool = 1, None
+                if crashed is not None:
+                    console.warn("a worker process crashed; going on with one item at a time.")
+                    yield from self._map_isolated(function, items[done:], crashed)
+                    return
                 console.warn(
                     "worker processes could not be used (a script that is not guarded by "
                     "`if __name__ == '__main__':` cannot start any); going on in one process."
@@ -79,6 +93,26 @@ class Workers:
         for item in items[done:]:
             yield function(item)
 
+    def _map_isolated(
+        self, function: Callable[[T], R], items: Sequence[T], crashed: R
+    ) -> Iterator[R]:
+        """Work in a single process that is replaced after each item that ends it."""
+        try:
+            self._started().submit(int).result()
+        except BrokenProcessPool:
+            # No process can be started here, so no item is to blame.
+            yield from map(function, items)
+            return
+        for item in items:
+            try:
+                yield self._started().submit(function, item).result()
+            except BrokenProcessPool:
+                self._pool = None
+                yield crashed
 
-def _nothing() -> None:
-    """Be done at once."""
+
+def _start_worker(initializer: Callable[[], None] | None) -> None:
+    # Ctrl-C goes to all processes; the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if initializer is not None:
+        initializer()

@@ -1,4 +1,4 @@
-"""Drawing for people: boxes and outlines on images, and sheets of many images."""
+"""Draws boxes and polygons on images, and contact sheets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 Polygon = tuple[float, ...]
 
-# Okabe and Ito's palette ("Color Universal Design", 2008), told apart by the colour-blind; black
-# is left out, for it cannot be seen on dark pictures.
+# Okabe and Ito's palette for colour-blind people ("Color Universal Design", 2008), without black,
+# which is invisible on dark images.
 _PALETTE: tuple[Color, ...] = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
     (204, 121, 167),
@@ -33,46 +33,45 @@ _LONGEST_TEXT = 60
 
 @dataclass(frozen=True)
 class DrawnObject:
-    """One object to draw; coordinates in pixels of the image before it is scaled."""
+    """One object to draw; coordinates in pixels of the image before scaling."""
 
     bbox: Box
-    """Left, top, width, height."""
+    """xywh."""
 
     text: str = ""
-    """Written on a tag at the box; empty draws none."""
+    """Text of a tag at the box; empty: no tag."""
 
     color_index: int = 0
     polygons: tuple[Polygon, ...] = ()
-    """Outlines, drawn as translucent areas; the box is drawn too."""
+    """Drawn as translucent areas instead of the box."""
 
 
 def class_color(index: int) -> Color:
-    """Return the colour of a class: seven that the colour-blind can tell apart, then shades."""
+    """Return the colour of a class: seven that are safe for the colour-blind, then shades."""
     color = _PALETTE[index % len(_PALETTE)]
-    turn = index // len(_PALETTE)
-    if turn == 0:
+    cycle = index // len(_PALETTE)
+    if cycle == 0:
         return color
     hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in color))
-    # Lighter, darker, lighter still, ...: never as far as white or black.
-    step = (0.18 if turn % 2 else -0.18) * (1 + (turn - 1) // 2 % 2)
+    # Lighter, darker, even lighter, ..., but never white or black.
+    step = (0.18 if cycle % 2 else -0.18) * (1 + (cycle - 1) // 2 % 2)
     shade = colorsys.hls_to_rgb(hue, min(max(lightness + step, 0.2), 0.85), saturation)
     return tuple(round(value * 255) for value in shade)  # type: ignore[return-value]
 
 
 def open_image(path: Path) -> Image.Image:
-    """Open an image as RGB, turned by its EXIF flag.
+    """Open an image as RGB, rotated by its EXIF flag.
 
-    Sixteen-bit and floating-point images are stretched to their own range; transparent pixels
+    Images with 16 bits or floating-point values are scaled to their own range; transparent pixels
     become white.
 
     Raises:
-        DataError: the file is missing, no image, or damaged.
+        DataError: the file is missing, not an image, or damaged.
     """
     try:
         with Image.open(path) as image:
             image.load()
-            turned = ImageOps.exif_transpose(image)
-            return _to_rgb(turned)
+            return _to_rgb(ImageOps.exif_transpose(image))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: the image cannot be read ({error}).") from error
 
@@ -81,8 +80,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         low, high = image.convert("F").getextrema()
         scale = 255 / (high - low) if high > low else 0.0  # type: ignore[operator]
-        stretched = image.convert("F").point(lambda value: value * scale - low * scale)  # type: ignore[operator]
-        return stretched.convert("L").convert("RGB")
+        scaled = image.convert("F").point(lambda value: value * scale - low * scale)  # type: ignore[operator]
+        return scaled.convert("L").convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -91,7 +90,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """Return `image` itself where it is RGB: `convert` would copy it."""
+    """Convert to RGB; an RGB image is returned without a copy."""
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -105,10 +104,10 @@ def draw_objects(
     """Return an RGB copy of `image`, enlarged by `scale`, with `objects` drawn on it.
 
     Args:
-        image: any mode; it is left as it is.
-        objects: drawn in order, larger boxes first so that none hides another.
-        line_width: pixels of the result; None suits its size.
-        scale: factor on the image before anything is drawn; above 1 keeps text legible.
+        image: any mode; it is not changed.
+        objects: drawn with larger boxes first, so that none is hidden.
+        line_width: pixels of the result; None: depends on its size.
+        scale: scale factor before drawing; above 1 keeps text legible.
     """
     canvas = _as_rgb(image)
     if scale != 1.0:
@@ -163,7 +162,7 @@ def _draw_areas(canvas: Image.Image, objects: Sequence[DrawnObject], scale: floa
 def _draw_box(
     draw: ImageDraw.ImageDraw, corners: tuple[int, int, int, int], color: Color, line: int
 ) -> None:
-    """Draw a box with a thin dark rim, so that it is seen on ground of its own colour too."""
+    """Draw a box with a thin dark border, so that it is visible on any colour."""
     x1, y1, x2, y2 = corners
     if min(x2 - x1, y2 - y1) > 6 * line:
         draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=(0, 0, 0), width=1)
@@ -178,7 +177,7 @@ def _draw_tag(
     color: Color,
     font_size: int,
 ) -> None:
-    """Write `text` above a box's top left corner, or wherever near it there is room."""
+    """Draw `text` above a box's top left corner, or nearby if there is no room."""
     text = _one_line(text)
     font = _font(font_size)
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
@@ -193,7 +192,7 @@ def _draw_tag(
 
 
 def _text_color(background: Color) -> Color:
-    """Return black or white, whichever contrasts more (relative luminance as WCAG has it)."""
+    """Return black or white, whichever has more contrast (WCAG's relative luminance)."""
     linear = [
         value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
         for value in (channel / 255 for channel in background)
@@ -209,14 +208,14 @@ def contact_sheet(
     title: str = "",
     legend: Sequence[tuple[str, Color]] = (),
 ) -> Image.Image:
-    """Return a sheet of captioned images, each fitted into a tile as wide as `tile_width`.
+    """Return a sheet of captioned images, each scaled to fit a tile of width `tile_width`.
 
     Args:
-        tiles: images with their captions; none gives a sheet with the title alone.
-        columns: images in a row; None: about as many as make the sheet square, at most four.
-        tile_width: pixels; tiles are as high as the median image needs.
-        title: a line above all.
-        legend: names and colours shown below the title.
+        tiles: images with captions.
+        columns: images per row; None: about square, at most four.
+        tile_width: pixels; the height of tiles fits the median image.
+        title: a line at the top.
+        legend: names and colours below the title.
     """
     columns = columns or min(4, max(1, math.ceil(math.sqrt(len(tiles)))))
     rows = math.ceil(len(tiles) / columns)
@@ -256,7 +255,7 @@ def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
 def _legend_lines(
     legend: Sequence[tuple[str, Color]], width: int
 ) -> list[list[tuple[int, str, Color]]]:
-    """Lay out the legend; each entry with its x position in pixels."""
+    """Divide the legend into lines; each entry has its x position in pixels."""
     lines: list[list[tuple[int, str, Color]]] = []
     x = width + 1
     for name, color in legend:
@@ -271,7 +270,7 @@ def _legend_lines(
 
 
 def _cut_to(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    """Shorten a caption from its middle: both ends of a file name tell it apart."""
+    """Shorten a caption in the middle: both ends of a file name matter."""
     font = _font(_CAPTION_SIZE)
     if draw.textlength(text, font=font) <= width:
         return text

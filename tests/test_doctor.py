@@ -36,21 +36,21 @@ def test_this_installation_can_train() -> None:
     assert lacking == []
 
 
-def test_text_says_what_a_lack_means_and_what_to_mend_first() -> None:
+def test_text_has_advice_and_what_to_fix_first() -> None:
     findings = [
         Finding("python", "ok", "3.12.0"),
-        Finding("torch", "problem", "not installed", "Nothing can be trained."),
+        Finding("torch", "problem", "not installed", "Training needs it."),
         Finding("device", "note", "CPU", "Slower."),
     ]
     lines = as_text(findings).splitlines()[1:]
     assert lines == [
         "  ok    python  3.12.0",
-        "  LACK  torch   not installed",
-        "        Nothing can be trained.",
+        "  FAIL  torch   not installed",
+        "        Training needs it.",
         "  note  device  CPU",
         "        Slower.",
-        "Training cannot work yet. To mend first: torch. Install everything again: "
-        "`pip install -e .` in the checkout, or `make setup`.",
+        "Not ready to train. Fix first: torch. Reinstall with `pip install -e .` in the checkout, "
+        "or `make setup`.",
     ]
     assert as_json(findings)["can_train"] is False
     assert can_train([findings[0], findings[2]])
@@ -76,7 +76,7 @@ def test_bare_python_gets_findings_and_exit_code_1(tmp_path: Path) -> None:
             "torch",
             "raise OSError('libcudart.so: cannot open shared object file')",
             "OSError: libcudart.so: cannot open shared object file",
-            "Nothing can be trained.",
+            "Training needs it.",
         ),
         (
             "cv2",
@@ -90,7 +90,12 @@ def test_bare_python_gets_findings_and_exit_code_1(tmp_path: Path) -> None:
             "RuntimeError: operator torchvision::nms does not exist",
             "pip install --upgrade torch torchvision",
         ),
-        ("detectron2", "raise ImportError('half a build')", "ImportError: half a build", "there"),
+        (
+            "detectron2",
+            "raise ImportError('half a build')",
+            "ImportError: half a build",
+            "installed",
+        ),
     ],
 )
 def test_broken_library_is_a_finding(

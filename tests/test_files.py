@@ -91,10 +91,10 @@ def test_sha256_of_a_known_text(tmp_path: Path) -> None:
 def test_only_an_earlier_output_of_the_same_tool_is_replaced(tmp_path: Path) -> None:
     data = tmp_path / "out" / "data"
     data.mkdir(parents=True)
-    with pytest.raises(OutputExistsError, match=r"holds .*data, which would be"):
+    with pytest.raises(OutputExistsError, match=r"contains .*data, which would be"):
         files.check_replaceable(tmp_path / "out", "made.json", keep=[data])
     with pytest.raises(
-        OutputExistsError, match=r"was not made by this tool \(it has no made\.json"
+        OutputExistsError, match=r"was not written by this tool \(it has no made\.json"
     ):
         files.check_replaceable(tmp_path / "out", "made.json", keep=[])
     (tmp_path / "out" / "made.json").touch()
@@ -103,7 +103,7 @@ def test_only_an_earlier_output_of_the_same_tool_is_replaced(tmp_path: Path) -> 
     files.check_replaceable(data, "made.json", keep=[])
 
 
-def test_an_output_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_created_is_reported_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(OutputExistsError, match=r"notes\.txt is a file\. Choose another"):
         files.check_output(tmp_path / "notes.txt" / "out" / "deeper")

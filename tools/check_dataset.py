@@ -1,4 +1,4 @@
-"""Find what is wrong with a data set before training: `python tools/check_dataset.py --help`."""
+"""Check a data set before training: `python tools/check_dataset.py --help`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from detfinetune.console import run_tool
 
 
 def main(argv: list[str]) -> int:
-    """Check the data set that the command line names; 1 when there are findings to fail on."""
+    """Check a data set; return 1 if there are findings of severity `fail_on` or worse."""
     config = load_check_config(argv)
     return check_dataset(config).exit_code(config.fail_on)
 

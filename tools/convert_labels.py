@@ -1,4 +1,4 @@
-"""Convert labels from any format into another: `python tools/convert_labels.py --help`."""
+"""Convert labels to another format: `python tools/convert_labels.py --help`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detfinetune.labels.export import export_dataset
 
 
 def main(argv: list[str]) -> None:
-    """Convert the data set that the command line names."""
+    """Convert a data set."""
     config = load_convert_config(argv)
     name = config.output_format
     output = config.output or Path("datasets") / f"{config.data.name}_{name}"

@@ -1,6 +1,6 @@
-"""Say what this machine has and lacks for training: python tools/doctor.py [--offline] [--json]
+"""Check whether this machine can train: python tools/doctor.py [--offline] [--json]
 
-Ends with 0 when training can work, with 1 when it cannot.
+The exit code is 0 if it can, otherwise 1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 if find_spec("detfinetune") is None:
-    # Not installed: look from the checkout, and say what is missing.
+    # Not installed: run from the checkout, and report what is missing.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from detfinetune.doctor import as_json, as_text, can_train, examine
@@ -20,8 +20,8 @@ from detfinetune.doctor import as_json, as_text, can_train, examine
 
 def main(argv: list[str]) -> int:
     """Print the findings; return the exit code."""
-    parser = argparse.ArgumentParser(description="What this machine has and lacks for training.")
-    parser.add_argument("--offline", action="store_true", help="do not try to reach the model zoo")
+    parser = argparse.ArgumentParser(description="Check whether this machine can train.")
+    parser.add_argument("--offline", action="store_true", help="do not contact the model zoo")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     findings = examine(offline=options.offline)

@@ -1,4 +1,4 @@
-"""Evaluate a run: python tools/evaluate.py run=RUN [split=test] (--help lists every key)."""
+"""Evaluate a run: python tools/evaluate.py run=RUN [split=test] (--help lists all keys)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detfinetune.console import run_tool
 def main(argv: list[str]) -> None:
     """Parse the configuration, then evaluate."""
     config = load_evaluate_config(argv)
-    # Imported late: --help and configuration errors should not wait for torch.
+    # Imported here, so that --help and configuration errors do not wait for torch.
     from detfinetune.evaluation.evaluate import evaluate
 
     evaluate(config)

@@ -9,7 +9,7 @@ from detfinetune.console import run_tool
 def main(argv: list[str]) -> None:
     """Parse the configuration, then predict."""
     config = load_predict_config(argv)
-    # Imported late: --help and configuration errors should not wait for torch.
+    # Imported here, so that --help and configuration errors do not wait for torch.
     from detfinetune.inference.predict import predict
 
     predict(config)

@@ -7,7 +7,7 @@ from detfinetune.console import run_tool
 def main(argv: list[str]) -> None:
     """Train with the overrides in `argv`."""
     config = load_train_config(argv)
-    # Imported late, so that --help and a mistyped key answer at once.
+    # Imported here, so that --help and configuration errors do not wait for torch.
     from detfinetune.engine.train import train
 
     train(config)

@@ -1,1 +1,1 @@
-"""What is wrong with a data set, found before an hour of training is spent on it."""
+"""Checks of a data set before training."""

@@ -1,18 +1,17 @@
-"""Boxes against the model's anchors and input size: what the detector could find at best."""
+"""Check object sizes after resizing, and how well the model's anchors fit them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.checks.anchor_fit import (
-    Sizes,
+    AnchorSettings,
     best_ious,
     cell_anchors,
-    cluster_sides,
     resize_scales,
 )
 from detfinetune.checks.findings import Finding, Severity
@@ -20,11 +19,11 @@ from detfinetune.checks.places import AllObjects, percent
 from detfinetune.labels.dataset.table import LabelTable
 
 SMALL_PIXELS = 8.0
-"""Side after resizing below which an object is two cells of the finest feature map at most."""
+"""Objects with smaller sides after resizing cover at most two cells of the finest feature map."""
 
 FITTING_IOU = 0.5
 POSITIVE_IOU = 0.7
-"""From this IoU on an anchor is trained as an object (Detectron2's RPN.IOU_THRESHOLDS)."""
+"""Anchors with at least this IoU are positives in training (Detectron2's RPN.IOU_THRESHOLDS)."""
 
 _LOW_RECALL, _FAIR_RECALL = 0.8, 0.9
 _SOME_SMALL, _MANY_SMALL = 0.1, 0.5
@@ -32,61 +31,26 @@ _WANTED_PIXELS = 16.0
 _BETTER_BY = 0.05
 _STEP = 32
 _MOST_TO_SUGGEST_FROM = 50_000
-_USUAL_RATIOS = (0.5, 1.0, 2.0)
-
-
-@dataclass(frozen=True)
-class AnchorSettings:
-    """What a model's proposals start from, in pixels of the resized image."""
-
-    image_size: int
-    """Shorter side after resizing."""
-
-    max_size: int
-    """Limit of the longer side."""
-
-    anchor_sizes: Sizes
-    """Anchor sides for each stride, one or several."""
-
-    aspect_ratios: tuple[float, ...] = _USUAL_RATIOS
-    """Height over width."""
-
-    strides: tuple[int, ...] = (4, 8, 16, 32, 64)
-    """Of each feature level, finest first."""
 
 
 def check_anchors(
-    tables: Mapping[str, LabelTable],
-    classes: Sequence[str],
-    *,
-    image_size: int,
-    max_size: int,
-    anchor_sizes: Sizes,
-    aspect_ratios: Sequence[float] = _USUAL_RATIOS,
-    strides: Sequence[int] = (4, 8, 16, 32, 64),
+    tables: Mapping[str, LabelTable], classes: Sequence[str], settings: AnchorSettings
 ) -> list[Finding]:
     """Return findings about the training objects' sizes and shapes after resizing.
 
     Args:
-        tables: by split; `train` is looked at, or all where there is none.
+        tables: by split; only `train` is checked, or all splits where there is no `train`.
         classes: names by contiguous class id.
-        image_size: shorter side after resizing, pixels.
-        max_size: limit of the longer side, pixels.
-        anchor_sizes: sides for each stride, one (as `model.anchor_sizes`) or several.
-        aspect_ratios: height over width of anchors.
-        strides: of the feature levels, finest first, as many as `anchor_sizes`.
+        settings: the model's anchors and input size.
 
     Raises:
-        ValueError: not as many sizes as strides.
+        ValueError: `anchor_sizes` and `strides` differ in length.
     """
-    settings = AnchorSettings(
-        image_size, max_size, anchor_sizes, tuple(aspect_ratios), tuple(strides)
-    )
     objects = AllObjects({"train": tables["train"]} if "train" in tables else tables)
     wanted = np.flatnonzero(~objects.crowd)
     if not len(wanted):
         return []
-    scales = resize_scales(objects.image_sizes[wanted], image_size, max_size)
+    scales = resize_scales(objects.image_sizes[wanted], settings)
     boxes = objects.boxes[wanted] * np.tile(scales, 2)
     images = objects.image_sizes[wanted] * scales
     found = [
@@ -125,9 +89,9 @@ def _small(
         severity,
         f"{percent(share)} of the training objects are smaller than {SMALL_PIXELS:g} px after "
         f"resizing to {settings.image_size} px (median {median:.1f} px).",
-        f"{enlarge}Where the pictures themselves have no more pixels, enlarging helps anchors but "
-        "adds nothing to see. Large images with small objects are better cut into tiles "
-        "(augment.crop_size trains on crops).",
+        f"{enlarge}Upscaling beyond the original resolution helps the anchors but adds no detail. "
+        "For large images with small objects, train on crops (augment.crop_size) or tile the "
+        "images.",
         objects.places(
             wanted[order],
             lambda i: f"{classes[objects.category(i)]}: {by_index[i]:.1f} px after resizing",
@@ -148,13 +112,12 @@ def _recall(
     settings: AnchorSettings,
     classes: Sequence[str],
 ) -> Finding | None:
-    """Compare boxes with anchors; where few fit, look for anchors that fit more.
+    """Compare boxes with anchors; if few fit, look for anchors that fit more.
 
-    Detectron2's RPN trains the best anchor of every object, whatever its IoU, so that low recall
-    does not lose objects in training; but their proposals start far off.
+    Detectron2's RPN trains the best anchor of every object, whatever its IoU, so low recall does
+    not lose objects in training. But their proposals start far off.
     """
-    anchors = cell_anchors(settings.anchor_sizes, settings.aspect_ratios, settings.strides)
-    best = best_ious(boxes, images, anchors)
+    best = best_ious(boxes, images, cell_anchors(settings))
     recall = float((best >= FITTING_IOU).mean())
     if recall >= _FAIR_RECALL:
         return None
@@ -163,17 +126,14 @@ def _recall(
         "recall_positive": round(float((best >= POSITIVE_IOU).mean()), 4),
         "mean_best_iou": round(float(best.mean()), 4),
     }
-    sizes, ratios, reached = suggest_anchors(boxes, images, settings)
-    advice = (
-        "Where these are small objects, a larger augment.image_size is what helps; no anchors fit "
-        "clearly more of them."
-    )
+    suggested, reached = suggest_anchors(boxes, images, settings)
+    advice = "No other anchors fit clearly more. For small objects, raise augment.image_size."
     if reached >= recall + _BETTER_BY:
-        options = f"model.anchor_sizes=[{','.join(f'{size:g}' for size in sizes)}]"
-        if ratios != settings.aspect_ratios:
-            listed = ",".join(f"{ratio:g}" for ratio in ratios)
+        options = f"model.anchor_sizes=[{','.join(f'{size:g}' for size in suggested.anchor_sizes)}]"
+        if suggested.aspect_ratios != settings.aspect_ratios:
+            listed = ",".join(f"{ratio:g}" for ratio in suggested.aspect_ratios)
             options += f" 'detectron2.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS=[[{listed}]]'"
-        advice = f"{options} fits {percent(reached)} of them."
+        advice = f"Rerun with {options}: those anchors fit {percent(reached)} of the objects."
         figures |= {"suggested_recall": round(reached, 4)}
     order = np.argsort(best, kind="stable")
     order = order[best[order] < FITTING_IOU]
@@ -190,45 +150,41 @@ def _recall(
         ),
         {
             **figures,
-            "anchor_sizes_suggested": list(sizes), "aspect_ratios_suggested": list(ratios),
+            "anchor_sizes_suggested": list(suggested.anchor_sizes),
+            "aspect_ratios_suggested": list(suggested.aspect_ratios),
         },
     )  # fmt: skip
 
 
 def suggest_anchors(
     boxes: NDArray[np.float64], images: NDArray[np.float64], settings: AnchorSettings
-) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """Return one anchor size a stride, aspect ratios, and the share of boxes that they fit.
+) -> tuple[AnchorSettings, float]:
+    """Return anchors from the boxes' own sizes and shapes, and the share of boxes that they fit.
 
-    Sizes are the typical sides of as many clusters as there are strides, or doubled from the 20th
-    smallest percent on; ratios those in use, or the quantiles of the boxes' own. What fits most
-    boxes is taken, the ratios in use where others fit no more than a hundredth better.
+    Sizes double from level to level, starting at the 20th percentile. Aspect ratios are the
+    current ones, or the boxes' quantiles if those fit over 1 % more of the boxes.
 
     Args:
-        boxes: left, top, width, height in pixels of the resized image; (n, 4), at least one.
+        boxes: xywh in pixels of the resized image; (n, 4), at least one.
         images: width and height of the resized image of each box; (n, 2).
-        settings: the strides and the aspect ratios in use.
+        settings: the current anchors.
     """
     step = max(1, len(boxes) // _MOST_TO_SUGGEST_FROM)
     boxes, images = boxes[::step], images[::step]
-    levels = len(settings.strides)
-    clusters = cluster_sides(boxes[:, 2:], levels)
     sides = np.sqrt(np.prod(boxes[:, 2:], axis=1))
     first = max(round(float(np.quantile(sides, 0.2))), 4)
-    sizes = {
-        tuple(sorted(max(round(side), 4) for side in np.sqrt(np.prod(clusters, axis=1)).tolist())),
-        tuple(first * 2**level for level in range(levels)),
-    }
+    sizes = tuple(float(first * 2**level) for level in range(len(settings.strides)))
     shapes = np.exp(np.quantile(np.log(boxes[:, 3] / boxes[:, 2]), (0.1, 0.5, 0.9)))
     own = tuple(sorted({float(f"{ratio:.2g}") for ratio in shapes.tolist()}))
-    best: tuple[tuple[float, ...], tuple[float, ...], float] = ((), (), -1.0)
-    for ratios, handicap in ((settings.aspect_ratios, 0.0), (own, 0.01)):
-        for size in sorted(sizes):
-            anchors = cell_anchors(size, ratios, settings.strides)
-            recall = float((best_ious(boxes, images, anchors) >= FITTING_IOU).mean())
-            if recall - handicap > best[2]:
-                best = (tuple(map(float, size)), ratios, recall)
-    return best
+    same, other = (
+        replace(settings, anchor_sizes=sizes, aspect_ratios=ratios)
+        for ratios in (settings.aspect_ratios, own)
+    )
+    recall, other_recall = (
+        float((best_ious(boxes, images, cell_anchors(anchors)) >= FITTING_IOU).mean())
+        for anchors in (same, other)
+    )
+    return (other, other_recall) if other_recall > recall + 0.01 else (same, recall)
 
 
 def _rounded_up(pixels: float) -> int:

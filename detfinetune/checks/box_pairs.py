@@ -1,4 +1,4 @@
-"""Pairs of boxes of one image that are nearly the same: labelled twice, or under two classes."""
+"""Check for nearly identical boxes in an image: duplicates, or one box with two classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detfinetune.checks.places import MOST_PLACES, AllObjects, counted
 from detfinetune.labels.dataset.table import LabelTable
 
 SAME_IOU = 0.95
-"""Two boxes above this IoU are of one object: people who draw it twice agree less (about 0.9)."""
+"""Boxes above this IoU were copied: boxes drawn twice by hand agree less (about 0.9)."""
 
 _MOST_CLASS_PAIRS = 20
 _NESTED_SHARE = 0.5
@@ -21,7 +21,7 @@ _FEWEST_NESTED = 10
 
 
 def check_box_pairs(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> list[Finding]:
-    """Find boxes of one image with an IoU above 0.95; crowd regions are left out."""
+    """Find boxes of one image with an IoU above 0.95, without crowd regions."""
     objects = AllObjects(tables)
     pairs, ious = near_pairs(objects.boxes, objects.images, objects.crowd)
     same = objects.categories[pairs[:, 0]] == objects.categories[pairs[:, 1]]
@@ -40,13 +40,13 @@ def near_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return pairs of boxes of one image whose IoU is at least `threshold`, and the IoUs.
 
-    Boxes are taken in order of their left edges. An IoU of t allows the left edges at most
-    (1 - t) / t of the first one's width apart, so that a box meets few others.
+    Boxes are sorted by their left edges. At an IoU of t, left edges are at most (1 - t) / t of
+    the first box's width apart, so few pairs have to be compared.
 
     Args:
-        boxes: left, top, width, height; (n, 4).
+        boxes: xywh; (n, 4).
         images: image of each box; (n,).
-        ignored: boxes that are in no pair; (n,).
+        ignored: boxes to leave out; (n,).
 
     Returns:
         Indices, the lower one first, in order; (pairs, 2). IoUs; (pairs,).
@@ -74,7 +74,7 @@ def near_pairs(
 
 
 def pair_ious(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the IoU of each box with the one in the same row; both (n, 4), XYWH."""
+    """Return the IoU of each box with the one in the same row; both xywh, (n, 4)."""
     low = np.maximum(first[:, :2], second[:, :2])
     high = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=1)
@@ -101,10 +101,10 @@ def _labelled_twice(
     return Finding(
         "near_duplicate_box",
         "warning",
-        f"{counted(twice, 'object is', 'objects are')} labelled twice: same class, boxes nearly "
-        "equal.",
-        "Remove one of the two. Left in, every detection of such an object leaves one of its "
-        "labels counted as missed, and AP has a ceiling.",
+        f"{counted(twice, 'object is', 'objects are')} labelled twice: same class, nearly the same "
+        "box.",
+        "Remove one of the two. A detection matches only one of them, so the other is always a "
+        "false negative and limits AP.",
         tuple(places),
         {"objects": twice, "pairs": len(pairs), "least_iou": SAME_IOU},
     )
@@ -138,18 +138,18 @@ def _two_classes(
         detail = f"{names[0]} here and {names[1]} in {earlier.where}, IoU {iou:.3f}"
         places.append(objects.place(second, detail, earlier))
     advice = (
-        "Keep the class that is meant. A detector gives a box one class in training, so the two "
-        "labels pull against each other."
+        "Keep the right class. The detector is trained on one class for each box, so the two "
+        "labels contradict each other."
     )
     if nested:
         advice += (
-            f" {'; '.join(nested)}: so many coincide that one looks like a kind of the other; "
-            "keep only the finer class."
+            f" {'; '.join(nested)}: so many coincide that one class may be a subclass of the "
+            "other; keep only the subclass."
         )
     return Finding(
         "same_box_two_classes",
         "warning",
-        f"{counted(len(pairs), 'box stands', 'boxes stand')} under two classes.",
+        f"{counted(len(pairs), 'box has', 'boxes have')} two classes.",
         advice,
         tuple(places),
         {"pairs": len(pairs), "by_classes": by_name, "least_iou": SAME_IOU},

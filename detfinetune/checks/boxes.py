@@ -1,7 +1,7 @@
-"""Boxes that are valid but hardly meant: hair-thin, specks, as large as the image, cut, doubled.
+"""Check boxes that are valid but probably wrong: thin, tiny, image-sized, truncated, duplicate.
 
-What reading already mends or rejects (outside, no area, swapped corners, exact duplicates) is in
-the ledger; here is what shows only in the boxes that were kept.
+Reading already fixes or rejects invalid boxes (outside, no area, swapped corners, exact
+duplicates); those are in the ledger. These checks look at the boxes that were kept.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from detfinetune.checks.places import AllObjects, counted, percent
 from detfinetune.labels.dataset.table import LabelTable
 
 THIN_PIXELS = 3.0
-"""A side below this is hair-thin, if the box is also far more drawn out than its class."""
+"""A box is thin if a side is below this and it is far more elongated than its class."""
 
-SPECK_AREA = 4.0
-"""Square pixels below which a box shows nothing that could be learned."""
+TINY_AREA = 4.0
+"""A box with a smaller area, in square pixels, is too small to learn from."""
 
 FULL_SHARE = 0.98
 """A box covers the image when width and height are at least this share of the image's."""
 
 EDGE_PIXELS = 1.0
-"""How near an edge counts as touching it: some tools count pixels from 1."""
+"""Boxes this close to an edge touch it: some tools count pixels from 1."""
 
 _THIN_ELONGATION = 8.0
 _THIN_FACTOR = 4.0
 _FAR, _LEAST_SPREAD = 3.5, 0.2
-_FEWEST_TO_JUDGE = 10
+_FEWEST_OF_CLASS = 10
 _FEWEST_AT_EDGE = 20
 _EDGE_FACTOR = 1.5
 _ONE_SIDED_SHARE = 0.03
@@ -41,7 +41,7 @@ _MOSTLY_CROWD = 0.5
 
 
 def check_boxes(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> list[Finding]:
-    """Return every finding about single boxes and pairs of boxes (outlines: `check_polygons`).
+    """Return all findings about single boxes and pairs of boxes (polygons: `check_polygons`).
 
     Args:
         tables: by split.
@@ -50,10 +50,10 @@ def check_boxes(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> lis
     objects = AllObjects(tables)
     if not len(objects):
         return []
-    specks = ~objects.crowd & (objects.areas < SPECK_AREA)
+    tiny = ~objects.crowd & (objects.areas < TINY_AREA)
     found = [
-        _specks(objects, specks, classes),
-        _thin(objects, specks, classes),
+        _tiny(objects, tiny, classes),
+        _thin(objects, tiny, classes),
         _covering(objects, classes),
         _at_edges(objects),
         _crowds(objects),
@@ -64,29 +64,26 @@ def check_boxes(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> lis
     ]
 
 
-def _specks(
-    objects: AllObjects, specks: NDArray[np.bool_], classes: Sequence[str]
-) -> Finding | None:
-    indices = np.flatnonzero(specks)
+def _tiny(objects: AllObjects, tiny: NDArray[np.bool_], classes: Sequence[str]) -> Finding | None:
+    indices = np.flatnonzero(tiny)
     if not len(indices):
         return None
     return Finding(
-        "speck",
+        "tiny_box",
         "warning",
-        f"{counted(len(indices), 'box has', 'boxes have')} an area below {SPECK_AREA:g} px².",
-        "Most are slips of the mouse: remove them. Left in, they count as missed objects in "
-        "evaluation and teach the detector to fire on nothing.",
+        f"{counted(len(indices), 'box has', 'boxes have')} an area below {TINY_AREA:g} px².",
+        "Most are accidental clicks: remove them. Otherwise they count as false negatives in "
+        "evaluation and teach the detector false positives.",
         objects.places(indices, lambda i: f"{_name(objects, i, classes)} of {_size(objects, i)}"),
-        {"objects": len(indices), "below_px2": SPECK_AREA},
+        {"objects": len(indices), "below_px2": TINY_AREA},
     )
 
 
-def _thin(objects: AllObjects, specks: NDArray[np.bool_], classes: Sequence[str]) -> Finding | None:
-    """Find boxes with a side below 3 px that are far more drawn out than their class.
+def _thin(objects: AllObjects, tiny: NDArray[np.bool_], classes: Sequence[str]) -> Finding | None:
+    """Find boxes with a side below 3 px that are far more elongated than their class.
 
-    Both are asked for: small round objects have short sides too, and wires or cracks are thin by
-    nature. Thin: the longer side is 8 times the shorter, and 4 times as many as the class's
-    median object has.
+    Both conditions are needed: small round objects have short sides too, and wires or cracks are
+    always thin. The aspect ratio must be at least 8, and 4 times the median of the class.
     """
     short = objects.boxes[:, 2:].min(axis=1)
     elongation = objects.boxes[:, 2:].max(axis=1) / short
@@ -94,35 +91,35 @@ def _thin(objects: AllObjects, specks: NDArray[np.bool_], classes: Sequence[str]
     thin = (short < THIN_PIXELS) & (
         elongation >= np.maximum(_THIN_ELONGATION, _THIN_FACTOR * usual)
     )
-    indices = np.flatnonzero(thin & ~specks & ~objects.crowd)
+    indices = np.flatnonzero(thin & ~tiny & ~objects.crowd)
     if not len(indices):
         return None
     at_edge = np.asarray(edges_touched(objects).any(axis=1))
 
     def detail(index: int) -> str:
-        remains = "; at the image's edge, so perhaps what a crop left" if at_edge[index] else ""
+        remains = "; at the image edge, perhaps left by a crop" if at_edge[index] else ""
         return (
             f"{_name(objects, index, classes)} of {_size(objects, index)}, "
-            f"{elongation[index]:.0f}:1 where {usual[index]:.1f}:1 is usual{remains}"
+            f"aspect ratio {elongation[index]:.0f}:1, class median {usual[index]:.1f}:1{remains}"
         )
 
     return Finding(
         "thin_box",
         "warning",
-        f"{counted(len(indices), 'box is', 'boxes are')} hair-thin: a side below "
-        f"{THIN_PIXELS:g} px, and far more drawn out than the class.",
-        "Remove or redraw them: such a box is a slip or the remains of a cut. No anchor fits one, "
-        "and one pixel more or less halves its IoU.",
+        f"{counted(len(indices), 'box is', 'boxes are')} thin: a side below "
+        f"{THIN_PIXELS:g} px, and far more elongated than the class.",
+        "Remove or redraw them: such boxes are accidents or left over from a crop. No anchor fits "
+        "them, and an error of one pixel halves their IoU.",
         objects.places(indices, detail),
         {"objects": len(indices), "at_edge": int(at_edge[indices].sum()), "below_px": THIN_PIXELS},
     )
 
 
 def _covering(objects: AllObjects, classes: Sequence[str]) -> Finding | None:
-    """Find boxes as large as their image, above all where objects of the class are much smaller.
+    """Find boxes as large as their image; a warning if the class is usually much smaller.
 
-    Much smaller: 3.5 robust standard deviations of the logarithm of size. In COCO a bowl may fill
-    the picture, because bowls come in all sizes; an airplane seen from above may not.
+    Much smaller means 3.5 robust standard deviations of the logarithm of size. In COCO, a bowl may
+    fill the image, because bowls come in all sizes; an airplane seen from above may not.
     """
     sizes = objects.image_sizes
     covering = (objects.boxes[:, 2:] >= FULL_SHARE * sizes).all(axis=1) & ~objects.crowd
@@ -132,7 +129,7 @@ def _covering(objects: AllObjects, classes: Sequence[str]) -> Finding | None:
     medians, spreads = grouped_spread(np.log(share), objects.categories, len(classes))
     usual = np.exp(medians)[objects.categories]
     spread = np.maximum(spreads, _LEAST_SPREAD)[objects.categories]
-    known = np.bincount(objects.categories, minlength=len(classes)) >= _FEWEST_TO_JUDGE
+    known = np.bincount(objects.categories, minlength=len(classes)) >= _FEWEST_OF_CLASS
     unusual = covering & known[objects.categories] & (np.log(share / usual) > _FAR * spread)
     indices = np.flatnonzero(unusual if unusual.any() else covering)
     figures = {"objects": int(covering.sum()), "unusual_for_class": int(unusual.sum())}
@@ -140,10 +137,10 @@ def _covering(objects: AllObjects, classes: Sequence[str]) -> Finding | None:
         return Finding(
             "box_covers_image",
             "warning",
-            f"{counted(len(indices), 'box covers', 'boxes cover')} the whole image, unlike others "
-            "of the class.",
-            "Look at them: a whole-image tag exported as a box, or a default nobody drew. Remove "
-            "those that are no object.",
+            f"{counted(len(indices), 'box covers', 'boxes cover')} the whole image, unlike other "
+            "boxes of the class.",
+            "Check them: they may be image-level tags or defaults exported as boxes. Remove those "
+            "that are not an object.",
             objects.places(
                 indices,
                 lambda i: (
@@ -158,20 +155,20 @@ def _covering(objects: AllObjects, classes: Sequence[str]) -> Finding | None:
         "note",
         f"{counted(len(indices), 'box covers', 'boxes cover')} the whole image, in classes of "
         "all sizes.",
-        "Where every image has one such box, the labels say what is in the image but not where; "
-        "a detector cannot learn places from them.",
+        "If every image has such a box, these are classification labels: a detector cannot learn "
+        "positions from them.",
         objects.places(indices, lambda i: f"{_name(objects, i, classes)} of {_size(objects, i)}"),
         figures,
     )
 
 
 def _at_edges(objects: AllObjects) -> Finding | None:
-    """Find more boxes at the images' edges than chance puts there, or at right and bottom alone.
+    """Find more boxes at the image edges than expected, or at the right and bottom edge only.
 
-    An object of size w x h that lies anywhere about an image of W x H and shows in it is cut with
-    probability 1 - (W - w)(H - h) / (W + w)(H + h). Photographers aim, so real sets stay below
-    that (at most half of it in four public sets); half as many again are suspicious. Labels
-    made for a larger image are cut at the right and bottom edge only.
+    An object of size w x h at a random position that is visible in an image of W x H is truncated
+    with probability 1 - (W - w)(H - h) / (W + w)(H + h). Real data stays below that (at most half
+    of it in four public data sets), so 1.5 times as many are suspicious. Labels made for a larger
+    image are clipped at the right and bottom edge only.
     """
     touching = edges_touched(objects) & ~objects.crowd[:, None]
     touched = touching.any(axis=1)
@@ -200,14 +197,14 @@ def _at_edges(objects: AllObjects) -> Finding | None:
         f"at the right ({right}) and bottom ({bottom}) edge, but not at the left ({left}) and "
         f"top ({top})"
         if one_sided
-        else f"at an edge ({percent(share)}), where {percent(expected)} would be cut by chance"
+        else f"at an edge ({percent(share)}; {percent(expected)} expected at random positions)"
     )
     return Finding(
         "boxes_at_edge",
         "warning",
         f"{counted(count, 'box ends', 'boxes end')} {why}.",
-        "Look at a few: labels made for a larger image (or another crop of it) and cut to this "
-        "one look like this. Convert again from the labels that belong to these images.",
+        "Check a few: this happens when labels of a larger image, or of another crop, are clipped "
+        "to this one. Export the labels again for these images.",
         objects.places(np.flatnonzero(touched), lambda i: f"box of {_size(objects, i)}"),
         figures,
     )
@@ -224,16 +221,15 @@ def _crowds(objects: AllObjects) -> Finding | None:
         "warning" if mostly else "note",
         f"{counted(count, 'label is a crowd region', 'labels are crowd regions')} "
         f"({percent(share)}).",
-        "Training leaves them out, and evaluation neither asks for them nor counts detections "
-        "inside them as wrong."
-        + (" So many look like a flag set by mistake (iscrowd, IsGroupOf)." if mostly else ""),
+        "Training and evaluation ignore them, and detections inside them."
+        + (" With so many, the flag (iscrowd, IsGroupOf) may be set by mistake." if mostly else ""),
         objects.places(np.flatnonzero(objects.crowd), lambda i: f"region of {_size(objects, i)}"),
         {"objects": count, "share": round(share, 4)},
     )
 
 
 def edges_touched(objects: AllObjects) -> NDArray[np.bool_]:
-    """Say whether boxes touch the left, top, right, bottom edge; (objects, 4)."""
+    """Return whether boxes touch the left, top, right, bottom edge; (objects, 4)."""
     low = objects.boxes[:, :2] <= EDGE_PIXELS
     high = objects.boxes[:, :2] + objects.boxes[:, 2:] >= objects.image_sizes - EDGE_PIXELS
     return np.concatenate([low, high], axis=1)

@@ -1,30 +1,33 @@
-"""Names of classes: one class under two names, and names that name no class."""
+"""Check class names: duplicates, typos, and names that are no class."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import partial
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.checks.class_spelling import same_classes
-from detfinetune.checks.findings import Finding, Place, Severity
+from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.places import MOST_PLACES, AllObjects, counted, percent
 
 _MOST_NAMED = 10
-_SLIP_SHARE = 0.2
-"""A class whose name is one letter off another's is a slip when it has at most this share of the
-other's objects."""
+_TYPO_SHARE = 0.2
+"""A name one letter off another is a typo if it has at most this share of the other's objects."""
 
-_NUMBER_ONLY = re.compile(r"(class|label|category|cls|type|id|obj|object)?[\s_\-]*\d+", re.I)
-_NO_CLASS = frozenset(
+# Between digits a separator counts: class_1_1 is not class_11.
+_SEPARATORS = re.compile(r"(?<!\d)[\s_\-./]+|[\s_\-./]+(?!\d)")
+_LONG_WORD = re.compile(r"[^\W\d_]{6,}")
+"""In shorter words another letter makes another word: cat, car."""
+
+_NUMBER_ONLY = re.compile(r"(class|label|category|id|obj|object)?[\s_\-]*\d+", re.I)
+_PLACEHOLDERS = frozenset(
     {
-        "unknown", "none", "todo", "tbd", "undefined", "null", "nan", "na", "nolabel", "unlabeled",
-        "unlabelled", "unnamed", "untitled", "tmp", "temp", "default", "dummy", "placeholder",
-        "background", "bg", "ignore", "ignored", "ignoredregions", "dontcare", "notset", "novalue",
-        "delete", "deleteme", "xxx", "asdf",
+        "unknown", "none", "todo", "undefined", "null", "nan", "na", "unlabeled", "unlabelled",
+        "default", "dummy", "background", "ignore", "dontcare",
     }
 )  # fmt: skip
 
@@ -32,103 +35,116 @@ _NO_CLASS = frozenset(
 def check_class_names(
     objects: AllObjects, counts: NDArray[np.int64], classes: Sequence[str], classes_from: str
 ) -> list[Finding]:
-    """Return findings about the names alone.
+    """Return findings about class names.
 
     Args:
         objects: of all splits.
-        counts: objects of each class, crowd regions apart; (classes,).
+        counts: objects of each class without crowd regions; (classes,).
         classes: names by contiguous class id.
         classes_from: the file or key that gave the names, if any did.
     """
-    return [
-        *_spellings(objects, counts, classes, classes_from),
-        *_names_without_meaning(objects, counts, classes, classes_from),
+    duplicates = _groups([{_normalized(name)} for name in classes])
+    known = {pair for group in duplicates for pair in combinations(group, 2)}
+    typos = [
+        (a, b)
+        for a, b in _groups([set(_misspellings(name.casefold())) for name in classes], pairs=True)
+        if (a, b) not in known
+        and min(counts[a], counts[b]) <= _TYPO_SHARE * max(counts[a], counts[b])
     ]
+    found = []
+    if duplicates:
+        figures, places = _spellings(duplicates, objects, counts, classes, classes_from)
+        found.append(
+            Finding(
+                "duplicate_class_name",
+                "warning",
+                f"{counted(len(duplicates), 'class is', 'classes are')} spelled in several ways: "
+                f"{listed(figures)}.",
+                "Use one spelling in the labels. Otherwise each class counts the other's objects "
+                "as false positives, in training and in AP.",
+                places,
+                {"groups": [[classes[index] for index in group] for group in duplicates]},
+            )
+        )
+    if typos:
+        figures, places = _spellings(typos, objects, counts, classes, classes_from)
+        found.append(
+            Finding(
+                "class_name_typo",
+                "note",
+                f"{counted(len(typos), 'class name')} may be a typo: {listed(figures)}.",
+                "If so, correct the labels. Otherwise ignore this note.",
+                places,
+                {"groups": [[classes[index] for index in pair] for pair in typos]},
+            )
+        )
+    return [*found, *_names_without_meaning(objects, counts, classes, classes_from)]
+
+
+def _normalized(name: str) -> str:
+    """Return a name without case, accents, separators and plural s."""
+    letters = unicodedata.normalize("NFKD", name.casefold())
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    plain = _SEPARATORS.sub("", plain) or name
+    return plain[:-1] if len(plain) > 3 and re.search(r"[^sui]s$", plain) else plain
+
+
+def _misspellings(name: str) -> Iterator[str]:
+    """Yield a name, and its forms without one letter of a long word; the first letter stays."""
+    yield name
+    for word in _LONG_WORD.finditer(name):
+        for at in range(word.start() + 1, word.end()):
+            yield name[:at] + name[at + 1 :]
+
+
+def _groups(keys: Sequence[set[str]], *, pairs: bool = False) -> list[tuple[int, ...]]:
+    """Return indices that share a key, as whole groups or as pairs."""
+    holders: dict[str, list[int]] = defaultdict(list)
+    for index, own in enumerate(keys):
+        for key in own:
+            holders[key].append(index)
+    groups = {tuple(group) for group in holders.values() if len(group) > 1}
+    if pairs:
+        groups = {pair for group in groups for pair in combinations(group, 2)}
+    return sorted(groups)
 
 
 def _spellings(
-    objects: AllObjects, counts: NDArray[np.int64], classes: Sequence[str], classes_from: str
-) -> list[Finding]:
-    """Find classes that are one by their names; slips of a letter only where one is far rarer."""
-    groups: dict[int, set[int]] = {}
-    slips = []
-    for pair in same_classes(classes):
-        few, many = sorted((counts[pair.first], counts[pair.second]))
-        if pair.kind != "typing slip":
-            joined = groups.get(pair.first, {pair.first}) | groups.get(pair.second, {pair.second})
-            groups.update(dict.fromkeys(joined, joined))
-        elif few <= _SLIP_SHARE * many:
-            slips.append((pair.first, pair.second))
-    unique = sorted({tuple(sorted(group)) for group in groups.values()})
-    slips = [(a, b) for a, b in slips if b not in groups.get(a, ())]
-    finding = partial(_spelling_finding, objects, counts, classes, classes_from)
-    twice = finding(
-        "class_spelled_twice", "warning", unique, "is written in several ways",
-        "are written in several ways",
-    )  # fmt: skip
-    slip = finding(
-        "class_name_slip", "note", slips, "may be a slip of the keyboard",
-        "may be slips of the keyboard",
-    )  # fmt: skip
-    return [found for found, groups_ in ((twice, unique), (slip, slips)) if groups_]
-
-
-def _spelling_finding(
+    groups: Sequence[Sequence[int]],
     objects: AllObjects,
     counts: NDArray[np.int64],
     classes: Sequence[str],
     classes_from: str,
-    kind: str,
-    severity: Severity,
-    groups: Sequence[Sequence[int]],
-    one: str,
-    many: str,
-) -> Finding:
-    shown = []
+) -> tuple[list[str], tuple[Place, ...]]:
+    """Return the names of each group, the most frequent first, and the places of the others."""
+    names = []
     places: list[Place] = []
     for group in groups:
-        by_count = sorted(group, key=lambda index: (-counts[index], index))
-        shown.append(" / ".join(f"{classes[i]} ({counts[i]:,})" for i in by_count))
-        places += [
-            class_place(index, classes, classes_from, f"see '{classes[by_count[0]]}'")
-            for index in by_count[1:]
-        ]
-        rarer = np.flatnonzero(np.isin(objects.categories, by_count[1:]))
-        places += objects.places(
-            rarer,
-            partial(_other_spelling, objects, classes, classes[by_count[0]]),
-        )
-    return Finding(
-        kind,
-        severity,
-        f"{counted(len(groups), f'class {one}', f'classes {many}')}: {listed(shown)}.",
-        "Write each class in one way in the labels. As two classes, each is taught that the "
-        "other's objects are wrong, and both are rated down for them.",
-        tuple(places[:MOST_PLACES]),
-        {"groups": [[classes[index] for index in group] for group in groups]},
-    )
-
-
-def _other_spelling(objects: AllObjects, classes: Sequence[str], usual: str, index: int) -> str:
-    return f"'{classes[objects.category(index)]}' here, '{usual}' elsewhere"
+        usual, *rest = sorted(group, key=lambda index: (-counts[index], index))
+        names.append(" / ".join(f"{classes[i]} ({counts[i]:,})" for i in (usual, *rest)))
+        places += [class_place(i, classes, classes_from, f"see '{classes[usual]}'") for i in rest]
+        for index in rest:
+            detail = f"'{classes[index]}' here, '{classes[usual]}' elsewhere"
+            of_class = np.flatnonzero(objects.categories == index)
+            places += [objects.place(at, detail) for at in of_class[:MOST_PLACES].tolist()]
+    return names, tuple(places[:MOST_PLACES])
 
 
 def _names_without_meaning(
     objects: AllObjects, counts: NDArray[np.int64], classes: Sequence[str], classes_from: str
 ) -> list[Finding]:
     numbers = [i for i, name in enumerate(classes) if _NUMBER_ONLY.fullmatch(name.strip())]
-    empty = [i for i, name in enumerate(classes) if _means_no_class(name)]
+    empty = [i for i, name in enumerate(classes) if _is_placeholder(name)]
     found = []
     if numbers:
         found.append(
             Finding(
-                "class_without_name",
+                "numeric_class_name",
                 "note",
                 f"{counted(len(numbers), 'class has', 'classes have')} a number for a name: "
                 f"{listed([classes[index] for index in numbers])}.",
                 "Give the names in the order of the ids: data.classes=[first,second] or "
-                "data.classes=FILE. Results are hard to read without, and a wrong order cannot be "
-                "noticed.",
+                "data.classes=FILE. With numbers, a wrong order goes unnoticed.",
                 tuple(class_place(i, classes, classes_from, classes[i]) for i in numbers),
                 {"classes": [classes[index] for index in numbers]},
             )
@@ -138,13 +154,13 @@ def _names_without_meaning(
         of_them = np.flatnonzero(np.isin(objects.categories, empty))
         found.append(
             Finding(
-                "class_means_nothing",
+                "placeholder_class",
                 "warning" if share > 0 else "note",
-                f"{counted(len(empty), 'class is', 'classes are')} no kind of object by name: "
-                f"{listed([classes[index] for index in empty])} ({percent(share)} of objects).",
-                "Give these objects their class, or leave them out. What is to be passed over "
-                "(ignore, dontcare) belongs into crowd regions; a background class is not needed, "
-                "the detector has its own.",
+                f"{counted(len(empty), 'class name')} {'is' if len(empty) == 1 else 'are'} not "
+                f"an object: {listed([classes[index] for index in empty])} "
+                f"({percent(share)} of objects).",
+                "Give these objects their class, or remove them. Mark regions to ignore as crowd "
+                "(iscrowd). Detectors have a background class of their own; do not add one.",
                 (
                     *(class_place(i, classes, classes_from, classes[i]) for i in empty),
                     *objects.places(
@@ -157,13 +173,13 @@ def _names_without_meaning(
     return found
 
 
-def _means_no_class(name: str) -> bool:
+def _is_placeholder(name: str) -> bool:
     letters = "".join(letter for letter in name.lower() if letter.isalnum())
-    return not letters or letters in _NO_CLASS
+    return not letters or letters in _PLACEHOLDERS
 
 
 def class_place(index: int, classes: Sequence[str], classes_from: str, detail: str) -> Place:
-    """Return the class's line in a file that has one name a line, else the file or key."""
+    """Return the class's line in a file with one name a line, otherwise the file or key."""
     line = index + 1 if classes_from.lower().endswith((".txt", ".names", ".labels")) else 0
     return Place(
         label_file=classes_from, line=line, detail=f"class '{classes[index]}': {detail}",
@@ -172,5 +188,6 @@ def class_place(index: int, classes: Sequence[str], classes_from: str, detail: s
 
 
 def listed(texts: Sequence[str]) -> str:
+    """Return the first texts with commas, and how many more there are."""
     more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
     return ", ".join(texts[:_MOST_NAMED]) + more

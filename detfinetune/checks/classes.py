@@ -1,4 +1,4 @@
-"""Classes that cannot be learned as they are: without objects, rare, doubled, shifted, nameless."""
+"""Check classes: empty, rare, imbalanced, ids off by one, class names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
 from detfinetune.labels.dataset.table import LabelTable
 
 FEWEST_OBJECTS = 10
-"""Training objects below which a class is called rare; ten boxes rarely teach a detector."""
+"""A class with fewer training objects is rare."""
 
 _UNEVEN, _VERY_UNEVEN = 10.0, 100.0
 
@@ -38,7 +38,7 @@ def check_classes(
     Args:
         tables: by split.
         classes: names by contiguous class id.
-        ledger: what became of the labels; its rejected class numbers tell whether ids are shifted.
+        ledger: rejected class ids in it show whether ids are off by one.
         classes_from: the file or key that gave the names, if any did.
     """
     objects = AllObjects(tables)
@@ -61,7 +61,7 @@ def check_classes(
 
 
 def rejected_class_numbers(ledger: Ledger) -> dict[int, list[LedgerEntry]]:
-    """Return the labels that were rejected for their class number, by that number."""
+    """Return the labels that were rejected for their class id, by that id."""
     found: dict[int, list[LedgerEntry]] = defaultdict(list)
     for entry in ledger.entries:
         if entry.action == "rejected" and (match := _OUT_OF_RANGE.search(entry.reason)):
@@ -72,7 +72,7 @@ def rejected_class_numbers(ledger: Ledger) -> dict[int, list[LedgerEntry]]:
 def _shifted(
     counts: NDArray[np.int64], classes: Sequence[str], ledger: Ledger | None
 ) -> Finding | None:
-    """Find class numbers that are off by one: one end of the list is empty, the other overruns."""
+    """Find class ids that are off by one: one end of the list is empty, the other is exceeded."""
     entries = ledger.entries if ledger is not None else []
     ranges = [match for entry in entries if (match := _OUT_OF_RANGE.search(entry.reason))]
     if len(counts) < 2 or not ranges or ledger is None:
@@ -89,21 +89,21 @@ def _shifted(
     example = int(np.flatnonzero(counts)[0]) if counts.any() else empty
     meant = example - 1 if right_first > first else example + 1
     option = (
-        f"Give data.first_class={right_first}."
+        f"Rerun with data.first_class={right_first}."
         if right_first in (0, 1)
-        else "Put the class that is missing in front of the list (data.classes)."
+        else "Add the missing class at the start of the list (data.classes)."
     )
     return Finding(
-        "class_ids_shifted",
+        "class_ids_off_by_one",
         "error",
-        f"Class ids are off by one: '{classes[empty]}' (number {first + empty}) has no object, "
-        f"and {counted(len(entries), 'label has', 'labels have')} number {number}.",
-        f"{option} As read now, every object has its neighbour's class: what is called "
-        f"'{classes[example]}' is '{classes[meant]}'.",
+        f"Class ids are off by one: '{classes[empty]}' (id {first + empty}) has no object, "
+        f"and {counted(len(entries), 'label has', 'labels have')} id {number}.",
+        f"{option} As read now, every object has the class next to its own: objects called "
+        f"'{classes[example]}' are '{classes[meant]}'.",
         tuple(
             Place(
                 entry.split, entry.image, entry.path, entry.line,
-                f"class number {number}: {entry.text}",
+                f"class id {number}: {entry.text}",
             )
             for entry in entries[:MOST_PLACES]
         ),
@@ -121,18 +121,18 @@ def _without_objects(
     if not empty or not counts.any():
         return None
     advice = (
-        "Take them from the list (data.classes) unless objects will come: the mean AP leaves them "
-        "out, but detections of them are possible."
+        "Remove them from the list (data.classes), unless labels will follow. The mean AP leaves "
+        "them out, but the model can still predict them."
     )
     if empty[0] == 0 and len(empty) < len(classes):
         advice += (
-            f" '{classes[0]}' is the first of the list: if the labels count classes from 1, give "
+            f" '{classes[0]}' is the first of the list: if class ids start at 1, rerun with "
             "data.first_class=1."
         )
     return Finding(
-        "class_without_objects",
+        "empty_class",
         "warning",
-        f"{counted(len(empty), 'class has', 'classes have')} no object at all: "
+        f"{counted(len(empty), 'class has', 'classes have')} no object: "
         f"{listed([classes[index] for index in empty])}.",
         advice,
         tuple(class_place(index, classes, classes_from, "no object") for index in empty),
@@ -153,12 +153,12 @@ def _rare(
     if in_train.any():
         wanted &= in_train[splits]
     return Finding(
-        "class_rare",
+        "rare_class",
         "warning",
-        f"{counted(len(rare), 'class has', 'classes have')} fewer than {FEWEST_OBJECTS} objects to "
-        f"learn from: {listed([f'{name} ({count})' for name, count in figures.items()])}.",
-        "Label more of them, merge the class with a like one, or leave it out; as it is, its AP "
-        "will be near 0 and pull the mean down.",
+        f"{counted(len(rare), 'class has', 'classes have')} fewer than {FEWEST_OBJECTS} training "
+        f"objects: {listed([f'{name} ({count})' for name, count in figures.items()])}.",
+        "Label more objects, merge the class with a similar one, or remove it. Otherwise its AP "
+        "will be near 0 and lower the mean.",
         objects.places(
             np.flatnonzero(wanted),
             lambda i: (
@@ -182,10 +182,10 @@ def _uneven(in_training: NDArray[np.int64], classes: Sequence[str]) -> Finding |
     return Finding(
         "class_imbalance",
         severity,
-        f"'{classes[most]}' has {ratio:.0f} times as many objects to learn from as "
+        f"'{classes[most]}' has {ratio:.0f} times as many training objects as "
         f"'{classes[least]}' ({in_training[most]:,} and {in_training[least]:,}).",
-        "Repeat images with rare classes in training: solver.repeat_threshold=0.1 (or the share "
-        "of images below which a class counts as rare). Look at AP by class, not only at the mean.",
+        "Oversample images with rare classes: solver.repeat_threshold=0.1 (the share of images "
+        "below which a class counts as rare). Compare AP by class, not only the mean.",
         (),
         {
             "ratio": round(float(ratio), 1),

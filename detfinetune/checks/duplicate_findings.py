@@ -1,4 +1,4 @@
-"""Findings on images that are there twice, within a split and across splits."""
+"""Findings on duplicate images, within a split and across splits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detfinetune.checks.duplicates import near_pairs
 from detfinetune.checks.findings import Finding, Place, Severity
 from detfinetune.checks.image_content import ImageFacts
+from detfinetune.checks.places import counted
 from detfinetune.labels.dataset.table import LabelTable
 
 _SAME_BOX_PIXELS = 0.5
@@ -21,7 +22,7 @@ _SAME_BOX_PIXELS = 0.5
 
 @dataclass(frozen=True, eq=False)
 class ImageEntry:
-    """An image as a split lists it; one file can be in several splits."""
+    """An image of a split; one file can be in several splits."""
 
     split: str
     name: str
@@ -30,14 +31,14 @@ class ImageEntry:
     path: Path
     facts: ImageFacts
     table: LabelTable | None = None
-    """None for an image of no split."""
+    """None for an image that is in no split."""
 
     index: int = 0
     """Row of `table`."""
 
     @property
     def objects(self) -> NDArray[np.float64]:
-        """Class id, left, top, width, height of each object; (objects, 5)."""
+        """Class id and xywh of each object; (objects, 5)."""
         if self.table is None:
             return np.empty((0, 5))
         span = slice(self.table.starts[self.index], self.table.starts[self.index + 1])
@@ -48,10 +49,10 @@ _Pair = tuple[ImageEntry, ImageEntry]
 
 
 def duplicate_findings(entries: Sequence[ImageEntry]) -> list[Finding]:
-    """Return findings on equal files and on pictures that are nearly the same.
+    """Return findings on identical files and on near duplicates.
 
     Args:
-        entries: the images of all splits, in the order in which splits matter (train first).
+        entries: the images of all splits, train first.
     """
     by_digest: dict[str, list[ImageEntry]] = {}
     for entry in entries:
@@ -69,25 +70,25 @@ def duplicate_findings(entries: Sequence[ImageEntry]) -> list[Finding]:
         _finding(
             "duplicate_images_labels_differ",
             "error",
-            "the same picture as another, but with other labels",
-            "Decide which labels are right and remove the other image. Left as they are, the "
-            "model is taught one thing and its opposite.",
+            "identical to another image, but with different labels",
+            "Keep the image with the right labels and remove the other. Otherwise the labels "
+            "contradict each other in training.",
             [(pair, _counts(*pair)) for pair in differing],
         ),
         _finding(
             "duplicate_images_across_splits",
             "error",
-            "in a split although another split has the same file",
-            "Remove them from one of the splits, best from training. Left as they are, the model "
-            "is tested on what it was trained on, and every figure comes out too good.",
+            "identical to an image of another split (data leakage)",
+            "Remove them from one of the splits, preferably from training. Otherwise the model is "
+            "tested on training images, and every metric is too high.",
             [(pair, _same_file(*pair)) for pair in across],
         ),
         _finding(
             "duplicate_images",
             "warning",
-            "the same file as another of its split",
-            "Remove all but one of each. Left as they are, these pictures count double in "
-            "training and in every figure.",
+            "identical to another image of the split",
+            "Remove all but one of each. Otherwise they count several times in training and in "
+            "every metric.",
             [(pair, _same_file(*pair)) for pair in within],
         ),
     ]
@@ -96,7 +97,7 @@ def duplicate_findings(entries: Sequence[ImageEntry]) -> list[Finding]:
 
 
 def _pairs_with_earlier(group: Sequence[ImageEntry]) -> Iterable[_Pair]:
-    """Pair each image with the first of its own split, or else with the first of all."""
+    """Pair each image with the first of its own split, otherwise with the first of all."""
     first_of: dict[str, ImageEntry] = {}
     for entry in group:
         if entry.split in first_of:
@@ -112,10 +113,10 @@ def _near_findings(by_digest: Mapping[str, Sequence[ImageEntry]]) -> list[Findin
     across: list[tuple[_Pair, str]] = []
     for pair in near_pairs({path: group[0].facts for path, group in entries_of.items()}):
         detail = (
-            f"{pair.distance} of 64 bits of their hashes differ, grey levels correlate at "
+            f"{pair.distance} of 64 hash bits differ, grey levels correlate by "
             f"{pair.correlation:.3f}"
         )
-        # The later one is named first, as it is with equal files.
+        # The later one comes first, as for identical files.
         both = product(entries_of[pair.second], entries_of[pair.first])
         combinations = sorted(both, key=lambda two: two[0].split == two[1].split)
         chosen = combinations[0]
@@ -124,18 +125,17 @@ def _near_findings(by_digest: Mapping[str, Sequence[ImageEntry]]) -> list[Findin
         _finding(
             "near_duplicate_images_across_splits",
             "warning",
-            "nearly the same picture as one of another split",
-            "Compare them side by side; where they show the same scene, keep them in one split "
-            "(frames of one video, tiles of one picture belong together). Left as they are, "
-            "figures come out better than they will be on new pictures.",
+            "near duplicate of an image of another split (data leakage)",
+            "Compare them side by side. Keep images of one scene, such as frames of a video or "
+            "tiles of an image, in one split (data.split_groups). Otherwise metrics are higher "
+            "than they will be on new images.",
             across,
         ),
         _finding(
             "near_duplicate_images",
             "note",
-            "nearly the same picture as another of its split",
-            "Compare them side by side; copies that were only saved again can go. Left as they "
-            "are, these pictures count double.",
+            "near duplicate of another image of the split",
+            "Compare them side by side and remove copies. Otherwise they count several times.",
             within,
         ),
     ]
@@ -148,25 +148,26 @@ def _finding(
         Place(one.split, one.name, detail=detail, other=Place(other.split, other.name))
         for (one, other), detail in pairs
     )
-    count = f"{len(places):,} image{'' if len(places) == 1 else 's'}"
     splits = Counter(" / ".join(sorted({one.split, other.split})) for (one, other), _ in pairs)
     figures = {"images": len(places), "by_splits": dict(splits)}
-    return Finding(kind, severity, f"{count}: {title}.", advice, places, figures)
+    return Finding(
+        kind, severity, f"{counted(len(places), 'image')}: {title}.", advice, places, figures
+    )
 
 
 def _same_file(one: ImageEntry, other: ImageEntry) -> str:
-    return "listed twice" if one.path == other.path else "equal byte by byte"
+    return "listed twice" if one.path == other.path else "identical files"
 
 
 def _counts(one: ImageEntry, other: ImageEntry) -> str:
     first, second = len(one.objects), len(other.objects)
     if first == second:
-        return f"{first} objects each, but not the same boxes and classes"
+        return f"{first} objects each, but different boxes or classes"
     return f"labelled objects: {first} here, {second} there"
 
 
 def _same_labels(one: ImageEntry, other: ImageEntry) -> bool:
-    """Whether two images have the same boxes (to half a pixel) of the same classes, in any order.
+    """Return whether boxes (to half a pixel) and classes are the same, in any order.
 
     Masks are not compared.
     """

@@ -1,9 +1,8 @@
-"""Images that are there twice: equal files, and pictures that differ only in how they were saved.
+"""Finds near-duplicate images: pictures that differ only in how they were saved.
 
-Near duplicates are found in two steps. Perceptual hashes that differ in few bits give candidates,
-found without comparing all with all. Small grey copies then decide: brightness and contrast taken
-out, they must agree all over and nowhere differ much. The second step is what keeps circuit boards
-or chess positions apart that look alike to a hash; the figures are in
+Perceptual hashes that differ in a few bits give candidates, without comparing all pairs. Then 32x32
+grey copies decide: normalized in brightness and contrast, they must correlate and differ nowhere by
+much. Without the second step, different circuit boards or chess positions count as duplicates; see
 docs/decisions/0007-perceptual-hash.md.
 """
 
@@ -20,21 +19,21 @@ from numpy.typing import NDArray
 from detfinetune.checks.image_content import THUMBNAIL_SIDE, ImageFacts
 
 MAX_DISTANCE = 6
-"""Bits of 64 in which the hashes of near duplicates may differ."""
+"""Bits of 64 in which hashes of near duplicates may differ."""
 
 MIN_CORRELATION = 0.97
-"""Correlation that the grey copies of near duplicates must reach."""
+"""Minimum correlation of the grey copies of near duplicates."""
 
 MAX_LOCAL_DIFFERENCE = 0.3
-"""Largest difference of one of the 32x32 cells, as a share of the darkest to the brightest."""
+"""Maximum difference of one of the 32x32 cells, as a share of the grey-level range."""
 
 MIN_CONTRAST = 2.0
-"""Grey levels of standard deviation below which a picture has nothing to compare."""
+"""Images with a smaller standard deviation of grey levels are not compared."""
 
 _HASH_BYTES = 8
 _CELLS = THUMBNAIL_SIDE**2
-# In a bucket each image is compared with so many behind it. More that look alike are found through
-# other buckets, or through their neighbours.
+# Within a bucket, each image is compared with this many that follow. More duplicates are found
+# through other buckets, or through their neighbours.
 _WINDOW = 64
 _PAIRS_AT_ONCE = 4096
 
@@ -52,37 +51,23 @@ class NearPair:
     """Of their grey levels at 32x32, -1 to 1."""
 
 
-def exact_groups(facts: Mapping[Path, ImageFacts]) -> list[tuple[Path, ...]]:
-    """Return groups (two or more) of files with the same bytes, in the order of `facts`."""
-    by_digest: dict[str, list[Path]] = {}
-    for path, fact in facts.items():
-        if fact.digest and fact.problem_kind != "image_empty":
-            by_digest.setdefault(fact.digest, []).append(path)
-    return [tuple(group) for group in by_digest.values() if len(group) > 1]
-
-
-def near_pairs(
-    facts: Mapping[Path, ImageFacts], max_distance: int = MAX_DISTANCE
-) -> list[NearPair]:
+def near_pairs(facts: Mapping[Path, ImageFacts]) -> list[NearPair]:
     """Return pairs of different files that show the same picture, in the order of `facts`.
 
-    Of files that are equal only the first takes part. Images without contrast are left out, since
-    their hashes mean nothing. Turned and mirrored copies, and crops of more than about 1 %, are
-    not found.
+    Of identical files only the first is compared. Images without contrast are left out, because
+    their hashes are meaningless. Rotated and mirrored copies, and crops of more than about 1 %,
+    are not found.
 
     Args:
-        facts: what `scan_images` says; images that do not decode are left out.
-        max_distance: bits in which hashes may differ, 0 to 7.
+        facts: from `scan_images`; images that do not decode are left out.
     """
-    if not 0 <= max_distance < _HASH_BYTES:
-        raise ValueError(f"max_distance={max_distance}: should be 0 to 7.")
     firsts: dict[str, Path] = {}
     for path, fact in facts.items():
         if fact.sound:
             firsts.setdefault(fact.digest, path)
     paths = _with_contrast(list(firsts.values()), facts)
     hashes = np.array([facts[path].hash for path in paths], dtype=np.uint64)
-    first, second = _close_hashes(hashes, max_distance)
+    first, second = _close_hashes(hashes, MAX_DISTANCE)
     pairs = []
     for start in range(0, len(first), _PAIRS_AT_ONCE):
         some = slice(start, start + _PAIRS_AT_ONCE)
@@ -112,14 +97,14 @@ def _close_hashes(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the index pairs i < j whose hashes differ in at most `max_distance` bits, sorted.
 
-    Of the eight bytes of two such hashes at least 8 - `max_distance` are equal (pigeonhole), so it
-    is enough to look among hashes that agree in so many bytes, for each choice of bytes.
+    At least 8 - `max_distance` of the eight bytes of two such hashes are equal (pigeonhole), so
+    for each choice of that many bytes, only hashes that agree in them are compared.
     """
     by_value = np.argsort(hashes, kind="stable").astype(np.int64)
     ordered = hashes[by_value]
     is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
-    # Of images with one hash, which may be thousands, each is compared with the next ones, and the
-    # first of them with all other hashes.
+    # Thousands of images may have the same hash: each is compared with those that follow, and only
+    # the first with other hashes.
     found = [by_value[left] * len(hashes) + by_value[right] for left, right in _neighbours(ordered)]
     firsts, values = by_value[is_first], ordered[is_first]
     for chosen in combinations(range(_HASH_BYTES), _HASH_BYTES - max_distance):
@@ -148,7 +133,7 @@ def _neighbours(
 
 
 def _count_bits(values: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Count the bits that are set (numpy has this as `bitwise_count` from 2.0 on only)."""
+    """Count the bits that are set (`numpy.bitwise_count` needs numpy 2.0)."""
     bits = np.unpackbits(np.ascontiguousarray(values).view(np.uint8).reshape(-1, 8), axis=1)
     count: NDArray[np.int64] = bits.sum(axis=1, dtype=np.int64)
     return count
@@ -171,7 +156,7 @@ def _standardised(thumbnails: Sequence[bytes]) -> NDArray[np.float32]:
 def _compare(
     left: NDArray[np.float32], right: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return for each pair its correlation and its largest difference as a share of the range."""
+    """Return each pair's correlation and largest difference as a share of the range."""
     spread = (np.ptp(left, axis=1) + np.ptp(right, axis=1)) / 2
     difference: NDArray[np.float32] = np.abs(left - right).max(axis=1) / spread
     correlation: NDArray[np.float32] = (left * right).mean(axis=1)

@@ -14,64 +14,64 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a finding was made: an image, a label file and line, an object, or any of them."""
+    """Location of a problem: an image, a label file and line, an object, or any of them."""
 
     split: str = ""
     image: str = ""
-    """Path relative to the split's image root; empty where the finding is of no image."""
+    """Path relative to the split's image root; empty if no image is meant."""
 
     label_file: str = ""
-    """Relative to the data root; empty where the finding is of no label file."""
+    """Relative to the data root; empty if no label file is meant."""
 
     line: int = 0
-    """Line of the label file, from 1; 0 where the whole file is meant."""
+    """Line of the label file, from 1; 0 if the whole file is meant."""
 
     detail: str = ""
-    """What is the matter here, with the figures; the finding's title says the kind."""
+    """What is wrong here, with figures."""
 
     box: Box | None = None
-    """Left, top, width, height in pixels of the object meant, for the pictures."""
+    """xywh in pixels of the object, for the pictures."""
 
     polygons: tuple[Polygon, ...] = ()
-    """The object's outlines, where it has any."""
+    """The object's polygons, if it has any."""
 
     category: int | None = None
-    """Contiguous class id of the object meant."""
+    """Contiguous class id of the object."""
 
     other: Place | None = None
-    """The other one of a pair, such as of two images alike."""
+    """The other one of a pair, such as of two duplicate images."""
 
     @property
     def where(self) -> str:
-        """`path:line`, as editors take it."""
+        """`path:line`, which editors can open."""
         path = self.label_file or self.image
         return f"{path}:{self.line}" if self.line else path
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of problem and every place where it is."""
+    """One kind of problem and all its places."""
 
     kind: str
-    """Short fixed name, such as `box_outside`; what scripts go by."""
+    """Short name that does not change, such as `box_outside`; for scripts."""
 
     severity: Severity
     title: str
     """One sentence: what is wrong, with the count."""
 
     advice: str
-    """What to do, and what it costs to leave it."""
+    """What to do, and what happens otherwise."""
 
     places: tuple[Place, ...] = ()
     figures: dict[str, Any] = field(default_factory=dict)
     """Numbers behind the title, by name; JSON values."""
 
     fixed_by_conversion: bool = False
-    """Whether `--fix`, and any conversion, mends or removes it."""
+    """Whether `--fix`, and any conversion, fixes or removes it."""
 
 
 def sorted_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Return findings by severity: those of the whole data set, then those with most places."""
+    """Sort findings by severity: those of the whole data set first, then by number of places."""
     return sorted(
         findings,
         key=lambda f: (SEVERITIES.index(f.severity), bool(f.places), -len(f.places), f.kind),

@@ -1,4 +1,4 @@
-"""Medians and counts by group, without a loop over the objects."""
+"""Medians and robust standard deviations by group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NORMAL_MAD = 1.4826
 def grouped_median(
     values: NDArray[np.float64], groups: NDArray[np.integer], num_groups: int
 ) -> NDArray[np.float64]:
-    """Return the median of `values` in each group; NaN for a group without any.
+    """Return the median of `values` in each group; NaN for an empty group.
 
     Args:
         values: (n,).
@@ -37,8 +37,8 @@ def grouped_spread(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return each group's median and its robust standard deviation (1.4826 x MAD).
 
-    Half of a group may be wrong without moving either (Rousseeuw and Croux 1993, Alternatives to
-    the median absolute deviation).
+    Both withstand outliers in up to half of a group (Rousseeuw and Croux 1993, Alternatives to the
+    median absolute deviation).
     """
     medians = grouped_median(values, groups, num_groups)
     distances = np.abs(values - medians[groups])

@@ -1,4 +1,4 @@
-"""Ways to read four numbers as a box, and the share of boxes that make sense under each."""
+"""Ways to read four numbers as a box, and which boxes are plausible under each."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ORDERS = {
     "cy,cx,h,w": ("centre_and_size", (1, 0, 3, 2)),
     "x1,x2,y1,y2": ("corners", (0, 2, 1, 3)),
 }
-"""By the columns as `data.columns` takes them: the form, and where x, y, x or w, y or h stand."""
+"""By columns (see `data.columns`): the box format, and the positions of x, y, x or w, y or h."""
 
 _ROUNDING_PIXELS = 1.5
-"""How far outside a box may reach: pixels counted from 1, and rounding."""
+"""How far a plausible box may reach outside: one-based pixels, and rounding."""
 
 SMALLEST_PIXELS = 1.0
-"""A box less wide or high than this makes no sense."""
+"""A box with a smaller side is not plausible."""
 
 
 @dataclass(frozen=True)
@@ -38,28 +38,28 @@ class Hypothesis:
     """One way to read the four numbers of a box."""
 
     columns: str
-    """As `data.columns` takes them, the class apart."""
+    """As in `data.columns`, without the class."""
 
     normalized: bool
-    """Whether they are shares of the image's width and height."""
+    """Whether coordinates are normalized by the image's width and height."""
 
     @property
     def form(self) -> str:
-        """corners, top_left_and_size or centre_and_size."""
+        """The box format."""
         return _ORDERS[self.columns][0]
 
     @property
     def transposed(self) -> bool:
-        """Whether y stands before x."""
+        """Whether y comes before x."""
         return self.columns.startswith(("y", "cy"))
 
     def corners(
         self, numbers: NDArray[np.float64], sizes: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return x1, y1, x2, y2 in pixels; (n, 4).
+        """Return xyxy in pixels; (n, 4).
 
         Args:
-            numbers: as written; (n, 4).
+            numbers: as in the file; (n, 4).
             sizes: width and height of the images in pixels; (n, 2).
         """
         form, order = _ORDERS[self.columns]
@@ -75,13 +75,13 @@ class Hypothesis:
 def numbers_written(
     corners: NDArray[np.float64], sizes: NDArray[np.float64], form: Form, normalized: bool
 ) -> NDArray[np.float64]:
-    """Return the four numbers that a file must hold for corners in pixels to come of them.
+    """Return the four numbers in the file, given the box in pixels.
 
     Args:
-        corners: x1, y1, x2, y2 in pixels, not necessarily in order; (n, 4).
+        corners: xyxy in pixels, not necessarily in order; (n, 4).
         sizes: width and height of the images; (n, 2).
-        form: how the file gave the boxes.
-        fractions: whether in shares of width and height.
+        form: the box format of the file.
+        normalized: whether the file has normalized coordinates.
     """
     if normalized:
         corners = corners / np.tile(sizes, 2)
@@ -94,7 +94,7 @@ def numbers_written(
 
 
 def candidates(current: Hypothesis) -> Iterator[Hypothesis]:
-    """Yield other ways to read, those with the fewest changes first."""
+    """Yield other hypotheses, those with the fewest changes first."""
     rest = [Hypothesis(columns, normalized) for normalized in (False, True) for columns in _ORDERS]
     rest.remove(current)
     yield from sorted(
@@ -109,10 +109,10 @@ def candidates(current: Hypothesis) -> Iterator[Hypothesis]:
 
 
 def fitting(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say which boxes are in order, at least a pixel wide and high, and inside their image; (n,).
+    """Return which boxes have corners in order, sides of at least a pixel, and are inside; (n,).
 
     Args:
-        corners: x1, y1, x2, y2 in pixels; (n, 4).
+        corners: xyxy in pixels; (n, 4).
         sizes: width and height of the images in pixels; (n, 2).
     """
     first, second = corners[:, :2], corners[:, 2:]

@@ -1,9 +1,8 @@
-"""What one image file tells: whether it decodes, what is in it, what it looks like.
+"""Facts about one image file: whether it decodes, its format, its pixels.
 
-The file is read once, whole. A JPEG is decoded at a reduced size (libjpeg scales while it
-decodes): the entropy-coded data is still read to its end, so a missing end is found as surely as
-by a full decoding. Some damage within a JPEG's data goes unnoticed, as it does in training,
-because Pillow passes over libjpeg's warnings.
+The file is read once. A JPEG is decoded at a reduced size (libjpeg scales while it decodes): its
+data is still read to the end, so truncation is found as with full decoding. Some damage within a
+JPEG goes unnoticed, as in training, because Pillow ignores libjpeg's warnings.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _MODE_BITS = {"1": 1, "I": 32, "F": 32}
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _OPAQUE_FROM = 128
 _HIDDEN_CONTRAST = 8.0
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -44,28 +43,28 @@ _TURNS = {
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is known of one image file; of one with a problem, only the first three fields."""
+    """Facts about one image file; with a problem, only the first three fields are set."""
 
     digest: str = ""
-    """BLAKE2b of the file's bytes (128 bits, hex); equal for files that are equal."""
+    """BLAKE2b of the file's bytes (128 bits, hex)."""
 
     problem_kind: str = ""
-    """image_empty, image_unreadable, image_truncated or image_corrupt; empty for a sound one."""
+    """image_empty, image_unreadable, image_truncated or image_corrupt; empty if it decodes."""
 
     problem: str = ""
-    """Why training could not read the image."""
+    """Why the image cannot be read."""
 
     width: int = 0
-    """Pixels, after turning by EXIF."""
+    """Pixels, after EXIF rotation."""
 
     height: int = 0
-    """Pixels, after turning by EXIF."""
+    """Pixels, after EXIF rotation."""
 
     orientation: int = 1
-    """EXIF orientation, 1 to 8; 5 and above swap width and height."""
+    """EXIF orientation, 1 to 8; from 5 on, width and height are swapped."""
 
     format: str = ""
-    """As Pillow names it: JPEG, PNG, TIFF, ..."""
+    """Pillow's name: JPEG, PNG, TIFF, ..."""
 
     mode: str = ""
     """Pillow's mode: L, RGB, P, CMYK, RGBA, I;16, ..."""
@@ -74,26 +73,25 @@ class ImageFacts:
     """Bits per channel in the file."""
 
     frames: int = 1
-    """Pictures in the file: more than one in an animation or a document of several pages."""
+    """Frames or pages in the file."""
 
-    has_alpha: bool = False
     transparent: float = 0.0
-    """Share of pixels that are more transparent than opaque, 0 to 1."""
+    """Share of pixels with alpha below 128, 0 to 1."""
 
     hides_content: bool = False
-    """Whether the colours below transparent pixels differ: training sees them, people do not."""
+    """Whether transparent pixels differ in colour: training sees them, people do not."""
 
     clipped: float = 0.0
-    """Share of pixels outside 0 to 255, which reading as RGB makes white or black, 0 to 1."""
+    """Share of pixels outside 0 to 255, which are clipped when read as RGB, 0 to 1."""
 
     mean: float = 0.0
-    """Mean grey level as training sees the image, 0 to 255."""
+    """Mean grey level as read for training, 0 to 255."""
 
     contrast: float = 0.0
-    """Standard deviation of the grey levels as training sees them."""
+    """Standard deviation of the grey levels as read for training."""
 
     spread: int = 0
-    """Brightest less darkest grey level as training sees them, 0 to 255."""
+    """Range of the grey levels as read for training, 0 to 255."""
 
     hash: int = 0
     """Perceptual hash (ImageHash's `phash`), 64 bits."""
@@ -108,7 +106,7 @@ class ImageFacts:
 
 
 def scan_image(path: Path) -> ImageFacts:
-    """Read and decode one image; a problem becomes part of the facts."""
+    """Read and decode one image; the facts include any problem."""
     content, digest = b"", ""
     try:
         content = path.read_bytes()
@@ -117,7 +115,7 @@ def scan_image(path: Path) -> ImageFacts:
             return ImageFacts(digest, "image_empty", "the image file is empty")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _look(content, digest)
+            return _decode(content, digest)
     except UnidentifiedImageError:
         kind, problem = "image_unreadable", "not an image that Pillow can read"
     except Image.DecompressionBombError as error:
@@ -125,7 +123,7 @@ def scan_image(path: Path) -> ImageFacts:
     except OSError as error:
         kind = "image_corrupt" if content else "image_unreadable"
         problem = f"the image cannot be read ({error.strerror or error})"
-    # Pillow's decoders raise all sorts of errors on damaged files.
+    # Pillow's decoders raise many kinds of errors on damaged files.
     except (
         SyntaxError,
         ValueError,
@@ -143,27 +141,27 @@ def scan_image(path: Path) -> ImageFacts:
     return ImageFacts(digest, kind, problem)
 
 
-def _look(content: bytes, digest: str) -> ImageFacts:
-    """Decode an image and describe it; raises whatever Pillow does."""
+def _decode(content: bytes, digest: str) -> ImageFacts:
+    """Decode an image and return its facts; raises whatever Pillow raises."""
     with Image.open(io.BytesIO(content)) as image:
         size, mode, image_format = image.size, image.mode, image.format or ""
         bits = _bits(image, content)
-        # Pillow would decode a PNG to look for a flag behind its pixels, so that comes later.
+        # A PNG's flag may follow its pixels: asking now would decode it, so ask after loading.
         orientation = 1 if image_format == "PNG" else _orientation(image)
         if image_format in ("JPEG", "MPO"):
             image.draft("L" if mode == "RGB" else mode, (_SMALL_SIDE, _SMALL_SIDE))
         image.load()
-        still_to_turn = orientation
+        pending = orientation
         if image_format in ("PNG", "TIFF"):
-            # Loading has turned a TIFF already.
-            size, still_to_turn = image.size, _orientation(image)
-            orientation = max(orientation, still_to_turn)
-        has_alpha, transparent, hides_content = _alpha(image)
+            # Loading already rotates a TIFF.
+            size, pending = image.size, _orientation(image)
+            orientation = max(orientation, pending)
+        transparent, hides_content = _alpha(image)
         shown, seen, clipped = _grey_levels(image)
         frames = int(getattr(image, "n_frames", 1))
-    if still_to_turn in _TURNS:
-        shown = shown.transpose(_TURNS[still_to_turn])
-    width, height = size if still_to_turn < 5 else size[::-1]
+    if pending in _TRANSPOSES:
+        shown = shown.transpose(_TRANSPOSES[pending])
+    width, height = size if pending < 5 else size[::-1]
     return ImageFacts(
         digest,
         width=width,
@@ -173,7 +171,6 @@ def _look(content: bytes, digest: str) -> ImageFacts:
         mode=mode,
         bits=bits,
         frames=frames,
-        has_alpha=has_alpha,
         transparent=transparent,
         hides_content=hides_content,
         clipped=clipped,
@@ -191,7 +188,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _bits(image: Image.Image, content: bytes) -> int:
-    """Return bits per channel in the file; Pillow's mode does not tell for 16-bit colour."""
+    """Return bits per channel in the file; Pillow's mode is the same for 8- and 16-bit colour."""
     if image.format == "PNG" and len(content) > _PNG_BITS_AT:
         return content[_PNG_BITS_AT]
     samples = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
@@ -200,27 +197,27 @@ def _bits(image: Image.Image, content: bytes) -> int:
     return 16 if image.mode.startswith("I;16") else _MODE_BITS.get(image.mode, 8)
 
 
-def _alpha(image: Image.Image) -> tuple[bool, float, bool]:
-    """Return whether there is alpha, the transparent share, and whether it hides a picture."""
+def _alpha(image: Image.Image) -> tuple[float, bool]:
+    """Return the share of transparent pixels, and whether they hide content."""
     if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
-        return False, 0.0, False
+        return 0.0, False
     if image.mode not in _ALPHA_MODES and image.mode not in ("P", "RGB", "L", "1"):
-        # A transparent grey level of 16 bits, which Pillow cannot turn into alpha.
-        return True, 0.0, False
-    turned = image.convert("RGBA")
-    below = np.asarray(turned.getchannel("A")) < _OPAQUE_FROM
+        # Pillow cannot turn a transparent 16-bit grey level into alpha.
+        return 0.0, False
+    rgba = image.convert("RGBA")
+    below = np.asarray(rgba.getchannel("A")) < _OPAQUE_FROM
     share = float(below.mean())
     if share == 0.0:
-        return True, 0.0, False
-    hidden = np.asarray(turned.convert("RGB").convert("L"))[below]
-    return True, share, bool(hidden.std() > _HIDDEN_CONTRAST)
+        return 0.0, False
+    hidden = np.asarray(rgba.convert("RGB").convert("L"))[below]
+    return share, bool(hidden.std() > _HIDDEN_CONTRAST)
 
 
 def _grey_levels(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8], float]:
-    """Return a small grey image, the grey levels that training sees, and the share clipped.
+    """Return a small grey image, the grey levels as read for training, and the share clipped.
 
-    Training reads images with `convert("RGB")`, which cuts values above 255 off and fractions to
-    whole numbers; the small image keeps what such a file holds, so that hashes tell them apart.
+    Training reads images with `convert("RGB")`, which clips values above 255 and truncates
+    fractions. The small image is scaled instead, so that hashes differ.
     """
     if image.mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(image).astype(np.float64))
@@ -234,13 +231,13 @@ def _grey_levels(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8], fl
 
 
 def _reduced(grey: Image.Image) -> Image.Image:
-    """Average pixels so that the shorter side keeps at least 128; hashing needs no more."""
+    """Reduce so that the shorter side keeps at least 128 pixels, enough for hashing."""
     factor = min(grey.size) // _SMALL_SIDE
     return grey.reduce(factor) if factor > 1 else grey
 
 
 def _perceptual_hash(grey: Image.Image) -> int:
-    # Imported late: it brings scipy along, which takes half a second, and not every check hashes.
+    # Imported here because it imports scipy, which takes half a second.
     import imagehash
 
     bits = imagehash.phash(grey).hash.flatten()

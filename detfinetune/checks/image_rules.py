@@ -1,6 +1,6 @@
-"""What one image's facts can say that a user should know, rule by rule.
+"""Rules that turn the facts of one image into findings.
 
-Palette images are under no rule: reading them as RGB gives their colours exactly.
+Palette images need no rule: reading them as RGB gives the exact colours.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from detfinetune.checks.findings import Severity
 from detfinetune.checks.image_content import ImageFacts
 
-# Averages of noise-free images saved as JPEG stray by a grey level or two.
+# JPEG compression changes the grey levels of a constant image by one or two.
 _CONSTANT_CONTRAST = 1.0
 _CONSTANT_SPREAD = 10
 _MOSTLY = 0.5
@@ -19,15 +19,15 @@ _MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class ImageRule:
-    """A kind of finding that one image's facts decide."""
+    """A kind of finding that depends on one image only."""
 
     kind: str
     severity: Severity
     detail: Callable[[ImageFacts], str]
-    """What is the matter with an image, or an empty string."""
+    """What is wrong with an image, or an empty string."""
 
     title: str
-    """Follows the number of images."""
+    """Follows `12 images: `."""
 
     advice: str
 
@@ -41,20 +41,9 @@ def _deep_grey(facts: ImageFacts, when_blank: bool) -> str:
     if not facts.mode.startswith(("I", "F")) or blank != when_blank:
         return ""
     return (
-        f"{facts.bits} bits, one channel (Pillow's mode {facts.mode}): {facts.clipped:.0%} of the "
-        f"pixels are outside 0 to 255 and are cut off, which gives a mean of {facts.mean:.0f}"
+        f"{facts.bits} bits, one channel (Pillow mode {facts.mode}): {facts.clipped:.0%} of the "
+        f"pixels are outside 0 to 255 and are clipped; the mean is then {facts.mean:.0f}"
     )
-
-
-def _deep_colour(facts: ImageFacts) -> str:
-    deep = facts.bits > 8 and not facts.mode.startswith(("I", "F"))
-    return f"{facts.bits} bits per channel, mean grey level {facts.mean:.0f}" if deep else ""
-
-
-def _alpha(facts: ImageFacts) -> str:
-    if not facts.has_alpha or facts.hides_content:
-        return ""
-    return f"{facts.transparent:.1%} of the pixels are transparent"
 
 
 def _hidden(facts: ImageFacts) -> str:
@@ -66,24 +55,24 @@ def _hidden(facts: ImageFacts) -> str:
 def _constant(facts: ImageFacts) -> str:
     constant = facts.contrast < _CONSTANT_CONTRAST and facts.spread <= _CONSTANT_SPREAD
     if not (facts.sound and constant) or facts.mode.startswith(("I", "F")):
-        # Of deep images that come out so there is a rule of its own, which knows why.
+        # Images with more than 8 bits have a rule of their own, which gives the cause.
         return ""
     return f"all pixels have grey level {facts.mean:.0f}"
 
 
 def _animated(facts: ImageFacts) -> str:
-    # Phones save a small preview or a depth map along with a photo, as MPO.
+    # In MPO files, phones save a preview or depth map with the photo.
     several = facts.frames > 1 and facts.format != "MPO"
     return f"{facts.frames} frames or pages" if several else ""
 
 
-def _turned(facts: ImageFacts) -> str:
+def _rotated(facts: ImageFacts) -> str:
     return f"EXIF orientation {facts.orientation}" if facts.orientation != 1 else ""
 
 
 _CONVERT_DEPTH = (
-    "Scale them to 8 bits yourself, with one range for the whole data set (such as its 0.5th to "
-    "99.5th percentile), and save them anew."
+    "Convert them to 8 bits with one range for the whole data set, such as its 0.5th to 99.5th "
+    "percentile."
 )
 IMAGE_RULES = (
     ImageRule(
@@ -91,102 +80,84 @@ IMAGE_RULES = (
         "error",
         _problem("image_empty"),
         "the file is empty",
-        "Copy them from the source again, or remove them with their labels. Training stops at "
-        "such a file.",
+        "Copy them from the source again, or remove them with their labels. Training would stop.",
     ),
     ImageRule(
         "image_unreadable",
         "error",
         _problem("image_unreadable"),
-        "no image that can be opened",
-        "Save them as JPEG or PNG, or remove them with their labels. Training stops at such a "
-        "file.",
+        "cannot be opened as an image",
+        "Save them as JPEG or PNG, or remove them with their labels. Training would stop.",
     ),
     ImageRule(
         "image_truncated",
         "error",
         _problem("image_truncated"),
-        "the file ends before the picture does",
-        "Copy them from the source again: a download or copy was cut short. Training stops at "
-        "such a file, perhaps hours after its start.",
+        "truncated file",
+        "Copy them from the source again: a download or copy was interrupted. Training would stop, "
+        "perhaps after hours.",
     ),
     ImageRule(
         "image_corrupt",
         "error",
         _problem("image_corrupt"),
-        "the picture does not decode",
-        "Copy them from the source again, or remove them with their labels. Training stops at "
-        "such a file, perhaps hours after its start.",
+        "damaged, does not decode",
+        "Copy them from the source again, or remove them with their labels. Training would stop, "
+        "perhaps after hours.",
     ),
     ImageRule(
         "image_16bit_blank",
         "error",
         lambda facts: _deep_grey(facts, when_blank=True),
-        "more than 8 bits of grey, which training reads as almost entirely white or black",
-        f"{_CONVERT_DEPTH} Left as they are, the model learns from blank pictures.",
+        "more than 8 bits of grey, read as almost entirely white or black",
+        f"{_CONVERT_DEPTH} Otherwise the model trains on blank images.",
     ),
     ImageRule(
         "image_16bit",
         "warning",
         lambda facts: _deep_grey(facts, when_blank=False),
-        "more than 8 bits of grey, of which training cuts off what is outside 0 to 255",
-        f"{_CONVERT_DEPTH} Left as they are, the brightest parts are all white, and fractions "
-        "between 0 and 1 all black.",
-    ),
-    ImageRule(
-        "image_16bit_colour",
-        "note",
-        _deep_colour,
-        "more than 8 bits per channel, of which training reads the upper eight",
-        "Nothing to do where they look right. Where the camera used fewer than all bits, they "
-        "come out dark: scale them to 8 bits yourself.",
+        "more than 8 bits of grey, clipped to 0-255 when read",
+        f"{_CONVERT_DEPTH} Otherwise bright parts are all white, and values between 0 and 1 all "
+        "black.",
     ),
     ImageRule(
         "image_hidden_content",
         "warning",
         _hidden,
-        "transparent parts hide a picture that training sees",
-        "Flatten them onto the background that people saw while labelling. Alpha is dropped in "
-        "reading, so the model sees, and may be punished for finding, what nobody labelled.",
-    ),
-    ImageRule(
-        "image_alpha",
-        "note",
-        _alpha,
-        "alpha channel, which training drops",
-        "Nothing to do: no picture lies below transparent pixels. Without alpha the files are "
-        "smaller.",
+        "transparent pixels hide content that training sees",
+        "Flatten them onto the background that was visible when labelling. Reading drops alpha, so "
+        "the model sees objects that nobody labelled.",
     ),
     ImageRule(
         "image_cmyk",
         "warning",
         lambda facts: f"{facts.format}, CMYK" if facts.mode == "CMYK" else "",
-        "CMYK, the colours of printing",
-        "Convert them to sRGB with their colour profile. Training converts them by a plain "
-        "formula, so their colours differ from those of the other images.",
+        "CMYK colours",
+        "Convert them to sRGB with their colour profile. Training converts them without it, so "
+        "their colours differ from those of the other images.",
     ),
     ImageRule(
         "image_animated",
         "warning",
         _animated,
-        "several frames or pages, of which training sees the first",
-        "Save the frames that are labelled as images of their own. Labels made on another frame "
-        "than the first are wrong.",
+        "several frames or pages; training uses only the first",
+        "Save the labelled frames as separate images. Labels of other frames than the first are "
+        "wrong.",
     ),
     ImageRule(
         "image_constant",
         "warning",
         _constant,
         "a single colour",
-        "Look at them: exports and cameras fail so. They teach nothing, and labels on them teach "
-        "what is not there.",
+        "Check them: an export or a camera may have failed. Labels on them teach the model objects "
+        "that are not visible.",
     ),
     ImageRule(
-        "image_exif_turned",
+        "image_exif_rotated",
         "note",
-        _turned,
-        "turned by their EXIF flag",
-        "Nothing to do where the labels were made on the turned pictures; training turns them "
-        "too. Other tools may not: saving the pictures turned and without the flag settles it.",
+        _rotated,
+        "rotated by the EXIF flag",
+        "Nothing to do if the labels were made on the rotated images; training rotates them too. "
+        "For tools that do not, save the rotated images without the flag.",
     ),
 )

@@ -1,5 +1,5 @@
-"""Findings on images themselves: files that do not decode, pictures that training sees
-differently from the people who labelled them, unusual sizes, and duplicates.
+"""Checks images: files that do not decode, pixels that training reads differently from what people
+see, unusual sizes, and duplicates.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from detfinetune.checks.duplicate_findings import ImageEntry, duplicate_findings
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.image_content import ImageFacts
 from detfinetune.checks.image_rules import IMAGE_RULES, ImageRule
+from detfinetune.checks.places import counted
 from detfinetune.labels.dataset.table import LabelTable
 
 _SHORT_SIDE = 32
@@ -31,10 +32,10 @@ def image_findings(
 
     Args:
         tables: labels by split.
-        facts: by `image_root / name`, as `scan_images(image_paths(tables))` returns them. Images
-            of no table (such as those left out because they cannot be read) count as of no split.
-        root: data root, to which the paths of images of no table are made relative.
-        rejected: images that reading left out of the tables, with the splits they were meant for.
+        facts: by `image_root / name`, from `scan_images(image_paths(tables))`. Images of no table
+            (such as those left out because they cannot be read) belong to no split.
+        root: data root, for relative paths of images of no table.
+        rejected: images that reading left out of the tables, with their splits.
     """
     entries = image_entries(tables, facts)
     known = {entry.path for entry in (*entries, *rejected)}
@@ -55,14 +56,14 @@ def image_findings(
         ]
         if hits:
             places = [Place(entry.split, entry.name, detail=detail) for entry, detail in hits]
-            mended = all(entry.path in left_out for entry, _ in hits)
-            findings.append(replace(_finding(rule, places, total), fixed_by_conversion=mended))
+            fixed = all(entry.path in left_out for entry, _ in hits)
+            findings.append(replace(_finding(rule, places, total), fixed_by_conversion=fixed))
     findings += _size_findings(entries)
     return findings + duplicate_findings(entries)
 
 
 def image_paths(tables: Mapping[str, LabelTable]) -> list[Path]:
-    """Return the path of every image, each once."""
+    """Return the path of every image, without repeats."""
     return list(
         dict.fromkeys(table.image_root / name for table in tables.values() for name in table.names)
     )
@@ -71,7 +72,7 @@ def image_paths(tables: Mapping[str, LabelTable]) -> list[Path]:
 def image_entries(
     tables: Mapping[str, LabelTable], facts: Mapping[Path, ImageFacts]
 ) -> list[ImageEntry]:
-    """Return every image of every split of which facts are known."""
+    """Return the images of all splits that have facts."""
     entries = []
     for split, table in tables.items():
         for index, name in enumerate(table.names):
@@ -90,7 +91,7 @@ def _finding(rule: ImageRule, places: Sequence[Place], total: int) -> Finding:
     return Finding(
         rule.kind,
         rule.severity,
-        f"{count_images(len(places))}: {rule.title}.",
+        f"{counted(len(places), 'image')}: {rule.title}.",
         rule.advice,
         tuple(places),
         {
@@ -101,13 +102,8 @@ def _finding(rule: ImageRule, places: Sequence[Place], total: int) -> Finding:
     )
 
 
-def count_images(number: int) -> str:
-    """Return `1 image`, `2 images`."""
-    return f"{number:,} image{'' if number == 1 else 's'}"
-
-
 def _size_findings(entries: Sequence[ImageEntry]) -> list[Finding]:
-    """Return a note on images whose size or shape is far from the others'."""
+    """Return a note on images of unusual size or shape."""
     sound = [entry for entry in entries if entry.facts.sound]
     if not sound:
         return []
@@ -131,8 +127,8 @@ def _size_findings(entries: Sequence[ImageEntry]) -> list[Finding]:
         "image_size_extreme",
         "note",
         lambda facts: "",
-        "unusual in size or shape",
-        "Look at a few: thumbnails, icons or whole scans among photos are there by mistake, most "
-        "often. All images are resized to one scale, so objects on these come out tiny or huge.",
+        "unusual size or shape",
+        "Check a few: thumbnails, icons or scans among photos are usually mistakes. All images are "
+        "resized to one size, so objects on these become tiny or huge.",
     )
     return [_finding(rule, places, len(entries))]

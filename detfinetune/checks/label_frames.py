@@ -1,4 +1,4 @@
-"""Labels made for another image than the one they lie beside: unturned, larger, smaller."""
+"""Finds labels made for another version of the image: before EXIF rotation, or of another size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST_SIDE = 1e6
 _EXPLAINED = 0.9
 _MUCH_MORE_OFTEN = 5
 _FEWEST_OBJECTS, _FEWEST_IMAGES = 100, 20
-_ALIKE = 0.05
+_SAME_FACTOR = 0.05
 _NEAR_START = 0.05
 _SMALLER, _LARGER = 0.8, 1.25
 _LARGER_MISFITS = 0.2
@@ -25,31 +25,31 @@ _NEAR_END = 0.02
 _FEWEST_AT_ONE = 10
 
 
-def unturned(
+def check_exif_rotation(
     corners: NDArray[np.float64],
     sizes: NDArray[np.float64],
     tables: Mapping[str, LabelTable],
-    turned: Mapping[str, Collection[str]] | None,
+    rotated: Mapping[str, Collection[str]] | None,
     misfits: tuple[Place, ...] = (),
 ) -> Finding | None:
-    """Find boxes that fit their image only before its EXIF flag turned it by a quarter.
+    """Find boxes that fit their image only before its EXIF rotation by 90 degrees.
 
-    Boxes as fractions fit either way, so that nothing can be said of them.
+    Normalized boxes fit either way, so nothing is known about them.
 
     Args:
-        corners: x1, y1, x2, y2 in pixels before any mending; (n, 4).
-        sizes: width and height of the images as turned; (n, 2).
-        tables: what was kept, by split.
-        turned: by split, the images that are turned by a quarter.
-        misfits: where boxes had to be mended or rejected.
+        corners: xyxy in pixels before any fix; (n, 4).
+        sizes: width and height of the rotated images; (n, 2).
+        tables: labels that were kept, by split.
+        rotated: by split, the images that EXIF rotates by 90 degrees.
+        misfits: places of boxes that were fixed or rejected.
     """
     places = [
-        image_place(split, tables[split], image, "turned by its EXIF flag")
-        for split, image in _named_images(tables, turned)
+        image_place(split, tables[split], image, "rotated by its EXIF flag")
+        for split, image in _named_images(tables, rotated)
     ]
     if not places:
         return None
-    wanted = of_turned_images(sizes, tables, turned)
+    wanted = of_rotated_images(sizes, tables, rotated)
     wrong = ~fitting(corners, sizes)
     explained = wrong & fitting(corners, sizes[:, ::-1])
     inside, elsewhere = wrong[wanted], wrong[~wanted]
@@ -61,24 +61,24 @@ def unturned(
     files = {place.label_file for place in places if place.label_file}
     lines = tuple(place for place in misfits if place.label_file in files)
     return Finding(
-        "boxes_of_unturned_image",
+        "boxes_before_exif_rotation",
         "error",
-        f"{counted(count, 'box fits its', 'boxes fit their')} image only as it was before its EXIF "
-        f"flag turned it; {counted(len(places), 'image is', 'images are')} turned.",
-        "Turn the pictures for good (exiftran, mogrify -auto-orient) and their boxes with them, or "
-        "remove the flag: whoever labelled saw the unturned picture, training sees the turned one.",
+        f"{counted(count, 'box fits its', 'boxes fit their')} image only before EXIF rotation; "
+        f"{counted(len(places), 'image is', 'images are')} rotated.",
+        "Remove the EXIF flag, or rotate the images (exiftran, mogrify -auto-orient) and their "
+        "boxes: they were labelled before rotation, but training rotates them.",
         (*lines, *places)[:MOST_PLACES],
-        {"misfits": count, "turned_images": len(places)},
+        {"misfits": count, "rotated_images": len(places)},
     )
 
 
-def of_turned_images(
+def of_rotated_images(
     sizes: NDArray[np.float64],
     tables: Mapping[str, LabelTable],
-    turned: Mapping[str, Collection[str]] | None,
+    rotated: Mapping[str, Collection[str]] | None,
 ) -> NDArray[np.bool_]:
-    """Say which sizes, (n, 2), are those of turned images; others may share them."""
-    found = [tables[split].sizes[image] for split, image in _named_images(tables, turned)]
+    """Return which sizes, (n, 2), are those of rotated images; others may share them."""
+    found = [tables[split].sizes[image] for split, image in _named_images(tables, rotated)]
     keys = np.array(found, dtype=np.float64).reshape(-1, 2) @ (1.0, _LARGEST_SIDE)
     return np.isin(sizes @ (1.0, _LARGEST_SIDE), keys)
 
@@ -86,15 +86,14 @@ def of_turned_images(
 def check_label_sizes(
     tables: Mapping[str, LabelTable], stated: Mapping[str, Mapping[str, tuple[int, int]]]
 ) -> list[Finding]:
-    """Find images whose label file says another size than they have.
+    """Find images whose label file states another size.
 
     Args:
         tables: by split.
-        stated: by split, width and height that the label file says of an image, by its name;
-            zeros are taken as not said.
+        stated: by split and image name, width and height in the label file; zero if not stated.
     """
     places, factors = [], []
-    unturned_only = True
+    swapped_only = True
     for split, said in stated.items():
         table = tables.get(split)
         for image, name in enumerate(table.names if table is not None else ()):
@@ -104,54 +103,54 @@ def check_label_sizes(
             own = tuple(table.sizes[image].tolist())
             if own == (width, height):
                 continue
-            unturned_only &= own == (height, width)
+            swapped_only &= own == (height, width)
             factors.append((width / own[0], height / own[1]))
-            detail = f"the label file says {width}x{height} px, the image has {own[0]}x{own[1]}"
+            detail = f"label file: {width}x{height} px, image: {own[0]}x{own[1]} px"
             places.append(image_place(split, table, image, detail))
     if not places:
         return []
     ratio = np.array(factors)
-    alike = bool(np.allclose(ratio, ratio[0, 0], rtol=0.01))
-    scale = f" All by the factor {ratio[0, 0]:.3g}: the images were resized." if alike else ""
-    what = " with width and height exchanged, as before an EXIF turn" if unturned_only else ""
+    factor = float(ratio[0, 0]) if np.allclose(ratio, ratio[0, 0], rtol=0.01) else None
+    scale = f" All by a factor of {factor:.3g}: the images were resized." if factor else ""
+    what = " (width and height swapped, as before EXIF rotation)" if swapped_only else ""
     return [
         Finding(
-            "label_size_differs",
-            # The size may be all that is wrong: other checks look where the boxes are.
+            "image_size_mismatch",
+            # Perhaps only the stated size is wrong: other checks look at the boxes.
             "warning",
             f"{counted(len(places), 'label file was', 'label files were')} made for an image of "
             f"another size{what}.{scale}",
-            "Look whether the boxes are in their places in the pictures. If not, take the images "
-            "that were labelled, or export the labels again for these.",
+            "Check whether the boxes are in the right places. If not, use the images that were "
+            "labelled, or export the labels again for these.",
             tuple(places[:MOST_PLACES]),
-            {"images": len(places), "factor": round(float(ratio[0, 0]), 4) if alike else None},
+            {"images": len(places), "factor": round(factor, 4) if factor else None},
         )
     ]
 
 
-def other_size(
+def check_box_scale(
     corners: NDArray[np.float64],
     sizes: NDArray[np.float64],
     tables: Mapping[str, LabelTable],
     misfits: tuple[Place, ...] = (),
 ) -> Finding | None:
-    """Find boxes that all end at the same share of their images' width and height, far from 1.
+    """Find boxes that are all scaled by one factor, because the images were resized.
 
-    Boxes of a data set as a whole reach to all four edges. Where they start at the left and top
-    but end at, say, half of the width and half of the height, they were made for images of half
-    the size; where they end at twice both, for images of twice the size.
+    The boxes of a data set usually reach all four image edges. If they start at the left and top
+    but end at half the width and half the height, they were made for images of half the size; if
+    they end at twice both, for images of twice the size.
     """
     images = sum(int((np.diff(table.starts) > 0).sum()) for table in tables.values())
     if len(corners) < _FEWEST_OBJECTS or images < _FEWEST_IMAGES:
         return None
     starts = corners[:, :2] / sizes
     ends = corners[:, 2:] / sizes
-    # A few boxes may be anything; the one in a thousand at the end is the frame.
+    # The 99.9th percentile ignores a few wrong boxes.
     across, down = np.quantile(ends, 0.999, axis=0)
     near_start = bool((np.quantile(starts, 0.005, axis=0) < _NEAR_START).all())
-    alike = abs(across - down) <= _ALIKE * max(across, down)
+    same_factor = abs(across - down) <= _SAME_FACTOR * max(across, down)
     dense = bool(((ends > 0.9 * np.array([across, down])).mean(axis=0) >= _NEAR_END).all())
-    if not (near_start and alike and dense):
+    if not (near_start and same_factor and dense):
         return None
     factor = float(across + down) / 2
     wrong = float((~fitting(corners, sizes)).mean())
@@ -161,19 +160,18 @@ def other_size(
     width, height = np.median(sizes, axis=0).tolist()
     example = f"{factor * width:.0f}x{factor * height:.0f} where it has {width:.0f}x{height:.0f} px"
     return Finding(
-        "boxes_of_other_size",
+        "box_scale_mismatch",
         "error" if larger else "warning",
-        f"All boxes end at {percent(factor)} of their images' width and height, as if made for "
-        f"images of {factor:.2g} times the size ({example}).",
-        "Take the images that were labelled, or scale the boxes to these. Nothing else explains "
-        "boxes that start at the left and top but end alike in both directions.",
-        misfits if larger and misfits else _images_with_objects(tables, "see its lower right"),
+        f"All boxes end at {percent(factor)} of the image width and height, as if made for images "
+        f"of {factor:.2g} times the size ({example}).",
+        "Use the images that were labelled, or scale the boxes to these.",
+        misfits if larger and misfits else _images_with_objects(tables, "check the lower right"),
         {"factor": round(factor, 4), "outside": round(wrong, 4)},
     )
 
 
-def counted_from_one(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -> Finding | None:
-    """Find corners in whole pixels that start at 1 but never at 0, and end at the full width."""
+def check_one_based(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -> Finding | None:
+    """Find one-based pixels: boxes start at 1 but never at 0, and end at the full width."""
     if not len(corners) or (corners % 1).any() or (corners[:, :2] < 1).any():
         return None
     at_one = int((corners[:, :2] == 1).any(axis=1).sum())
@@ -181,11 +179,11 @@ def counted_from_one(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -
     if min(at_one, at_end) < _FEWEST_AT_ONE:
         return None
     return Finding(
-        "pixels_count_from_one",
+        "one_based_pixels",
         "note",
-        f"Pixels are counted from 1: {at_one:,} boxes start at 1 and none at 0, while {at_end:,} "
+        f"Pixel coordinates are one-based: {at_one:,} boxes start at 1, none at 0, and {at_end:,} "
         "end at the full width or height.",
-        "Give data.first_pixel=1 to have the boxes half a pixel to a pixel better.",
+        "Rerun with data.first_pixel=1, which makes boxes accurate by up to a pixel.",
         (),
         {"start_at_one": at_one, "end_at_full": at_end},
     )
@@ -194,7 +192,7 @@ def counted_from_one(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -
 def _named_images(
     tables: Mapping[str, LabelTable], names: Mapping[str, Collection[str]] | None
 ) -> list[tuple[str, int]]:
-    """Return split and row of the images that are named."""
+    """Return split and row of the named images."""
     wanted = {split: frozenset(listed) for split, listed in (names or {}).items()}
     return [
         (split, image)

@@ -1,8 +1,8 @@
-"""Objects and images unlike the others: right or wrong, they are worth a second look."""
+"""Finds outliers in object size, object shape and objects per image, to be checked by eye."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,32 +10,30 @@ from numpy.typing import NDArray
 from detfinetune.checks.boxes import edges_touched
 from detfinetune.checks.findings import Finding
 from detfinetune.checks.groups import NORMAL_MAD, grouped_spread
-from detfinetune.checks.places import AllObjects, counted, percent
+from detfinetune.checks.places import AllObjects, counted
 from detfinetune.labels.dataset.table import LabelTable
 
 MOST_LISTED = 50
-"""Places listed of one finding, the strangest first."""
+"""Places listed for one finding, the farthest first."""
 
 _FEWEST_OBJECTS = 20
 _FEWEST_IMAGES = 20
-_STRANGE = 6.0
-"""Robust standard deviations; 3.5 is the usual limit (Iglewicz and Hoaglin 1993) for what is
-normal, but logarithms of sizes have longer tails."""
+_FAR = 6.0
+"""Robust standard deviations. 3.5 is usual for normal distributions (Iglewicz and Hoaglin 1993);
+logarithms of sizes have longer tails."""
 
-_STRANGE_COUNT = 5.0
+_FAR_COUNT = 5.0
 _LEAST_SPREAD = 0.1
-"""Log units: where a class has one size, a tenth more or less is not strange."""
+"""Log units: if a class has one size, a tenth more or less is not an outlier."""
 
-_FIXED_SPREAD = 0.05
-_LEAST_POSITION_SPREAD = 0.02
-_MOST_STRANGE_SHARE = 0.05
+_MOST_FAR_SHARE = 0.05
 
 
 def check_outliers(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> list[Finding]:
-    """Return objects far from their class in size, shape or position, and images in counts.
+    """Return objects far from their class in size or shape, and images in number of objects.
 
-    How far is told by the robust z-score: distance from the class's median in units of 1.4826 x
-    MAD. Classes of fewer than 20 objects are left out. All splits are taken together.
+    The distance is the robust z-score: difference from the class median in units of 1.4826 x MAD.
+    Classes with fewer than 20 objects are left out. All splits are taken together.
 
     Args:
         tables: by split.
@@ -45,165 +43,129 @@ def check_outliers(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> 
     solid = np.flatnonzero(~objects.crowd)
     if not len(solid):
         return []
-    # What the image's edge cuts off has any size and shape.
+    # Objects truncated by the image edge have any size and shape.
     whole = solid[~edges_touched(objects)[solid].any(axis=1)]
     found = [
         _sizes(objects, whole, classes),
         _shapes(objects, whole, classes),
-        _positions(objects, solid, classes),
         _counts(objects, solid),
     ]
     return [finding for finding in found if finding is not None]
 
 
-def _sizes(objects: AllObjects, solid: NDArray[np.int64], classes: Sequence[str]) -> Finding | None:
-    # As a share of the image, because pictures of several sizes show things at the same share.
-    share = objects.areas[solid] / np.prod(objects.image_sizes[solid], axis=1)
-    groups = objects.categories[solid]
-    scores, medians = _scores(np.log(share) / 2, groups, len(classes))
-    strange = _strangest(scores, groups, len(classes), _STRANGE)
-    if not len(strange):
-        return None
-    by_index = {int(solid[row]): row for row in strange[:MOST_LISTED].tolist()}
+def _sizes(objects: AllObjects, whole: NDArray[np.int64], classes: Sequence[str]) -> Finding | None:
+    # Relative to the image, because images of several resolutions show objects at one share.
+    share = objects.areas[whole] / np.prod(objects.image_sizes[whole], axis=1)
 
-    def detail(index: int) -> str:
-        row = by_index[index]
-        times = float(np.exp(np.log(share[row]) / 2 - medians[groups[row]]))
-        how = f"{max(times, 1 / times):.1f} times {'larger' if times > 1 else 'smaller'} across"
-        return f"{classes[groups[row]]} {how} than usual (z = {scores[row]:+.1f})"
+    def detail(row: int, score: float, usual: float) -> str:
+        times = float(np.sqrt(share[row]) / np.exp(usual))
+        how = f"{max(times, 1 / times):.1f} times {'larger' if times > 1 else 'smaller'}"
+        return f"side {how} than usual (z = {score:+.1f})"
 
-    return Finding(
+    return _unusual(
         "unusual_size",
-        "note",
-        f"{counted(len(strange), 'object is', 'objects are')} far larger or smaller than others "
-        "of the class.",
-        "Look at them: a wrong class, several objects in one box, or a slip; or just rare.",
-        objects.places(by_index, detail),
-        {"objects": len(strange), "z": _STRANGE},
-    )
+        "far larger or smaller",
+        "a wrong class, several objects in one box, or an accident",
+        np.log(share) / 2, objects, whole, classes, detail,
+    )  # fmt: skip
 
 
 def _shapes(
-    objects: AllObjects, solid: NDArray[np.int64], classes: Sequence[str]
+    objects: AllObjects, whole: NDArray[np.int64], classes: Sequence[str]
 ) -> Finding | None:
-    aspect = objects.boxes[solid, 2] / objects.boxes[solid, 3]
-    groups = objects.categories[solid]
-    scores, medians = _scores(np.log(aspect), groups, len(classes))
-    strange = _strangest(scores, groups, len(classes), _STRANGE)
-    if not len(strange):
-        return None
-    by_index = {int(solid[row]): row for row in strange[:MOST_LISTED].tolist()}
+    aspect = objects.boxes[whole, 2] / objects.boxes[whole, 3]
 
-    def detail(index: int) -> str:
-        row = by_index[index]
-        usual = float(np.exp(medians[groups[row]]))
-        return (
-            f"{classes[groups[row]]} of width to height {aspect[row]:.2g}, usually {usual:.2g} "
-            f"(z = {scores[row]:+.1f})"
-        )
+    def detail(row: int, score: float, usual: float) -> str:
+        return f"width / height {aspect[row]:.2g}, usually {np.exp(usual):.2g} (z = {score:+.1f})"
 
-    return Finding(
+    return _unusual(
         "unusual_shape",
-        "note",
-        f"{counted(len(strange), 'object is', 'objects are')} far wider or higher than others of "
-        "the class.",
-        "Look at them: two objects in one box, half of one, or width and height exchanged; or just "
-        "rare.",
-        objects.places(by_index, detail),
-        {"objects": len(strange), "z": _STRANGE},
-    )
+        "far wider or higher",
+        "two objects in one box, half an object, or swapped width and height",
+        np.log(aspect), objects, whole, classes, detail,
+    )  # fmt: skip
 
 
-def _positions(
-    objects: AllObjects, solid: NDArray[np.int64], classes: Sequence[str]
+def _unusual(
+    kind: str,
+    what: str,
+    causes: str,
+    values: NDArray[np.float64],
+    objects: AllObjects,
+    whole: NDArray[np.int64],
+    classes: Sequence[str],
+    detail: Callable[[int, float, float], str],
 ) -> Finding | None:
-    """Find objects away from where their class always is, across or down the image."""
-    centres = (objects.boxes[solid, :2] + objects.boxes[solid, 2:] / 2) / objects.image_sizes[solid]
-    groups = objects.categories[solid]
-    best = np.zeros(len(solid))
-    for axis in (0, 1):
-        medians, spread = grouped_spread(centres[:, axis], groups, len(classes))
-        fixed = spread < _FIXED_SPREAD
-        distance = (centres[:, axis] - medians[groups]) / np.maximum(
-            spread, _LEAST_POSITION_SPREAD
-        )[groups]
-        best = np.where(fixed[groups] & (np.abs(distance) > np.abs(best)), distance, best)
-    strange = _strangest(best, groups, len(classes), _STRANGE)
-    if not len(strange):
-        return None
-    by_index = {int(solid[row]): row for row in strange[:MOST_LISTED].tolist()}
+    """Find objects whose value is far from the median of their class, the farthest first.
 
-    def detail(index: int) -> str:
-        row = by_index[index]
-        x, y = centres[row].tolist()
-        return (
-            f"{classes[groups[row]]} at {percent(x)} of the width and {percent(y)} of the height "
-            f"(z = {best[row]:+.1f})"
-        )
+    Args:
+        kind: of the finding.
+        what: completes `12 objects are ... than others of the class`.
+        causes: what may be wrong with them.
+        values: of the objects in `whole`; (n,).
+        objects: all objects.
+        whole: the objects to check; (n,).
+        classes: names by contiguous class id.
+        detail: what is wrong, given a row of `whole`, its z-score and the median of its class.
+    """
+    groups = objects.categories[whole]
+    medians, spread = grouped_spread(values, groups, len(classes))
+    scores = (values - medians[groups]) / np.maximum(spread, _LEAST_SPREAD)[groups]
+    far = np.abs(scores) > _FAR
+    counts = np.bincount(groups, minlength=len(classes))
+    # A class with more than a twentieth of such objects has two usual sizes, and no outliers.
+    many = np.bincount(groups[far], minlength=len(classes)) > _MOST_FAR_SHARE * counts
+    rows = np.flatnonzero(far & ~(many | (counts < _FEWEST_OBJECTS))[groups])
+    if not len(rows):
+        return None
+    rows = rows[np.argsort(-np.abs(scores[rows]), kind="stable")]
+    row_of = {int(whole[row]): row for row in rows[:MOST_LISTED].tolist()}
+
+    def place_detail(index: int) -> str:
+        row = row_of[index]
+        of_class = groups[row]
+        return f"{classes[of_class]}: {detail(row, float(scores[row]), float(medians[of_class]))}"
 
     return Finding(
-        "unusual_position",
+        kind,
         "note",
-        f"{counted(len(strange), 'object is', 'objects are')} far from where the class always is.",
-        "Look at them: left and right or two classes exchanged, or a picture of another kind.",
-        objects.places(by_index, detail),
-        {"objects": len(strange), "z": _STRANGE},
+        f"{counted(len(rows), 'object is', 'objects are')} {what} than others of the class.",
+        f"Check them: {causes}; or just rare.",
+        objects.places(row_of, place_detail),
+        {"objects": len(rows), "z": _FAR},
     )
 
 
 def _counts(objects: AllObjects, solid: NDArray[np.int64]) -> Finding | None:
-    """Find images with far more or fewer objects; those without any are negatives, not strange."""
+    """Find images with far more or fewer objects; negatives are not outliers."""
     counts = np.bincount(objects.images[solid], minlength=objects.num_images)
     there = np.flatnonzero(counts)
     if len(there) < _FEWEST_IMAGES:
         return None
     logs = np.log(counts[there])
     median = float(np.median(logs))
-    # A single object more or less is never strange, so that the spread is at least that of one.
+    # The spread is at least one object: one more or less is never an outlier.
     least = np.log1p(np.exp(-median))
     spread = max(NORMAL_MAD * float(np.median(np.abs(logs - median))), least)
     scores = (logs - median) / spread
-    strange = np.flatnonzero(np.abs(scores) > _STRANGE_COUNT)
-    if not len(strange) or len(strange) > _MOST_STRANGE_SHARE * len(there):
+    far = np.flatnonzero(np.abs(scores) > _FAR_COUNT)
+    if not len(far) or len(far) > _MOST_FAR_SHARE * len(there):
         return None
-    strange = strange[np.argsort(-np.abs(scores[strange]), kind="stable")]
+    far = far[np.argsort(-np.abs(scores[far]), kind="stable")]
     usual = round(float(np.exp(median)))
-    more = int((scores[strange] > 0).sum())
-    how = "more" if more == len(strange) else f"more ({more}) or fewer" if more else "fewer"
+    more = int((scores[far] > 0).sum())
+    how = "more" if more == len(far) else f"more ({more}) or fewer" if more else "fewer"
     return Finding(
         "unusual_count",
         "note",
-        f"{counted(len(strange), 'image has', 'images have')} far {how} objects than the usual "
+        f"{counted(len(far), 'image has', 'images have')} far {how} objects than the usual "
         f"{usual}.",
-        "Look at them: an image that somebody stopped labelling, or another kind of picture.",
+        "Check them: not fully labelled, or another kind of image.",
         tuple(
             objects.image_place(
                 int(there[row]), f"{counted(int(counts[there[row]]), 'object')}, usually {usual}"
             )
-            for row in strange[:MOST_LISTED].tolist()
+            for row in far[:MOST_LISTED].tolist()
         ),
-        {"images": len(strange), "usual": usual, "z": _STRANGE_COUNT},
+        {"images": len(far), "usual": usual, "z": _FAR_COUNT},
     )
-
-
-def _scores(
-    values: NDArray[np.float64], groups: NDArray[np.int32], num_groups: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return robust z-scores, (n,), and the medians of the groups."""
-    medians, spread = grouped_spread(values, groups, num_groups)
-    return (values - medians[groups]) / np.maximum(spread, _LEAST_SPREAD)[groups], medians
-
-
-def _strangest(
-    scores: NDArray[np.float64], groups: NDArray[np.int32], num_groups: int, limit: float
-) -> NDArray[np.int64]:
-    """Return rows beyond the limit, the farthest first.
-
-    Small classes are left out, and so are classes of which more than a twentieth is beyond it:
-    they have two usual sizes, and none is strange.
-    """
-    beyond = np.abs(scores) > limit
-    counts = np.bincount(groups, minlength=num_groups)
-    many = np.bincount(groups[beyond], minlength=num_groups) > _MOST_STRANGE_SHARE * counts
-    rows = np.flatnonzero(beyond & ~(many | (counts < _FEWEST_OBJECTS))[groups])
-    return rows[np.argsort(-np.abs(scores[rows]), kind="stable")]

@@ -1,4 +1,4 @@
-"""Where a finding is, from rows of label tables; the objects of all splits in one row."""
+"""Places of findings, and the objects of all splits in one table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from detfinetune.labels.dataset.table import LabelTable
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 MOST_PLACES = 10_000
-"""Places listed of one finding; its title and figures count all of them."""
+"""Places listed for one finding; its title and figures count all of them."""
 
 
 class AllObjects:
-    """The objects of several splits, one after the other, so that a check looks once at all."""
+    """The objects of several splits, concatenated."""
 
     def __init__(self, tables: Mapping[str, LabelTable]) -> None:
-        """Take the tables by split, in the order that the objects are to have."""
+        """Concatenate the tables in the order of the mapping."""
         self.tables = dict(tables)
         self._splits = tuple(self.tables)
         parts = list(self.tables.values())
@@ -31,14 +31,14 @@ class AllObjects:
         self.categories: NDArray[np.int32] = _joined([t.categories for t in parts], np.int32)
         """Contiguous class ids; (objects,)."""
         self.boxes: NDArray[np.float64] = _joined([t.boxes for t in parts], np.float64, 4)
-        """Left, top, width, height in pixels; (objects, 4)."""
+        """xywh in pixels; (objects, 4)."""
         self.crowd: NDArray[np.bool_] = _joined([t.crowd for t in parts], np.bool_)
-        """Regions of many objects; (objects,)."""
+        """Whether an object is a crowd region; (objects,)."""
         self.images: NDArray[np.int64] = _joined(
             [t.image_of + first for t, first in zip(parts, self._image_starts, strict=False)],
             np.int64,
         )
-        """Number of each object's image, counted through all splits; (objects,)."""
+        """Index of each object's image over all splits; (objects,)."""
         self.sizes_of_images: NDArray[np.int64] = _joined([t.sizes for t in parts], np.int64, 2)
         """Width and height of each image in pixels; (images, 2)."""
 
@@ -72,22 +72,22 @@ class AllObjects:
         return split, self.tables[split], int(index - self._starts[part])
 
     def place(self, index: int, detail: str = "", other: Place | None = None) -> Place:
-        """Return where an object is."""
+        """Return an object's place."""
         split, table, row = self.row(index)
         return object_place(split, table, row, detail, other)
 
     def places(self, indices: Iterable[int], detail: Callable[[int], str]) -> tuple[Place, ...]:
-        """Return where objects are, the first `MOST_PLACES` of them.
+        """Return the places of objects, at most `MOST_PLACES`.
 
         Args:
             indices: objects.
-            detail: what is the matter with one, given its index.
+            detail: what is wrong with an object, given its index.
         """
         first = [int(index) for index in islice(indices, MOST_PLACES)]
         return tuple(self.place(index, detail(index)) for index in first)
 
     def image_place(self, image: int, detail: str = "") -> Place:
-        """Return where an image is, given its number through all splits."""
+        """Return an image's place, given its index over all splits."""
         part = int(np.searchsorted(self._image_starts, image, side="right")) - 1
         split = self._splits[part]
         return image_place(split, self.tables[split], int(image - self._image_starts[part]), detail)
@@ -96,7 +96,7 @@ class AllObjects:
 def object_place(
     split: str, table: LabelTable, row: int, detail: str = "", other: Place | None = None
 ) -> Place:
-    """Return where the object in a row of a table is, with its box and outlines."""
+    """Return the place of the object in a row of a table, with its box and polygons."""
     image = int(np.searchsorted(table.starts, row, side="right")) - 1
     x, y, width, height = table.boxes[row].tolist()
     return Place(
@@ -113,7 +113,7 @@ def object_place(
 
 
 def image_place(split: str, table: LabelTable, image: int, detail: str = "") -> Place:
-    """Return where an image of a table is."""
+    """Return the place of an image of a table."""
     return Place(split, table.names[image], table.label_files[image], detail=detail)
 
 
@@ -123,7 +123,7 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as `12 %`, with a decimal below ten percent."""
+    """Return a share as `12 %`, with one decimal below ten percent."""
     return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.1f} %"
 
 

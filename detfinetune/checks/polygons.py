@@ -1,4 +1,4 @@
-"""Outlines that do not belong to their box, or cross themselves."""
+"""Checks polygons: mismatch with the box, unusual area, self-intersection."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.formats.json.rle import tight_box
 from detfinetune.labels.formats.raw_labels import BadLabel
 
-_APART_PIXELS = 2.0
-"""Outlines traced along pixel centres end a pixel inside their box."""
+_MISMATCH_PIXELS = 2.0
+"""Polygons traced along pixel centres end a pixel inside their box."""
 
-_APART_IOU = 0.75
-_CROSSING_SHARE = 0.05
-_DRAWN_OUT_SHARE = 0.05
-_FULL_SHARE = 1.05
+_MISMATCH_IOU = 0.75
+_LOST_SHARE = 0.05
+_LOW_FILL = 0.05
+_HIGH_FILL = 1.05
 
 
 @dataclass(frozen=True, eq=False)
 class _Rings:
-    """All outlines of all objects, one after the other."""
+    """The polygons of all objects, concatenated."""
 
     objects: NDArray[np.int64]
-    """Number of the object that each ring belongs to; (rings,)."""
+    """Index of each ring's object; (rings,)."""
 
     starts: NDArray[np.int64]
-    """First point of each ring; (rings,)."""
+    """Index of each ring's first point; (rings,)."""
 
     points: NDArray[np.float64]
     """x and y in pixels; (points, 2)."""
@@ -43,15 +43,15 @@ class _Rings:
 
 
 def check_polygons(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> list[Finding]:
-    """Find outlines far from filling their box as given, and outlines that cross themselves."""
+    """Find polygons that do not match their box, and self-intersecting ones."""
     objects = AllObjects(tables)
     rings = _rings(tables)
-    found = [_apart(objects, *_hulls(tables, rings), classes)]
+    found = [_mismatched(objects, *_bounding_boxes(tables, rings), classes)]
     if len(rings.objects):
         areas = _areas(rings)
         found += [
-            _filling(objects, rings, areas, classes),
-            _crossing(objects, rings, areas, classes),
+            _unusual_fill(objects, rings, areas, classes),
+            _self_intersecting(objects, rings, areas, classes),
         ]
     return [finding for finding in found if finding is not None]
 
@@ -79,7 +79,7 @@ def _rings(tables: Mapping[str, LabelTable]) -> _Rings:
 
 
 def _areas(rings: _Rings) -> NDArray[np.float64]:
-    """Return each ring's area by the shoelace formula; where it crosses itself parts cancel."""
+    """Return each ring's area by the shoelace formula; loops of a self-intersection cancel."""
     following = np.arange(1, len(rings.points) + 1)
     ends = np.append(rings.starts[1:], len(rings.points)) - 1
     following[ends] = rings.starts
@@ -88,17 +88,17 @@ def _areas(rings: _Rings) -> NDArray[np.float64]:
     return areas
 
 
-def _hulls(
+def _bounding_boxes(
     tables: Mapping[str, LabelTable], rings: _Rings
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the objects with an outline or mask, (n,), and left, top, right, bottom of it."""
+    """Return the objects with a polygon or mask, (n,), and its bounding box as xyxy, (n, 4)."""
     drawn, first_ring = np.unique(rings.objects, return_index=True)
-    hulls = np.empty((0, 4))
+    bounds = np.empty((0, 4))
     if len(drawn):
         first_point = rings.starts[first_ring]
         low = np.minimum.reduceat(rings.points, first_point)
         high = np.maximum.reduceat(rings.points, first_point)
-        hulls = np.concatenate([low, high], axis=1)
+        bounds = np.concatenate([low, high], axis=1)
     masked, boxes = [], []
     first = 0
     for table in tables.values():
@@ -108,63 +108,63 @@ def _hulls(
             try:
                 boxes.append(tight_box(table.masks[row]))
             except BadLabel:
-                continue  # an empty mask has no place, and reading says so
+                continue  # an empty mask; reading reports it
             masked.append(first + row)
         first += table.num_objects
     return (
         np.concatenate([drawn, np.array(masked, dtype=np.int64)]),
-        np.concatenate([hulls, np.array(boxes, dtype=np.float64).reshape(-1, 4)]),
+        np.concatenate([bounds, np.array(boxes, dtype=np.float64).reshape(-1, 4)]),
     )
 
 
-def _apart(
+def _mismatched(
     objects: AllObjects,
     drawn: NDArray[np.int64],
-    hulls: NDArray[np.float64],
+    bounds: NDArray[np.float64],
     classes: Sequence[str],
 ) -> Finding | None:
-    """Find outlines whose hull is not the box: each is of another object, or of another size."""
+    """Find polygons whose bounding box differs from the object's box."""
     boxes = objects.boxes[drawn]
-    low, high = hulls[:, :2], hulls[:, 2:]
+    low, high = bounds[:, :2], bounds[:, 2:]
     iou = pair_ious(np.concatenate([low, high - low], axis=1), boxes)
     off = np.maximum(np.abs(low - boxes[:, :2]), np.abs(high - boxes[:, :2] - boxes[:, 2:]))
     distance = off.max(axis=1)
-    apart = (iou < _APART_IOU) & (distance > _APART_PIXELS)
-    if not apart.any():
+    mismatched = (iou < _MISMATCH_IOU) & (distance > _MISMATCH_PIXELS)
+    if not mismatched.any():
         return None
-    indices = drawn[apart]
+    indices = drawn[mismatched]
     by_index = dict(
-        zip(indices.tolist(), zip(iou[apart], distance[apart], strict=True), strict=True)
+        zip(indices.tolist(), zip(iou[mismatched], distance[mismatched], strict=True), strict=True)
     )
 
     def detail(index: int) -> str:
         overlap, pixels = by_index[index]
         name = classes[objects.category(index)]
-        return f"{name}: outline and box have IoU {overlap:.2f}; an edge is {pixels:.0f} px off"
+        return f"{name}: polygon and box have IoU {overlap:.2f}; an edge is {pixels:.0f} px off"
 
     return Finding(
-        "polygon_not_in_box",
+        "polygon_box_mismatch",
         "warning",
-        f"{counted(len(indices), 'outline does', 'outlines do')} not fit the box given beside.",
-        "Find out which of the two is right (other image size? other object?) and drop the other: "
-        "boxes train the detector, outlines its masks, and the two now disagree.",
+        f"{counted(len(indices), 'polygon does', 'polygons do')} not match the object's box.",
+        "Find out which of the two is right, and remove the other. One may be of another object or "
+        "image size. Boxes train the detector and polygons its masks, so they should agree.",
         objects.places(indices, detail),
-        {"objects": len(indices), "below_iou": _APART_IOU},
+        {"objects": len(indices), "below_iou": _MISMATCH_IOU},
     )
 
 
-def _filling(
+def _unusual_fill(
     objects: AllObjects,
     rings: _Rings,
     areas: NDArray[np.float64],
     classes: Sequence[str],
 ) -> Finding | None:
-    """Find outlines that fill hardly any of their box, or more than all of it."""
+    """Find polygons that fill almost nothing of their box, or more than all of it."""
     drawn = np.unique(rings.objects)
     total = np.bincount(rings.objects, weights=areas, minlength=len(objects))[drawn]
     share = total / np.maximum(objects.areas[drawn], 1e-9)
-    roomy = objects.boxes[drawn, 2:].min(axis=1) > 2 * _APART_PIXELS
-    odd = roomy & ((share < _DRAWN_OUT_SHARE) | (share > _FULL_SHARE))
+    roomy = objects.boxes[drawn, 2:].min(axis=1) > 2 * _MISMATCH_PIXELS
+    odd = roomy & ((share < _LOW_FILL) | (share > _HIGH_FILL))
     if not odd.any():
         return None
     indices = drawn[odd]
@@ -172,10 +172,10 @@ def _filling(
     return Finding(
         "polygon_fill",
         "warning",
-        f"{counted(len(indices), 'outline fills', 'outlines fill')} less than "
-        f"{percent(_DRAWN_OUT_SHARE)} or more than {percent(_FULL_SHARE)} of the box.",
-        "Look at them: too little means a line or parts far apart drawn as one object, too much "
-        "means parts that lie on each other. Redraw them, or split them into objects.",
+        f"{counted(len(indices), 'polygon fills', 'polygons fill')} less than "
+        f"{percent(_LOW_FILL)} or more than {percent(_HIGH_FILL)} of the box.",
+        "Check them: too little means a line, or distant parts drawn as one object; too much means "
+        "overlapping parts. Redraw them, or split them into objects.",
         objects.places(
             indices,
             lambda i: f"{classes[objects.category(i)]}: fills {percent(shares[i])} of its box",
@@ -184,20 +184,20 @@ def _filling(
     )
 
 
-def _crossing(
+def _self_intersecting(
     objects: AllObjects, rings: _Rings, areas: NDArray[np.float64], classes: Sequence[str]
 ) -> Finding | None:
-    """Find outlines that cross themselves, and lose more than a twentieth of their area by it.
+    """Find polygons that intersect themselves, and lose more than a twentieth of their area by it.
 
-    Outlines that only touch themselves in a point are invalid too, but mean what they show; masks
-    turned into outlines are full of them.
+    Polygons that only touch themselves at a point are invalid too, but harmless, and common in
+    polygons made from masks.
     """
     polygons = shapely.polygons(shapely.linearrings(rings.points, indices=rings.ring_of))
     invalid = np.flatnonzero(~shapely.is_valid(polygons))
     if not len(invalid):
         return None
     filled = shapely.area(shapely.make_valid(polygons[invalid]))
-    lost = np.abs(filled - areas[invalid]) > _CROSSING_SHARE * filled
+    lost = np.abs(filled - areas[invalid]) > _LOST_SHARE * filled
     crossing = invalid[lost]
     if not len(crossing):
         return None
@@ -210,12 +210,10 @@ def _crossing(
         )
     )
     return Finding(
-        "polygon_crosses_itself",
+        "self_intersecting_polygon",
         "warning",
-        f"{counted(len(indices), 'outline crosses itself', 'outlines cross themselves')}, so that "
-        "inside and outside are mixed up.",
-        "Put the points in order or redraw: the mask that training sees has holes and flaps that "
-        "the object has not.",
+        f"{counted(len(indices), 'polygon intersects itself', 'polygons intersect themselves')}.",
+        "Reorder the points, or redraw: the mask used in training has wrong holes.",
         objects.places(indices, lambda i: f"{classes[objects.category(i)]}: {reasons[i].lower()}"),
         {"objects": len(indices), "touching_only": len(invalid) - len(crossing)},
     )

@@ -1,11 +1,12 @@
-"""All checks of a data set, one after the other."""
+"""Runs all checks of a data set."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from detfinetune.checks.anchors import AnchorSettings, check_anchors
+from detfinetune.checks.anchor_fit import AnchorSettings
+from detfinetune.checks.anchors import check_anchors
 from detfinetune.checks.boxes import check_boxes
 from detfinetune.checks.classes import check_classes
 from detfinetune.checks.duplicate_findings import ImageEntry
@@ -24,10 +25,10 @@ from detfinetune.labels.discovery.discovered import shown_path
 from detfinetune.labels.misread import check_misread
 
 _OF_IMAGES = ("unreadable image", "missing image", "no image")
-"""Kinds of ledger entries for which the label itself is not to blame."""
+"""Kinds of ledger entries that are not a fault of the label itself."""
 
-_QUARTER_TURNS = 5
-"""EXIF orientation from which on width and height change places."""
+_FIRST_SWAPPED = 5
+"""From this EXIF orientation on, width and height are swapped."""
 
 
 def dataset_findings(
@@ -37,19 +38,19 @@ def dataset_findings(
     decode: bool = True,
     num_workers: int | None = None,
 ) -> list[Finding]:
-    """Return everything that is wrong with a data set, worst first.
+    """Return all findings about a data set, worst first.
 
     Args:
         dataset: as read.
-        anchors: the model's; None leaves out what depends on them.
-        decode: decode every image once, for damage, duplicates and strange pixels; without it
-            only those whose header could not be read are looked at.
+        anchors: of the model; None skips the checks that depend on them.
+        decode: decode every image once, for damage, duplicates and unusual pixels; False only
+            decodes images whose header could not be read.
         num_workers: processes that decode; None: one a core.
     """
     unreadable = _unreadable_images(dataset)
     wanted = image_paths(dataset.tables) if decode and dataset.has_images else []
     facts = scan_images([*wanted, *dict.fromkeys(unreadable.values())], num_workers)
-    # Reading goes by headers; what it could not read and decoding can stays as reading says it.
+    # Images that decode although reading rejected their header are left to the ledger.
     explained = {shown: path for shown, path in unreadable.items() if not facts[path].sound}
     found = ledger_findings(dataset.ledger, explained)
     rejected = [
@@ -59,16 +60,16 @@ def dataset_findings(
     ]
     kept = {path: facts[path] for path in (*wanted, *explained.values())}
     found += image_findings(dataset.tables, kept, dataset.root, rejected)
-    turned = _turned_images(dataset.tables, facts) if wanted else None
-    of_reading: list[Finding] = []
+    rotated = _rotated_images(dataset.tables, facts) if wanted else None
+    of_units: list[Finding] = []
     if dataset.schema is not None:
-        of_reading = check_units(
-            dataset.tables, written=dataset.written, reading=dataset.schema,
-            ledger=dataset.ledger, turned=turned,
+        of_units = check_units(
+            dataset.tables, written=dataset.written, schema=dataset.schema,
+            ledger=dataset.ledger, rotated=rotated,
         )  # fmt: skip
-    found += of_reading
-    # Where it is one split that is different, no reading makes sense of all.
-    if not any("split" in finding.figures for finding in of_reading):
+    found += of_units
+    # If one split differs, no schema fits all splits.
+    if not any("split" in finding.figures for finding in of_units):
         found += _misread(dataset)
     found += check_label_sizes(dataset.tables, dataset.stated_sizes)
     found += table_findings(dataset.tables, dataset.classes, anchors, dataset=dataset)
@@ -82,13 +83,13 @@ def table_findings(
     *,
     dataset: LabelledDataset | None = None,
 ) -> list[Finding]:
-    """Return what can be seen in the labels that were kept; a million boxes take seconds.
+    """Return findings about the labels that were kept; a million boxes take seconds.
 
     Args:
         tables: by split.
         classes: names by contiguous class id.
-        anchors: the model's; None leaves out what depends on them.
-        dataset: where the labels are from, if they were just read.
+        anchors: of the model; None skips the checks that depend on them.
+        dataset: the source of the labels, if they were just read.
     """
     found = [
         *check_classes(
@@ -101,11 +102,7 @@ def table_findings(
         *check_outliers(tables, classes),
     ]  # fmt: skip
     if anchors is not None:
-        found += check_anchors(
-            tables, classes, image_size=anchors.image_size, max_size=anchors.max_size,
-            anchor_sizes=anchors.anchor_sizes, aspect_ratios=anchors.aspect_ratios,
-            strides=anchors.strides,
-        )  # fmt: skip
+        found += check_anchors(tables, classes, anchors)
     return sorted_findings(found)
 
 
@@ -117,7 +114,7 @@ def _classes_from(dataset: LabelledDataset) -> str:
 
 
 def _unreadable_images(dataset: LabelledDataset) -> dict[str, Path]:
-    """Return the images that reading had to leave out, by their path in the ledger."""
+    """Return the images that reading left out, by their path in the ledger."""
     return {
         entry.path: dataset.root / entry.path
         for entry in dataset.ledger.entries
@@ -125,31 +122,31 @@ def _unreadable_images(dataset: LabelledDataset) -> dict[str, Path]:
     }
 
 
-def _turned_images(
+def _rotated_images(
     tables: Mapping[str, LabelTable], facts: Mapping[Path, ImageFacts]
 ) -> dict[str, set[str]]:
-    """Return by split the images that their EXIF flag turns by a quarter."""
+    """Return by split the images that EXIF rotates by 90 degrees."""
     return {
         split: {
             name
             for name in table.names
-            if facts[table.image_root / name].orientation >= _QUARTER_TURNS
+            if facts[table.image_root / name].orientation >= _FIRST_SWAPPED
         }
         for split, table in tables.items()
     }
 
 
 def _misread(dataset: LabelledDataset) -> list[Finding]:
-    """Find labels that were read wrongly as a whole."""
+    """Check whether most labels were read wrongly."""
     verdict = check_misread(dataset)
     if not verdict.problem and verdict.better is None:
         return []
     rejected = dataset.ledger.kinds("rejected")
     if verdict.better is None and sum(rejected[kind] for kind in _OF_IMAGES) * 2 > verdict.wrong:
-        # The labels may be right: it is the images that are missing or damaged.
+        # The labels may be right, but the images missing or damaged.
         return []
     advice = (
-        f"They make sense as {verdict.better.as_options}: give that."
+        f"They are plausible as {verdict.better.as_options}: rerun with that."
         if verdict.better is not None
         else "Check data.format, data.columns, data.coordinates, data.classes and data.first_class."
     )

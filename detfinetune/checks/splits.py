@@ -1,4 +1,4 @@
-"""Splits that do not belong together, or are too small to measure with."""
+"""Checks splits: missing, empty, too small, mostly unlabelled, or different from train."""
 
 from __future__ import annotations
 
@@ -21,32 +21,29 @@ from detfinetune.checks.split_differences import compare_splits
 from detfinetune.labels.dataset.table import LabelTable
 
 FEWEST_OBJECTS = 100
-"""Objects below which AP is uncertain by more than ten points, even if all were independent."""
+"""With fewer objects, AP is uncertain by more than ten points, even if all are independent."""
 
 FEWEST_IMAGES = 20
-"""Images below which a split says more about these images than about the task."""
-
-_FEWEST_OF_A_CLASS = 15
+"""With fewer images, metrics depend more on these images than on the task."""
 
 
 def check_splits(tables: Mapping[str, LabelTable], classes: Sequence[str]) -> list[Finding]:
-    """Return every finding about splits by themselves and against `train`.
+    """Return findings about each split, alone and compared with `train`.
 
     Args:
-        tables: by split: train, val, test (those that there are).
+        tables: by split: train, val, test (those that exist).
         classes: names by contiguous class id.
     """
     found = [
         *_missing_splits(tables),
         _classes_not_in_training(tables, classes),
-        _classes_not_measured(tables, classes),
+        _classes_not_evaluated(tables, classes),
         *(_too_small(split, table) for split, table in tables.items()),
-        *(_hard_to_measure(split, table, classes) for split, table in tables.items()),
         *(_unlabelled(split, table) for split, table in tables.items()),
     ]
     if "train" in tables:
         for split in [split for split in tables if split != "train"]:
-            found += compare_splits(tables["train"], split, tables[split], classes)
+            found += compare_splits(tables["train"], split, tables[split])
     return [finding for finding in found if finding is not None]
 
 
@@ -60,7 +57,7 @@ def _missing_splits(tables: Mapping[str, LabelTable]) -> list[Finding]:
                 "There is no training split."
                 if "train" not in tables
                 else "The training split has no object.",
-                "Nothing can be learned so: check data.root, data.splits and data.labels.",
+                "Training needs labelled objects: check data.root, data.splits and data.labels.",
                 (Place("train", detail="no objects"),),
             )
         )
@@ -70,18 +67,18 @@ def _missing_splits(tables: Mapping[str, LabelTable]) -> list[Finding]:
                 "no_val_split",
                 "warning",
                 "There is no validation split.",
-                "Hold images out: data.val_fraction=0.15. Without them the best checkpoint cannot "
-                "be chosen, and overfitting is not seen.",
+                "Hold out images with data.val_fraction=0.15. Without validation, the best "
+                "checkpoint cannot be chosen, and overfitting goes unnoticed.",
             )
         )
     for split in tables:
         if split != "train" and not (~tables[split].crowd).any():
             found.append(
                 Finding(
-                    "split_without_objects",
+                    "empty_split",
                     "error" if split == "val" else "warning",
                     f"Split {split} has no object.",
-                    "AP cannot be measured on it: label its images, or take others "
+                    "AP cannot be measured on it: label its images, or use others "
                     f"(data.{split}_fraction).",
                     (Place(split, detail=counted(tables[split].num_images, "image")),),
                 )
@@ -96,37 +93,37 @@ def _classes_not_in_training(
     if "train" not in counts or not counts["train"].any():
         return None
     others = {split: count for split, count in counts.items() if split != "train"}
-    lost = [
+    missing = [
         index
         for index in np.flatnonzero(counts["train"] == 0).tolist()
         if any(count[index] for count in others.values())
     ]
-    if not lost:
+    if not missing:
         return None
     places = (
         object_place(split, tables[split], row, f"{classes[tables[split].categories[row]]}")
         for split in others
-        for row in np.flatnonzero(np.isin(tables[split].categories, lost)).tolist()
+        for row in np.flatnonzero(np.isin(tables[split].categories, missing)).tolist()
     )
-    names = [classes[index] for index in lost]
+    names = [classes[index] for index in missing]
     return Finding(
         "class_missing_from_train",
         "error",
-        f"{counted(len(lost), 'class is', 'classes are')} in other splits but not in the training "
-        f"split: {listed(names)}.",
-        "Split again so that every class is in training, or leave the class out: it cannot be "
-        "learned, and its AP of 0 counts in the mean.",
+        f"{counted(len(missing), 'class is', 'classes are')} in other splits but not in the "
+        f"training split: {listed(names)}.",
+        "Split again so that training has every class, or remove the class: it cannot be learned, "
+        "and its AP of 0 lowers the mean.",
         tuple(islice(places, MOST_PLACES)),
         {
             "objects": {
                 classes[index]: {split: int(count[index]) for split, count in counts.items()}
-                for index in lost
+                for index in missing
             }
         },
     )
 
 
-def _classes_not_measured(
+def _classes_not_evaluated(
     tables: Mapping[str, LabelTable], classes: Sequence[str]
 ) -> Finding | None:
     counts = _counts(tables, classes)
@@ -142,13 +139,13 @@ def _classes_not_measured(
     if not lost:
         return None
     return Finding(
-        "class_not_measured",
+        "class_not_evaluated",
         "warning",
         "Classes of the training split are missing elsewhere: "
         + "; ".join(f"from {split} {listed(names)}" for split, names in lost.items())
         + ".",
-        "Split again by class, so that each is in every split; else nobody can say whether these "
-        "classes are found.",
+        "Split again so that every split has every class. Otherwise these classes cannot be "
+        "evaluated.",
         tuple(
             Place(split, detail=f"no {name}", category=list(classes).index(name))
             for split, names in lost.items()
@@ -169,10 +166,10 @@ def _too_small(split: str, table: LabelTable) -> Finding | None:
     return Finding(
         "split_too_small",
         "warning",
-        f"Split {split} has {counted(objects, 'object')} on {counted(images, 'image')}: an AP "
-        f"near 50 is known to within ±{low:.0f} points at best, ±{high:.0f} at worst.",
-        "Hold out more images before comparing runs by it. Best case: objects are found "
-        "independently of each other; worst case: those of one image all together or not at all.",
+        f"Split {split} has {counted(objects, 'object')} in {counted(images, 'image')}: an AP "
+        f"near 50 is uncertain by ±{low:.0f} points at best, ±{high:.0f} at worst.",
+        "Hold out more images before comparing runs. Best case: objects are detected independently "
+        "of each other; worst case: all or none of the objects of an image.",
         (Place(split, detail=f"{counted(objects, 'object')}, {counted(images, 'image')}"),),
         {
             "objects": objects, "images": images, "half_width_best": round(low, 1),
@@ -181,29 +178,8 @@ def _too_small(split: str, table: LabelTable) -> Finding | None:
     )  # fmt: skip
 
 
-def _hard_to_measure(split: str, table: LabelTable, classes: Sequence[str]) -> Finding | None:
-    if split == "train":
-        return None
-    counts = np.bincount(table.categories[~table.crowd], minlength=len(classes))
-    few = np.flatnonzero((counts > 0) & (counts < _FEWEST_OF_A_CLASS)).tolist()
-    if not few:
-        return None
-    figures = {classes[index]: int(counts[index]) for index in few}
-    return Finding(
-        "split_class_hard_to_measure",
-        "note",
-        f"Split {split} has fewer than {_FEWEST_OF_A_CLASS} objects of "
-        f"{counted(len(few), 'class', 'classes')}: "
-        f"{listed([f'{name} ({count})' for name, count in figures.items()])}.",
-        f"The AP of such a class is known to within ±{ap_half_width(_FEWEST_OF_A_CLASS):.0f} "
-        "points at best; look at the mean over classes instead.",
-        tuple(Place(split, detail=f"{n} of {name}") for name, n in figures.items()),
-        {"objects": figures},
-    )
-
-
 def _unlabelled(split: str, table: LabelTable) -> Finding | None:
-    """Find splits most of whose images have no label file, or no object."""
+    """Find splits in which most images have no label file."""
     empty = np.diff(table.starts) == 0
     missing = empty & np.array([not path for path in table.label_files], dtype=bool)
     if missing.sum() * 2 > table.num_images:
@@ -212,28 +188,14 @@ def _unlabelled(split: str, table: LabelTable) -> Finding | None:
             "split_mostly_unlabelled",
             "warning",
             f"{len(indices):,} of {table.num_images:,} images of split {split} have no label file "
-            "and count as images without objects.",
-            "If they are only not labelled yet, list the labelled ones in a text file: "
-            "data.image_list=FILE. Taken as negatives, they teach the detector to find nothing.",
+            "and count as negatives.",
+            "If they are not labelled yet, list the labelled images in a text file: "
+            "data.image_list=FILE. As negatives, they train the detector to find nothing.",
             tuple(
                 image_place(split, table, image, "no label file")
                 for image in indices[:MOST_PLACES].tolist()
             ),
             {"unlabelled": len(indices), "images": table.num_images},
-        )
-    if empty.sum() * 2 > table.num_images and not empty.all():
-        indices = np.flatnonzero(empty)
-        return Finding(
-            "split_mostly_negatives",
-            "note",
-            f"{len(indices):,} of {table.num_images:,} images of split {split} have no object.",
-            "Right if that is how often there is none; else list the images that were labelled: "
-            "data.image_list=FILE.",
-            tuple(
-                image_place(split, table, image, "no object")
-                for image in indices[:MOST_PLACES].tolist()
-            ),
-            {"negatives": len(indices), "images": table.num_images},
         )
     return None
 

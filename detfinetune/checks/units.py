@@ -1,8 +1,8 @@
-"""Labels that were read wrongly: another order of the numbers, another unit, another image.
+"""Finds labels that were read wrongly: wrong column order, wrong unit, or made for another image.
 
-Told by evidence: how many boxes make sense as read (in order, a pixel or more wide and high, inside
-their image), and how many under another reading of the same numbers. `labels.reading` judges text
-lines with their class column; this works on the boxes of any format.
+Compares how many boxes are plausible as read (corners in order, sides of at least a pixel, inside
+the image) with how many would be under another hypothesis. `labels.misread` checks whole lines of
+text formats with their class column; this works on the boxes of any format.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from detfinetune.checks.hypotheses import (
     numbers_written,
 )
 from detfinetune.checks.label_frames import (
-    counted_from_one,
-    of_turned_images,
-    other_size,
-    unturned,
+    check_box_scale,
+    check_exif_rotation,
+    check_one_based,
+    of_rotated_images,
 )
 from detfinetune.checks.places import MOST_PLACES, AllObjects, percent
 from detfinetune.labels.dataset.ledger import Ledger
@@ -54,11 +54,11 @@ _FORMS: dict[str, Form] = {
 _BAD_GEOMETRY = {"clipped", "outside", "swapped corners", "negative size", "zero size"}
 _FORM_KINDS = {
     ("corners", "top_left_and_size"): "xywh_as_xyxy",
-    ("corners", "centre_and_size"): "centre_as_xyxy",
+    ("corners", "centre_and_size"): "cxcywh_as_xyxy",
     ("top_left_and_size", "corners"): "xyxy_as_xywh",
-    ("top_left_and_size", "centre_and_size"): "centre_as_corner",
-    ("centre_and_size", "corners"): "xyxy_as_centre",
-    ("centre_and_size", "top_left_and_size"): "corner_as_centre",
+    ("top_left_and_size", "centre_and_size"): "cxcywh_as_xywh",
+    ("centre_and_size", "corners"): "xyxy_as_cxcywh",
+    ("centre_and_size", "top_left_and_size"): "xywh_as_cxcywh",
 }
 
 
@@ -66,21 +66,21 @@ def check_units(
     tables: Mapping[str, LabelTable],
     *,
     written: Mapping[str, NDArray[np.float64]],
-    reading: LabelSchema,
+    schema: LabelSchema,
     ledger: Ledger | None = None,
-    turned: Mapping[str, Collection[str]] | None = None,
+    rotated: Mapping[str, Collection[str]] | None = None,
     form: Form | None = None,
 ) -> list[Finding]:
-    """Return findings about how the numbers of boxes were understood.
+    """Return findings about the column order and unit of boxes.
 
     Args:
-        tables: what was kept, by split.
-        written: x1, y1, x2, y2 in pixels before any mending, and the image's width and height, of
-            every label that could be read, by split on disk; (labels, 6).
-        reading: how the labels were read.
-        ledger: what became of the labels; its lines are where a finding points to.
-        turned: by split, the images that their EXIF flag turns by a quarter.
-        form: how the files give a box; None: as the format does.
+        tables: labels that were kept, by split.
+        written: xyxy in pixels before any fix, and the image's width and height, of every label
+            that could be read, by split on disk; (labels, 6).
+        schema: how the labels were read.
+        ledger: what was fixed or rejected; findings point to its lines.
+        rotated: by split, the images that EXIF rotates by 90 degrees.
+        form: the box format of the files; None: that of the label format.
     """
     rows = [part for part in written.values() if len(part)]
     if not rows:
@@ -88,54 +88,54 @@ def check_units(
     every = np.concatenate(rows)
     every = every[np.isfinite(every).all(axis=1)][:: max(1, len(every) // _SAMPLE)]
     corners, sizes = every[:, :4], every[:, 4:]
-    form = form or form_of(reading)
+    form = form or form_of(schema)
     misfits = _bad_places(ledger)
-    found = unturned(corners, sizes, tables, turned, misfits)
+    found = check_exif_rotation(corners, sizes, tables, rotated, misfits)
     if found is not None:
-        # The rest is judged without them, so that one fault is not taken for two.
-        told = of_turned_images(sizes, tables, turned)
-        corners, sizes = corners[~told], sizes[~told]
-    current = Hypothesis(FORM_COLUMNS[form], reading.normalized)
-    better = _read_otherwise(corners, sizes, current)
+        # Leave them out, so that one problem is not reported twice.
+        explained = of_rotated_images(sizes, tables, rotated)
+        corners, sizes = corners[~explained], sizes[~explained]
+    current = Hypothesis(FORM_COLUMNS[form], schema.normalized)
+    better = _better_hypothesis(corners, sizes, current)
     others: list[Finding | None] = []
     if better is not None:
-        others.append(_reading_finding(tables, reading, current, *better, misfits))
+        others.append(_schema_finding(tables, schema, current, *better, misfits))
     elif (
         found is None
         and len(rows) > 1
-        and (apart := _splits_apart(tables, written, reading, current, misfits))
+        and (differing := _splits_that_differ(tables, written, schema, current, misfits))
     ):
-        others += apart
+        others += differing
     else:
-        others.append(other_size(corners, sizes, tables, misfits))
-        if form == "corners" and not (reading.normalized or reading.first_pixel):
-            others.append(counted_from_one(corners, sizes))
+        others.append(check_box_scale(corners, sizes, tables, misfits))
+        if form == "corners" and not (schema.normalized or schema.first_pixel):
+            others.append(check_one_based(corners, sizes))
     return [finding for finding in (found, *others) if finding is not None]
 
 
-def _splits_apart(
+def _splits_that_differ(
     tables: Mapping[str, LabelTable],
     written: Mapping[str, NDArray[np.float64]],
-    reading: LabelSchema,
+    schema: LabelSchema,
     current: Hypothesis,
     misfits: tuple[Place, ...],
 ) -> list[Finding]:
-    """Find splits whose labels are in another order or unit than those of the other splits."""
+    """Find splits whose labels have another column order or unit than the other splits."""
     found = []
     for split, rows in written.items():
         rows = rows[np.isfinite(rows).all(axis=1)][:: max(1, len(rows) // _SAMPLE)]
-        better = _read_otherwise(rows[:, :4], rows[:, 4:], current) if len(rows) else None
+        better = _better_hypothesis(rows[:, :4], rows[:, 4:], current) if len(rows) else None
         if better is None:
             continue
         own = {split: tables[split]} if split in tables else {}
         places = tuple(place for place in misfits if place.split == split)
-        finding = _reading_finding(own, reading, current, *better, places)
+        finding = _schema_finding(own, schema, current, *better, places)
         found.append(
             replace(
                 finding,
-                title=f"Split {split} alone: {finding.title}",
-                advice="Its labels are in another order or unit than those of the other splits, "
-                f"and a data set is read in one way: convert them by themselves. Read alone: "
+                title=f"Split {split} only: {finding.title}",
+                advice="Its labels have another column order or unit than the other splits, but a "
+                f"data set is read with one schema: convert this split separately. Read alone: "
                 f"{finding.advice}",
                 figures={**finding.figures, "split": split},
             )
@@ -143,21 +143,21 @@ def _splits_apart(
     return found
 
 
-def form_of(reading: LabelSchema) -> Form:
-    """Return how labels of a format give a box, as far as the format fixes it."""
-    if reading.format == "txt" and reading.columns:
-        return box_form(reading.columns)
-    return _FORMS.get(reading.format, "corners")
+def form_of(schema: LabelSchema) -> Form:
+    """Return the box format of a label format, as far as it is fixed."""
+    if schema.format == "txt" and schema.columns:
+        return box_form(schema.columns)
+    return _FORMS.get(schema.format, "corners")
 
 
-def _read_otherwise(
+def _better_hypothesis(
     corners: NDArray[np.float64], sizes: NDArray[np.float64], current: Hypothesis
 ) -> tuple[Hypothesis, int, float, float] | None:
-    """Return the reading that explains nearly all that the current one cannot.
+    """Return the hypothesis that fits nearly all boxes that the current one does not.
 
     Returns:
-        The reading, boxes that do not fit now, their share, and the share that fits under it; None
-        where hardly any do not fit, or nothing explains them.
+        The hypothesis, the number of boxes that do not fit now, their share, and the share that
+        fits then; None if almost all boxes fit now, or no hypothesis fits them.
     """
     misfits = int((~fitting(corners, sizes)).sum())
     count = len(corners)
@@ -178,9 +178,9 @@ def _read_otherwise(
     return best[0], misfits, misfits / count, best[1]
 
 
-def _reading_finding(
+def _schema_finding(
     tables: Mapping[str, LabelTable],
-    reading: LabelSchema,
+    schema: LabelSchema,
     current: Hypothesis,
     better: Hypothesis,
     misfits: int,
@@ -190,57 +190,59 @@ def _reading_finding(
 ) -> Finding:
     sure = share >= _SURE_SHARE or misfits >= _SURE_MISFITS
     severity: Severity = "error" if sure else "warning"
-    option = option_for(reading, better, with_polygons=any(t.polygons for t in tables.values()))
+    option = option_for(schema, better, with_polygons=any(t.polygons for t in tables.values()))
     return Finding(
         _kind(current, better),
         severity,
-        f"{percent(share)} of the boxes ({misfits:,}) make no sense as {_said(current)}, and "
-        f"{percent(fits)} of all do as {_said(better)}.",
-        f"{option} As read now the boxes are in the wrong place, those that seem to fit as well.",
+        f"{percent(share)} of the boxes ({misfits:,}) are not plausible as {_described(current)}, "
+        f"but {percent(fits)} are as {_described(better)}.",
+        f"{option} As read now, all boxes are in the wrong place, including those that seem to "
+        "fit.",
         _with_tiny(tables, places),
         {
             "misfits": misfits, "share": round(share, 4), "fits_otherwise": round(fits, 4),
-            "read_as": _said(current), "fits_as": _said(better),
+            "read_as": _described(current), "fits_as": _described(better),
         },
     )  # fmt: skip
 
 
 def _kind(current: Hypothesis, better: Hypothesis) -> str:
     if current.normalized != better.normalized:
-        return "fractions_as_pixels" if better.normalized else "pixels_as_fractions"
+        return "normalized_as_absolute" if better.normalized else "absolute_as_normalized"
     if better.columns == "x1,x2,y1,y2":
-        return "columns_in_another_order"
+        return "wrong_column_order"
     if current.transposed != better.transposed:
         return "xy_swapped"
     return _FORM_KINDS[current.form, better.form]
 
 
-def _said(hypothesis: Hypothesis) -> str:
-    unit = "fractions" if hypothesis.normalized else "pixels"
-    return f"{hypothesis.columns} in {unit}"
+def _described(hypothesis: Hypothesis) -> str:
+    unit = "normalized" if hypothesis.normalized else "absolute"
+    return f"{hypothesis.columns} in {unit} coordinates"
 
 
-def option_for(reading: LabelSchema, better: Hypothesis, *, with_polygons: bool = False) -> str:
-    """Return what to do for labels to be read so: configuration keys where there are any."""
-    if reading.format not in ("txt", "yolo") or with_polygons:
+def option_for(schema: LabelSchema, better: Hypothesis, *, with_polygons: bool = False) -> str:
+    """Return how to have labels read under a hypothesis: configuration keys, if there are any."""
+    if schema.format not in ("txt", "yolo") or with_polygons:
         return (
-            f"No key changes how {reading.format} is read: mend what wrote these files, so that "
-            f"they hold what the format asks for (they hold {_said(better)})."
+            f"No key changes how {schema.format} is read: fix the program that wrote these files. "
+            f"They hold {_described(better)}, which is not what the format defines."
         )
     if better == Hypothesis("cx,cy,w,h", True):
-        return "Give data.format=yolo."
+        return "Rerun with data.format=yolo."
     columns = (
         f"{better.columns},class"
-        if reading.columns and reading.columns[-1] == "class"
+        if schema.columns and schema.columns[-1] == "class"
         else f"class,{better.columns}"
-        if not reading.columns or "class" in reading.columns
+        if not schema.columns or "class" in schema.columns
         else better.columns
     )
-    return f"Give {LabelSchema('txt', parse_columns(columns), better.normalized, 0).as_options}."
+    schema = LabelSchema("txt", parse_columns(columns), better.normalized, 0)
+    return f"Rerun with {schema.as_options}."
 
 
 def _bad_places(ledger: Ledger | None) -> tuple[Place, ...]:
-    """Return the labels whose geometry had to be mended or rejected."""
+    """Return the places of labels whose geometry was fixed or rejected."""
     entries = ledger.entries if ledger is not None else []
     bad = (
         Place(entry.split, entry.image, entry.path, entry.line, entry.reason)
@@ -251,7 +253,7 @@ def _bad_places(ledger: Ledger | None) -> tuple[Place, ...]:
 
 
 def _with_tiny(tables: Mapping[str, LabelTable], places: tuple[Place, ...]) -> tuple[Place, ...]:
-    """Add what was kept but is no pixel wide or high: fractions read as pixels leave such boxes."""
+    """Add boxes below a pixel: normalized coordinates read as absolute ones give such boxes."""
     objects = AllObjects(tables)
     tiny = np.flatnonzero(objects.boxes[:, 2:].min(axis=1) < SMALLEST_PIXELS)
     more = objects.places(tiny, lambda i: f"less than {SMALLEST_PIXELS:g} px wide or high")

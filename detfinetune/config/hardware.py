@@ -1,4 +1,4 @@
-"""Which hardware group suits this machine."""
+"""Detects the hardware group."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Literal
 
 
 def detect_hardware() -> Literal["cpu", "gpu"]:
-    """Return `gpu` when torch sees a CUDA device, else `cpu`.
+    """Return `gpu` if torch finds a CUDA device, otherwise `cpu`.
 
-    torch is imported here and not at the top, so that reading a configuration stays quick where
-    no hardware has to be chosen.
+    torch is imported here, so that reading a configuration is fast if no hardware is to be chosen.
     """
     try:
         import torch

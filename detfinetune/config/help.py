@@ -1,4 +1,4 @@
-"""The text of `--help`, made from the schema, so that it cannot fall behind it."""
+"""Generates the text of `--help` from the schema."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ _ABOUT = {
         "python tools/train_net.py +experiment=custom data.root=DIR [key=value ...]",
     ),
     "convert": (
-        "Turn labels of any format into COCO JSON, YOLO, VOC or txt.",
+        "Convert labels of any format to COCO JSON, YOLO, VOC or txt.",
         "python tools/convert_labels.py data.root=DIR output=OUT [key=value ...]",
     ),
     "check": (
-        "Find what is wrong with images and labels before training on them, and show it on a page. "
-        "The exit code is 1 where there is a finding of severity `fail_on` or worse.",
+        "Check images and labels before training, and write the findings to an HTML page. The exit "
+        "code is 1 if there is a finding of severity `fail_on` or worse.",
         "python tools/check_dataset.py data.root=DIR [--fix] [key=value ...]",
     ),
     "evaluate": (
-        "Measure the AP of a run or a checkpoint.",
+        "Evaluate the AP of a run or a checkpoint.",
         "python tools/evaluate.py run=RUN [split=test] [key=value ...]",
     ),
     "predict": (
-        "Draw what a run finds in an image, a folder or a video.",
+        "Predict on an image, a folder or a video, and draw the detections.",
         "python tools/predict.py run=RUN input=PATH [key=value ...]",
     ),
 }
 
 
 def help_text(name: str, schema: type[Section], groups: dict[str, list[str]]) -> str:
-    """Return usage, config groups, and every key with type, default and meaning."""
+    """Return usage, config groups, and all keys with type, default and meaning."""
     about, usage = _ABOUT[name]
     lines = [about, "", "usage:", f"  {usage}", ""]
     if groups:
         lines += ["config groups, as group=option:"]
         lines += [f"  {group:<12}{', '.join(options)}" for group, options in groups.items()]
         lines += [""]
-    lines += ["keys, as key=value (null: chosen for you, and the reason printed):"]
+    lines += ["keys, as key=value (null: chosen automatically; the run prints the reason):"]
     for key, field in fields_of(schema):
         default = "null" if field.default is None else field.default
         lines += [f"  {key}  [{_type_name(field.annotation)}; default {_short(default)}]"]
         meaning = re.sub(r"\s+", " ", field.description or "")
         lines += textwrap.wrap(meaning, width=96, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    lines += ["", "--cfg prints the composed configuration and stops; --help prints this."]
+    lines += ["", "--cfg prints the composed configuration and exits; --help prints this text."]
     return "\n".join(lines)
 
 
@@ -58,7 +58,7 @@ def _short(value: Any) -> str:
 
 
 def _type_name(annotation: Any) -> str:
-    """Return a short name of a type: choices of a Literal, without the `None` of an option."""
+    """Return a short name of a type: the choices of a Literal; without `None`."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type_name(inner[0])

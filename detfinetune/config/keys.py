@@ -1,4 +1,4 @@
-"""The dotted keys that a schema knows, and a helpful word about one that it does not."""
+"""The dotted keys of a schema, and messages about unknown keys."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 
 from detfinetune.errors import did_you_mean
 
-# What other trainers call the same thing.
-_OTHER_TOOLS_WORDS = {
+# Names of other trainers for the same thing.
+_SYNONYMS = {
     "lr": "solver.base_lr",
     "lr0": "solver.base_lr",
     "learning_rate": "solver.base_lr",
@@ -35,7 +35,7 @@ _OTHER_TOOLS_WORDS = {
 
 
 def fields_of(schema: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """Yield each leaf's dotted key with its field, in the order of the schema."""
+    """Yield the dotted key and the field of each leaf, in the order of the schema."""
     for name, field in schema.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
@@ -46,25 +46,27 @@ def fields_of(schema: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def config_keys(schema: type[BaseModel]) -> dict[str, bool]:
-    """Return the dotted keys of a schema; true for those that take free keys below them."""
+    """Return the dotted keys of a schema; true for those that allow any keys below them."""
     return {key: _is_mapping(field.annotation) for key, field in fields_of(schema)}
 
 
 def text_keys(schema: type[BaseModel]) -> set[str]:
-    """Return the dotted keys whose value is a text or a path."""
+    """Return the dotted keys whose value is a string or a path."""
     return {key for key, field in fields_of(schema) if _is_text(field.annotation)}
 
 
 def unknown_key(key: str, known: dict[str, bool], groups: Iterable[str]) -> str | None:
-    """Return what is wrong with a key, with the nearest known one, or None when it is known."""
+    """Return an error message with the nearest known key, or None if the key is known."""
     if key in known:
         return None
     if any(free and key.startswith(f"{name}.") for name, free in known.items()):
         return None
     if any(name.startswith(f"{key}.") for name in known):
-        return None if key in groups else f"'{key}' is a section; name a key in it, as '{key}.…='."
+        return (
+            None if key in groups else f"'{key}' is a section; set a key in it, such as '{key}.…='."
+        )
     leaf = key.rsplit(".", 1)[-1]
-    meant = _OTHER_TOOLS_WORDS.get(leaf.lower())
+    meant = _SYNONYMS.get(leaf.lower())
     if meant in known:
         return f"'{key}' is not a key. Did you mean '{meant}'?"
     by_leaf = {name.rsplit(".", 1)[-1]: name for name in known}
@@ -79,7 +81,7 @@ def _is_mapping(annotation: Any) -> bool:
 
 
 def _is_text(annotation: Any) -> bool:
-    """Whether a type is `str` or `Path`, an annotated one of them, or a union that holds one."""
+    """Return whether a type is `str` or `Path`, annotated or in a union too."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _is_text(inner[0])

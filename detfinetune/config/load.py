@@ -1,7 +1,7 @@
-"""From the command line to a validated configuration, with every problem in one error.
+"""Loads a validated configuration from the command line, and reports all problems in one error.
 
-Hydra composes the YAML files of `configs/`; the keys on the command line are checked against the
-schema first, because Hydra stops at the first unknown one and advises `+key`, which it would then
+Hydra composes the YAML files of `configs/`. The keys on the command line are checked against the
+schema first, because Hydra stops at the first unknown key and suggests `+key`, which it would then
 accept. Pydantic checks the values.
 """
 
@@ -40,39 +40,39 @@ S = TypeVar("S", bound=Section)
 
 
 def load_train_config(argv: Sequence[str]) -> TrainConfig:
-    """Compose and check `configs/train.yaml` with overrides such as `solver.max_iter=100`."""
+    """Load `configs/train.yaml` with overrides such as `solver.max_iter=100`."""
     return _load("train", argv, TrainConfig)
 
 
 def load_convert_config(argv: Sequence[str]) -> ConvertConfig:
-    """Compose and check `configs/convert.yaml` with overrides."""
+    """Load `configs/convert.yaml` with overrides."""
     return _load("convert", argv, ConvertConfig)
 
 
 def load_check_config(argv: Sequence[str]) -> CheckConfig:
-    """Compose and check `configs/check.yaml` with overrides; `--fix` stands for `fix=true`."""
+    """Load `configs/check.yaml` with overrides; `--fix` means `fix=true`."""
     return _load("check", ["fix=true" if word == "--fix" else word for word in argv], CheckConfig)
 
 
 def load_evaluate_config(argv: Sequence[str]) -> EvaluateConfig:
-    """Compose and check `configs/evaluate.yaml` with overrides."""
+    """Load `configs/evaluate.yaml` with overrides."""
     return _load("evaluate", argv, EvaluateConfig)
 
 
 def load_predict_config(argv: Sequence[str]) -> PredictConfig:
-    """Compose and check `configs/predict.yaml` with overrides."""
+    """Load `configs/predict.yaml` with overrides."""
     return _load("predict", argv, PredictConfig)
 
 
 def config_dir() -> Path:
-    """Folder of the YAML files: `configs/` of a checkout, or the copy inside an installed wheel."""
+    """Return the folder of the YAML files: `configs/` of a checkout, or the copy in a wheel."""
     checkout = Path(__file__).resolve().parents[2] / "configs"
     packaged = Path(__file__).resolve().parents[1] / "_configs"
     return packaged if packaged.is_dir() else checkout
 
 
 def config_groups(name: str) -> dict[str, list[str]]:
-    """Return the config groups that `configs/<name>.yaml` may use, each with its options."""
+    """Return the config groups of `configs/<name>.yaml`, each with its options."""
     folder = config_dir()
     primary = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
     used = {next(iter(item)) for item in primary.get("defaults", []) if isinstance(item, dict)}
@@ -85,21 +85,21 @@ def config_groups(name: str) -> dict[str, list[str]]:
 
 
 def validate(values: dict[str, Any], schema: type[S], problems: Sequence[str] = ()) -> S:
-    """Check plain values against a schema.
+    """Build a configuration from plain values.
 
     Args:
         values: sections and keys.
         schema: the class to build.
-        problems: what was found wrong before, to be told together with what is found here.
+        problems: earlier problems, to be reported in the same error.
 
     Raises:
-        ConfigError: with every unknown key and every bad value, each by its dotted name.
+        ConfigError: lists all unknown keys and invalid values by dotted key.
     """
     found = list(problems)
     try:
         config = schema.model_validate(values)
     except ValidationError as error:
-        # A value that may be of several types has a problem for each; one is enough.
+        # A value of a union has a problem for each type; one is enough.
         described = {_key_of(problem): _describe(problem, schema) for problem in error.errors()}
         found += described.values()
     if found:
@@ -129,7 +129,7 @@ def _compose(
     groups: dict[str, list[str]],
     problems: list[str],
 ) -> dict[str, Any]:
-    """Compose what can be composed; what is wrong with the overrides is added to `problems`."""
+    """Compose the configuration; problems of overrides are added to `problems`."""
     overrides = _parse(argv, schema, problems)
     _check_resume(overrides, problems)
     known = config_keys(schema)
@@ -138,7 +138,9 @@ def _compose(
     for item in overrides:
         key = item.key_or_group
         if item.is_delete():
-            problems.append(f"'~{key}' cannot be removed; set it to null to have it chosen.")
+            problems.append(
+                f"'~{key}': keys cannot be removed; set {key}=null for the default choice."
+            )
         elif key in groups:
             if problem := _check_choice(key, item.value(), groups[key]):
                 problems.append(problem)
@@ -166,7 +168,7 @@ def _hydra_compose(name: str, overrides: list[str]) -> dict[str, Any]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"The configuration cannot be composed: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"configs/{name}.yaml must hold keys and values.")
+        raise ConfigError(f"configs/{name}.yaml must have keys and values.")
     return {str(key): value for key, value in values.items()}
 
 
@@ -192,7 +194,7 @@ def _parse(argv: Sequence[str], schema: type[Section], problems: list[str]) -> l
             item = None
         if item is None or item.is_sweep_override():
             problems.append(
-                f"'{word}' cannot be read: the value holds a character that needs quotes. "
+                f"'{word}' cannot be parsed: the value has a character that needs quotes. "
                 f"Write  '{key}=\"{value}\"'  with both kinds of quotes, or a list as "
                 f"'{key}=[a,b]'."
             )
@@ -202,23 +204,25 @@ def _parse(argv: Sequence[str], schema: type[Section], problems: list[str]) -> l
 
 
 def _check_resume(overrides: Sequence[Override], problems: list[str]) -> None:
-    """A resumed run keeps its own configuration: anything else beside it would be ignored."""
+    """Reject other keys beside resume=, because a resumed run keeps its configuration."""
     keys = [item.key_or_group for item in overrides]
     if "resume" in keys:
         problems += [
-            f"'{key}' cannot be given beside resume=: a resumed run keeps its own configuration; "
-            "only solver.max_iter may change."
+            f"'{key}' cannot be combined with resume=: a resumed run keeps its configuration. Only "
+            "solver.max_iter can be changed."
             for key in keys
             if key not in ("resume", "solver.max_iter")
         ]
 
 
 def _quoted(value: str) -> str:
-    """Quote a text or path, so that Hydra takes it as it is: with (, =, commas, ~ or letters
-    outside ASCII. What is quoted already, a list, an interpolation and null stay."""
+    """Quote a string or path, so that Hydra accepts (, =, commas, ~ and non-ASCII letters in it.
+
+    Quoted values, lists, interpolations and null are not changed.
+    """
     if value in ("", "null") or value[0] in "'\"[" or value.startswith("${"):
         return value
-    # Hydra takes backslashes as they are, except before a quote.
+    # Hydra keeps backslashes, except before a quote.
     escaped = re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value)
     return f'"{escaped}"'
 
@@ -231,7 +235,7 @@ def _check_choice(group: str, value: Any, options: list[str]) -> str | None:
 
 
 def _describe(problem: Any, schema: type[Section]) -> str:
-    """Turn one pydantic error into a line that names the key, the value and the remedy."""
+    """Turn a pydantic error into a line with the key, the value and what to do."""
     key = _key_of(problem)
     if problem["type"] == "extra_forbidden":
         return unknown_key(key, config_keys(schema), {}) or f"'{key}' is not a key."
@@ -251,5 +255,5 @@ def _describe(problem: Any, schema: type[Section]) -> str:
 
 
 def _key_of(problem: Any) -> str:
-    """Return a pydantic error's dotted key, without what pydantic adds for types and dict keys."""
+    """Return a pydantic error's dotted key, without pydantic's parts for types and dict keys."""
     return ".".join(str(part) for part in problem["loc"] if re.fullmatch(r"\w+", str(part)))

@@ -1,7 +1,7 @@
-"""The typed configuration: every key there is, its unit, its range and what `null` means.
+"""The typed configuration: all keys with their unit, range and the meaning of `null`.
 
-`null` is "choose for me": `engine.recipe` fills it from the data and the hardware and prints what
-it chose and why. What the user names is never replaced. Unknown keys are refused.
+`null` means "choose for me": `engine.recipe` chooses a value from the data and the hardware, and
+prints it with the reason. Values that the user sets are never replaced. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -9,13 +9,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
-from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS
+DEFAULT_COLUMNS = "class,x1,y1,x2,y2"
+"""Columns of txt labels unless `data.columns` says otherwise."""
 
 
 def _not_empty(path: object) -> object:
-    # An unset shell variable would else mean the current folder.
+    # An unset shell variable would otherwise mean the current folder.
     if path == "":
         raise ValueError("should not be empty; give a path or null")
     return path
@@ -36,10 +45,11 @@ LabelFormat = Literal[
     "via", "csv",
 ]  # fmt: skip
 Policy = Literal["fix", "reject", "stop"]
+_OLD_COORDINATES = {"pixels": "absolute", "fractions": "normalized"}
 
 
 class Section(BaseModel):
-    """A frozen part of the configuration that refuses unknown keys."""
+    """A frozen part of the configuration that rejects unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
@@ -47,7 +57,7 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Where images and labels are and how the labels are to be read."""
+    """Where images and labels are, and how to read the labels."""
 
     name: str = "custom"
     """Short name of the data set, used in messages and default output folders."""
@@ -56,91 +66,95 @@ class DataConfig(Section):
     """Folder of the data set; every other path here is relative to it."""
 
     source: str = ""
-    """Where the data set can be had, shown when `root` is missing."""
+    """Where to get the data set, shown when `root` is missing."""
 
     sample_scenes: bool = False
-    """Make the sample scenes, and use them, when `root` is null."""
+    """Generate the sample scenes and use them, when `root` is null."""
 
     format: LabelFormat = "auto"
     """Label format: txt (columns as in `columns`), yolo (boxes or polygons), coco (JSON)."""
 
     images: str | None = None
-    """Folder of images; `{split}` stands for the split's folder name. null: found by itself."""
+    """Folder of images; `{split}` stands for the split's folder name. null: auto-detected."""
 
     labels: str | None = None
-    """Folder of label files; `{split}` as above. null: found by itself."""
+    """Folder of label files; `{split}` as above. null: auto-detected."""
 
     annotations: str | None = None
-    """COCO JSON file; `{split}` as above. null: found by itself."""
+    """COCO JSON file; `{split}` as above. null: auto-detected."""
 
     image_list: str | None = None
-    """Text file with one image a line (with or without ending) that says what belongs to a
-    split; `{split}` as above. Images that are not listed are left out, not negatives."""
+    """Text file that lists the images of a split, one a line, with or without extension;
+    `{split}` as above. Images that are not listed are left out; they are not negatives."""
 
     splits: dict[SplitName, str] | None = None
-    """Names that the splits have on disk, such as `{train: train, val: valid}`. null: found."""
+    """Folder names of the splits, such as `{train: train, val: valid}`. null: auto-detected."""
 
     classes: list[str] | UserPath | None = None
-    """Class names in the order of their ids, or a file that holds them (classes.txt, obj.names,
-    data.yaml). null: found by itself beside the labels."""
+    """Class names in the order of their ids, or a file with them (classes.txt, obj.names,
+    data.yaml). null: auto-detected beside the labels."""
 
     columns: str = DEFAULT_COLUMNS
     """Columns of a txt line in order: class, x1, y1, x2, y2; or x, y (top left), cx, cy (centre),
-    w, h; `-` for a column to pass over. Separators and brackets are found by themselves."""
+    w, h; `-` for a column to ignore. Separators and brackets are auto-detected."""
 
-    coordinates: Literal["auto", "pixels", "fractions"] = "auto"
-    """Unit of txt coordinates; auto takes fractions when most lines hold no value above 1."""
+    coordinates: Literal["auto", "absolute", "normalized"] = "auto"
+    """Unit of txt coordinates: absolute (pixels) or normalized (0-1). auto: normalized if most
+    lines have no value above 1."""
 
     first_class: Literal[0, 1] | None = None
-    """The number that the first class has in the labels. null: 0, or 1 where all numbers say so
-    (none is 0 and the highest equals the number of classes)."""
+    """Id of the first class in the labels. null: 1 if no id is 0 and the highest id is the number
+    of classes, otherwise 0."""
 
     first_pixel: Literal[0, 1] = 0
-    """The coordinate of the first pixel in txt labels: 1 for data counted from 1."""
+    """Coordinate of the first pixel in txt labels; 1 for one-based pixels."""
 
     image_sizes: UserPath | None = None
     """JSON (COCO) or CSV (file_name,width,height) with image sizes, for labels without images."""
 
     on_problem: Policy = "fix"
-    """What happens to a label that is wrong: fix what is mendable and reject the rest, reject
-    each, or stop at the first."""
+    """What to do with invalid labels: fix those that can be fixed and reject the rest, reject all,
+    or stop at the first."""
 
     val_fraction: Fraction = 0.15
-    """Share of images held out for validation where the data has no such split."""
+    """Share of images to hold out for val, if the data has no val split."""
 
     test_fraction: Fraction = 0.15
-    """Share of images held out for testing where the data has only one folder."""
+    """Share of images to hold out for test, if the data has no splits at all."""
 
     split_seed: int = 0
-    """Seed of that split."""
+    """Random seed of that split."""
 
     stratify: bool = True
-    """Whether that split balances the objects of each class, and not the number of images only."""
+    """Balance the objects of each class between splits, not only the number of images."""
 
     split_groups: str | None = None
-    """What must not be torn apart by that split, such as the frames of one video: a regular
-    expression for the image's path, whose first group names it (`^(.+)_\\d+\\.jpg$`), or a CSV
-    file with file_name,group."""
+    """Images that must stay in one split, such as frames of a video, to avoid data leakage: a
+    regular expression for the image path whose first group is the name of the group
+    (`^(.+)_\\d+\\.jpg$`), or a CSV file with file_name,group."""
 
     folds: Annotated[int, Field(ge=2)] | None = None
-    """Number of parts for cross-validation: `fold` becomes val, the others train; test_fraction is
-    held out before. null: one split by val_fraction and test_fraction."""
+    """Number of folds for cross-validation: `fold` is val, the others are train; test_fraction is
+    held out first. null: one split by val_fraction and test_fraction."""
 
     fold: NonNegativeInt | None = None
-    """Which part is val, from 0, where `folds` or the split file has parts. null: the first of
-    `folds`; the split file's own splits."""
+    """Which fold is val, from 0; needs `folds`, or a split file with folds. null: the first of
+    `folds`, or the split file's own splits."""
 
     split_file: UserPath | None = None
-    """CSV file with file_name,split and perhaps fold that says what belongs where, such as the
-    split.csv that a conversion writes; for data that comes in one piece."""
+    """CSV file with file_name,split and optionally fold, such as split.csv from a conversion; for
+    data without splits."""
+
+    @field_validator("coordinates", mode="before")
+    @classmethod
+    def _rename_coordinates(cls, value: object) -> object:
+        """Accept the values of older versions, which stored configurations still have."""
+        return _OLD_COORDINATES.get(value, value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_fold(self) -> DataConfig:
         if self.fold is not None and self.folds is None and self.split_file is None:
-            raise ValueError(
-                "fold says which part is val, but there are none: give folds as well, or a "
-                "split_file with folds"
-            )
+            raise ValueError("fold needs folds, or a split_file with folds")
         return self
 
 
@@ -152,11 +166,11 @@ class ModelConfig(Section):
     `COCO-Detection/faster_rcnn_R_50_FPN_3x`."""
 
     weights: str = "auto"
-    """`auto` (the model's own pretrained weights), a file, a zoo name, or `random` (from
+    """`auto` (the model's pretrained weights), a file, a zoo name, or `random` (train from
     scratch)."""
 
     freeze_at: NonNegativeInt | None = None
-    """Backbone stages that stay as they are, counted from the stem; 0 trains all. null: 2."""
+    """Number of backbone stages that are frozen, counted from the stem; 0 trains all. null: 2."""
 
     anchor_sizes: list[PositiveFloat] | None = None
     """Anchor side in pixels for each feature level, finest first. null: from the box sizes in the
@@ -173,7 +187,7 @@ class ModelConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Sizes, random augmentation in training. Test images are only resized."""
+    """Image sizes, and random augmentation in training. Test images are only resized."""
 
     image_size: PositiveInt | None = None
     """Shorter side of an image after resizing, pixels, in training and testing."""
@@ -182,7 +196,7 @@ class AugmentConfig(Section):
     """Limit of the longer side after resizing, pixels. null: 5/3 of `image_size`."""
 
     crop_size: NonNegativeInt | None = None
-    """Side of the square cut from a resized training image, pixels; 0 takes the whole image."""
+    """Side of a square random crop of the resized training image, pixels; 0: no crop."""
 
     scale_jitter: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.25)
     """Range of the random factor on `image_size` in training."""
@@ -191,30 +205,30 @@ class AugmentConfig(Section):
     """Random flips, each with probability one half."""
 
     rotate90: bool = False
-    """Turn by a random multiple of 90 degrees: for pictures without an up, such as aerial ones."""
+    """Rotate by a random multiple of 90 degrees: for images without an up, such as aerial ones."""
 
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Free rotation by up to this many degrees either way; boxes become the hull of the turned
-    box, so keep it small unless there are masks."""
+    """Rotate by up to this many degrees either way. Boxes become the bounding box of the rotated
+    box, so keep this small unless there are masks."""
 
     brightness: Fraction = 0.2
-    """Random change of brightness, as a share either way."""
+    """Maximum random change of brightness, relative."""
 
     contrast: Fraction = 0.2
-    """Random change of contrast, as a share either way."""
+    """Maximum random change of contrast, relative."""
 
     saturation: Fraction = 0.2
-    """Random change of saturation, as a share either way."""
+    """Maximum random change of saturation, relative."""
 
     min_visible: Fraction = 0.3
-    """Objects of which a crop or rotation leaves less than this share of the area are dropped."""
+    """Drop objects of which a crop or rotation leaves less than this share of the area."""
 
     @model_validator(mode="after")
     def _check_sizes(self) -> AugmentConfig:
         if self.scale_jitter[0] > self.scale_jitter[1]:
-            raise ValueError("scale_jitter should be [low, high] with low not above high")
+            raise ValueError("scale_jitter should be [low, high] with low <= high")
         if self.image_size and self.max_size and self.max_size < self.image_size:
-            raise ValueError("max_size, the longer side's limit, should not be below image_size")
+            raise ValueError("max_size (limit of the longer side) should not be below image_size")
         return self
 
 
@@ -225,39 +239,39 @@ class SolverConfig(Section):
     """Optimizer; null: adamw for timm models, sgd for zoo models."""
 
     base_lr: PositiveFloat | None = None
-    """Peak learning rate. null: suits optimizer and batch."""
+    """Peak learning rate. null: chosen for the optimizer and the batch size."""
 
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     """Weight decay. null: 0.05 for adamw, 0.0001 for sgd."""
 
     images_per_batch: PositiveInt | None = None
-    """Images in one step, over all processes. null: 4 on a CPU, 8 on a GPU."""
+    """Images per step, over all processes. null: 4 on a CPU, 8 on a GPU."""
 
     max_iter: PositiveInt | None = None
-    """Training steps. null: from the number of images and the hardware."""
+    """Training steps. null: chosen from the number of images and the hardware."""
 
     warmup_iters: NonNegativeInt | None = None
-    """Steps over which the rate rises to `base_lr`. null: a tenth of `max_iter`."""
+    """Steps in which the learning rate rises to `base_lr`. null: a tenth of `max_iter`."""
 
     decay: Literal["cosine", "linear", "step", "constant"] = "cosine"
-    """How the rate falls after warm-up; step divides by ten at 70 % and 90 %."""
+    """Learning rate schedule after warm-up; step divides by ten at 70 % and 90 %."""
 
     clip_norm: Annotated[float, Field(ge=0)] = 5.0
-    """Largest norm of all gradients together; 0 does not clip."""
+    """Clip the norm of all gradients together to this value; 0: no clipping."""
 
     checkpoint_period: PositiveInt | None = None
     """Steps between saves of checkpoints/last.pth. null: 50 on a CPU, 500 on a GPU."""
 
     repeat_threshold: Fraction = 0.0
-    """Repeat images with rare classes (LVIS repeat-factor sampling, arXiv:1908.03195): classes in
-    fewer than this share of images are repeated; 0 does not."""
+    """Oversample images with rare classes (LVIS repeat-factor sampling, arXiv:1908.03195): a class
+    is rare if fewer than this share of images have it; 0: no oversampling."""
 
 
 class HardwareConfig(Section):
-    """The machine's part."""
+    """Settings of the machine."""
 
     name: Literal["auto", "cpu", "gpu"] = "auto"
-    """Which of the hardware groups this is."""
+    """Name of the hardware group."""
 
     device: str = "cpu"
     """torch device: cpu, cuda, cuda:1, mps."""
@@ -267,10 +281,10 @@ class HardwareConfig(Section):
     where the device has it, else fp16 on a GPU; fp32 on a CPU."""
 
     num_workers: NonNegativeInt = 2
-    """Processes that load images; 0 loads in the main process."""
+    """Data loader processes; 0 loads in the main process."""
 
     channels_last: bool = True
-    """Store activations as NHWC, quicker for most convolutions."""
+    """Store activations as NHWC, which is faster for most convolutions."""
 
     sparse_roi_align: bool = True
     """On a CPU, compute ROIAlign as a sparse matrix product (same result, several times as
@@ -278,26 +292,26 @@ class HardwareConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How and when AP is measured."""
+    """How and when to evaluate."""
 
     eval_period: NonNegativeInt | None = None
-    """Steps between evaluations on validation; 0 only at the end. null: four in a run."""
+    """Steps between evaluations on val; 0: only at the end. null: four in a run."""
 
     detections_per_image: PositiveInt | None = None
-    """Most detections kept an image. null: 100, or twice the fullest labelled image."""
+    """Maximum detections per image. null: 100, or twice the most objects of a labelled image."""
 
     test_at_end: bool = True
-    """Evaluate the best checkpoint on the test split, where there is one, when training ends."""
+    """Evaluate the best checkpoint on the test split, if there is one, when training ends."""
 
     pictures: NonNegativeInt = 12
-    """Held-out images drawn with ground truth beside predictions; 0 draws none."""
+    """Number of held-out images drawn with ground truth beside predictions."""
 
 
 class TrainConfig(Section):
     """A training run: `tools/train_net.py`."""
 
     task: Task = "bbox"
-    """bbox trains boxes (Faster R-CNN); segm masks as well (Mask R-CNN)."""
+    """bbox: boxes (Faster R-CNN); segm: boxes and masks (Mask R-CNN)."""
 
     seed: NonNegativeInt = 0
     """Seed of weights, sampling and augmentation."""
@@ -306,8 +320,7 @@ class TrainConfig(Section):
     """Run folder. null: runs/<data.name>, with a number when that is taken."""
 
     resume: UserPath | None = None
-    """Run folder to go on with; its own configuration is used, only `solver.max_iter` may be
-    given beside."""
+    """Run folder to resume, with its own configuration; only `solver.max_iter` may be changed."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -317,8 +330,8 @@ class TrainConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     detectron2: dict[str, Any] = {}
-    """Raw Detectron2 keys, such as `detectron2.MODEL.RPN.NMS_THRESH=0.6`; checked against the
-    keys that Detectron2 knows."""
+    """Raw Detectron2 keys, such as `detectron2.MODEL.RPN.NMS_THRESH=0.6`; unknown keys are
+    errors."""
 
 
 class ConvertConfig(Section):
@@ -327,22 +340,22 @@ class ConvertConfig(Section):
     data: DataConfig = DataConfig()
 
     output: UserPath | None = None
-    """Folder that receives the labels, the ledger and the contact sheet. null:
+    """Folder for the labels, the ledger and the contact sheets. null:
     datasets/<data.name>_<output_format>."""
 
     output_format: Literal["coco", "yolo", "voc", "txt"] = "coco"
-    """What is written: COCO JSON, which holds everything; YOLO (outlines where there are any);
-    Pascal VOC or txt (boxes alone)."""
+    """Format to write: COCO JSON, which keeps everything; YOLO (polygons if there are any);
+    Pascal VOC or txt (boxes only)."""
 
     images: Literal["leave", "link", "copy"] = "leave"
-    """Whether images are left where they are, or linked or copied to the labels (not for coco,
-    whose dataset.json says where they are)."""
+    """Leave images where they are, or link or copy them beside the labels (not for coco, whose
+    dataset.json has their folder)."""
 
     overwrite: bool = False
-    """Replace an output that is there already."""
+    """Replace an existing output."""
 
     contact_sheet: NonNegativeInt = 16
-    """Labelled images a split shown on its contact sheet; 0 draws none."""
+    """Number of labelled images on each split's contact sheet."""
 
 
 class CheckConfig(Section):
@@ -354,34 +367,34 @@ class CheckConfig(Section):
     """Folder for the page, the findings and the ledger. null: checks/<data.name>."""
 
     overwrite: bool = True
-    """Replace an output that an earlier check made; nothing else is ever replaced."""
+    """Replace the output of an earlier check; nothing else is ever replaced."""
 
     fix: bool = False
-    """Write a corrected copy of the labels as well (also as `--fix`); the data stays as it is."""
+    """Also write a corrected copy of the labels (same as `--fix`); the data is not changed."""
 
     fixed: UserPath | None = None
     """Folder of the corrected copy. null: datasets/<data.name>_fixed."""
 
     quick: bool = False
-    """Look at labels and image headers only; without it every image is decoded once."""
+    """Check only labels and image headers; otherwise every image is decoded once."""
 
     fail_on: Literal["error", "warning", "never"] = "error"
-    """From which severity on the exit code is 1."""
+    """Lowest severity for which the exit code is 1."""
 
     samples: NonNegativeInt = 24
-    """Labelled images shown on the page."""
+    """Number of labelled images on the page."""
 
     num_workers: NonNegativeInt | None = None
-    """Processes that read. null: one a core."""
+    """Processes that read labels and images. null: one per core."""
 
     task: Task = "bbox"
-    """What is to be trained; segm also wants outlines."""
+    """What the data will be used to train; segm needs masks."""
 
     model: ModelConfig = ModelConfig()
-    """The model whose anchors the boxes are held against."""
+    """The model whose anchors are compared with the boxes."""
 
     augment: AugmentConfig = AugmentConfig()
-    """The image size that the boxes are judged at."""
+    """Image size for the checks of object sizes."""
 
     hardware: HardwareConfig = HardwareConfig()
 
@@ -393,13 +406,13 @@ class EvaluateConfig(Section):
     """Run folder to evaluate (its best checkpoint)."""
 
     checkpoint: UserPath | None = None
-    """A checkpoint file instead of a run."""
+    """Checkpoint file instead of a run."""
 
     data: DataConfig = DataConfig()
-    """Data to evaluate on. Without `data.root`: the data of the run."""
+    """Data to evaluate on; without `data.root`, the data of the run."""
 
     split: SplitName = "val"
-    """Which split."""
+    """Split to evaluate on."""
 
     output: UserPath | None = None
     """Folder for results. null: evaluation/<split> in the run folder."""
@@ -413,10 +426,10 @@ class PredictConfig(Section):
     """Prediction: `tools/predict.py`."""
 
     run: UserPath | None = None
-    """Run folder whose best checkpoint predicts."""
+    """Run folder; its best checkpoint is used."""
 
     checkpoint: UserPath | None = None
-    """A checkpoint file instead of a run."""
+    """Checkpoint file instead of a run."""
 
     input: UserPath | None = None
     """An image, a folder of images or a video."""
@@ -425,9 +438,9 @@ class PredictConfig(Section):
     """Folder for pictures and COCO results. null: predictions/<name of the input>."""
 
     overwrite: bool = False
-    """Replace an output that is there already."""
+    """Replace an existing output."""
 
     score_threshold: Fraction | None = None
-    """Lowest score drawn and written. null: the one that was best on validation."""
+    """Lowest score of detections to keep. null: the threshold with the best F1 on val."""
 
     hardware: HardwareConfig = HardwareConfig()

@@ -1,4 +1,4 @@
-"""What a check of the doctor reports."""
+"""A result of a check."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """Result of checking one thing."""
 
     subject: str
-    """What it is, in one or two words."""
+    """What was checked, in one or two words."""
 
     state: Literal["ok", "note", "problem"]
-    """note: something is missing that training can do without; problem: training cannot work."""
+    """note: something optional is missing; problem: training cannot work."""
 
     value: str
-    """What was found: a version, a size, a path."""
+    """The result: a version, a size, a path."""
 
     advice: str = ""
-    """What it means for the user and what to do; empty when the state is ok."""
+    """What it means and what to do; empty if the state is ok."""
 
 
 def first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What the machine offers: device, memory, disk, weights, network."""
+"""Checks of the machine: device, memory, disk, weights, network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GIB = 1 << 30
 def check_device() -> Iterator[Finding]:
     """Report the GPUs that torch can use, or why there are none."""
     if sys.modules.get("torch") is None:
-        return  # said already
+        return  # reported by `check_modules`
     import torch
 
     with warnings.catch_warnings(record=True) as caught:
@@ -34,16 +34,16 @@ def check_device() -> Iterator[Finding]:
         return
     if driver is None:
         advice = (
-            "Training runs on the CPU with a recipe made for it: minutes for hundreds of small "
-            "images, not for thousands of large ones."
+            "Training runs on the CPU with a recipe for CPUs: minutes for hundreds of small "
+            "images, but hours for thousands of large ones."
         )
         yield Finding("device", "note", "CPU, no GPU", advice)
         return
-    reason = str(caught[0].message).splitlines()[0] if caught else "torch does not say why"
+    reason = str(caught[0].message).splitlines()[0] if caught else "torch gives no reason"
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU only"
     advice = (
         f"This torch is built for {built}: {reason}. Training would run on the CPU. Update the "
-        "driver, or install the torch that suits it."
+        "driver, or install a torch that supports it."
     )
     yield Finding("device", "note", f"a GPU that torch cannot use ({driver})", advice)
 
@@ -72,7 +72,7 @@ def check_machine() -> Iterator[Finding]:
         few = memory < 6
         yield Finding("memory", "note" if few else "ok", f"{memory:.0f} GiB", advice if few else "")
     free = shutil.disk_usage(Path.cwd()).free / _GIB
-    advice = "A run's checkpoints may not fit. Free some space, or set output_dir to another disk."
+    advice = "Checkpoints may not fit. Free some space, or set output_dir to another disk."
     little = free < 3
     yield Finding(
         "free disk", "note" if little else "ok", f"{free:.1f} GiB", advice if little else ""
@@ -87,8 +87,8 @@ def check_packaged_weights() -> Iterator[Finding]:
     try:
         yield Finding("packaged weights", "ok", str(packaged_weights_file()))
     except WeightsError as error:
-        loss = "The models that need no download have no pretrained weights."
-        yield Finding("packaged weights", "note", "not there", f"{loss} {error}")
+        loss = "Models that need no download have no pretrained weights."
+        yield Finding("packaged weights", "note", "missing", f"{loss} {error}")
 
 
 def check_zoo_cache() -> Iterator[Finding]:
@@ -102,22 +102,21 @@ def check_zoo_cache() -> Iterator[Finding]:
         yield Finding("weights cache", "ok", f"{', '.join(cached)} (in {where})")
     else:
         advice = (
-            "A model of Detectron2's zoo downloads its weights when it is first used. FVCORE_CACHE "
-            "sets another folder for them."
+            "Models of Detectron2's zoo download their weights when first used. FVCORE_CACHE sets "
+            "another cache folder."
         )
         yield Finding("weights cache", "note", f"no zoo weights in {where}", advice)
 
 
 def check_zoo_server() -> Iterator[Finding]:
-    """Report whether the server of Detectron2's zoo answers."""
+    """Report whether the server of Detectron2's zoo can be reached."""
     from detfinetune.models.weights import zoo_reachable
 
     if zoo_reachable():
         yield Finding("model zoo", "ok", "can be reached")
     else:
         advice = (
-            "Zoo models whose weights are not in the cache cannot start. Use "
-            "model.name=efficientnet_lite0_fpn, give a file with model.weights=FILE, or mend the "
-            "network (HTTPS_PROXY is honoured)."
+            "Zoo models need cached weights. Use model.name=efficientnet_lite0_fpn, give a file "
+            "with model.weights=FILE, or fix the network (HTTPS_PROXY is supported)."
         )
         yield Finding("model zoo", "note", "cannot be reached", advice)

@@ -1,4 +1,4 @@
-"""Whether the libraries are there and can be imported, and which Detectron2 it is."""
+"""Checks of the libraries, and which Detectron2 is used."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from detfinetune._detectron2 import (
 )
 from detfinetune.doctor.finding import Finding, first_line
 
-# Module to import, and what does not work without it.
+# Modules to import, and what does not work without them.
 _MODULES = {
-    "torch": "Nothing can be trained.",
-    "torchvision": "NMS and ROIAlign come from it; nothing can be trained.",
+    "torch": "Training needs it.",
+    "torchvision": "Training needs its NMS and ROIAlign.",
     "timm": "efficientnet_lite0_fpn and timm/<backbone> cannot be built.",
-    "numpy": "Nothing can be trained.",
-    "scipy": "ROIAlign's quick form for CPUs cannot be built.",
-    "cv2": "Images cannot be read.",
-    "PIL": "Images cannot be read.",
-    "pycocotools.mask": "AP cannot be measured.",
-    "hydra": "The configuration cannot be read.",
-    "omegaconf": "The configuration cannot be read.",
-    "pydantic": "The configuration cannot be checked.",
+    "numpy": "Training needs it.",
+    "scipy": "The fast ROIAlign for CPUs needs it.",
+    "cv2": "Reading images needs it.",
+    "PIL": "Reading images needs it.",
+    "pycocotools.mask": "Evaluation needs it.",
+    "hydra": "Reading the configuration needs it.",
+    "omegaconf": "Reading the configuration needs it.",
+    "pydantic": "Reading the configuration needs it.",
 }
 
 
 def check_python() -> Iterator[Finding]:
     """Report the Python version."""
     version = platform.python_version()
-    if sys.version_info >= (3, 10):  # noqa: UP036 - an older one would get as far as here
+    if sys.version_info >= (3, 10):  # noqa: UP036 - an older Python runs up to here
         yield Finding("python", "ok", f"{version} ({sys.executable})")
     else:
         yield Finding("python", "problem", version, "detfinetune needs Python 3.10 or later.")
 
 
 def check_modules() -> Iterator[Finding]:
-    """Import what training needs, and report each version or what is wrong."""
+    """Import what training needs, and report versions or errors."""
     for name, loss in _MODULES.items():
         subject = name.partition(".")[0]
         try:
@@ -50,7 +50,7 @@ def check_modules() -> Iterator[Finding]:
         except ModuleNotFoundError as error:
             missing = "not installed" if error.name == subject else first_line(error)
             yield Finding(subject, "problem", missing, loss)
-        except Exception as error:  # broken: whatever a half-installed library raises
+        except Exception as error:  # a broken library may raise anything
             advice = f"{loss} {_repair(name, str(error))}".strip()
             yield Finding(subject, "problem", first_line(error), advice)
         else:
@@ -64,46 +64,46 @@ def _version(module: str) -> str:
 
 
 def _repair(name: str, error: str) -> str:
-    """Return what mends a library that is there but cannot be imported, where that is known."""
+    """Return how to fix a library that is installed but cannot be imported, if known."""
     if name == "cv2" and ".so" in error:
         return (
-            "This machine has no display libraries. Take the build without them: "
+            "This machine has no display libraries. Use the build without them: "
             "pip uninstall -y opencv-python && pip install opencv-python-headless"
         )
     if name == "torchvision" and "torchvision::nms" in error:
         return (
-            "torch and torchvision do not belong together. Install the pair anew: "
+            "The versions of torch and torchvision do not match. Reinstall both: "
             "pip install --upgrade torch torchvision"
         )
     return ""
 
 
 def check_detectron2() -> Iterator[Finding]:
-    """Report which Detectron2 is used and what it lacks."""
+    """Report which Detectron2 is used, and what it lacks."""
     origin = detectron2_origin()
     if origin is None:
-        yield Finding("detectron2", "problem", "not installed", "There are no models to train.")
+        yield Finding("detectron2", "problem", "not installed", "Training needs it.")
         return
     try:
         module = import_module("detectron2")
     except Exception as error:  # broken, or what it needs is missing
-        advice = f"The {origin} Detectron2 is there but cannot be imported."
+        advice = f"The {origin} Detectron2 is installed but cannot be imported."
         yield Finding("detectron2", "problem", first_line(error), advice)
         return
     folder = Path(module.__file__ or "").parent
     yield Finding("detectron2", "ok", f"{detectron2_version()}, {origin} ({folder})")
     if lacks_pkg_resources():
         advice = (
-            "detfinetune does without it, but `import detectron2.model_zoo` in your own scripts "
-            'fails with this Detectron2. For that: pip install "setuptools<81"'
+            "detfinetune does not need it, but `import detectron2.model_zoo` in your own scripts "
+            'fails with this Detectron2. To fix that: pip install "setuptools<81"'
         )
-        yield Finding("pkg_resources", "note", "not there", advice)
+        yield Finding("pkg_resources", "note", "missing", advice)
     if has_compiled_ops():
-        yield Finding("detectron2._C", "ok", "there")
+        yield Finding("detectron2._C", "ok", "installed")
     else:
         advice = (
-            "Rotated boxes, Detectron2's deformable convolution and its quicker COCO evaluation "
-            "are missing; Faster R-CNN and Mask R-CNN do without them. If you need one of them, "
-            "build an official Detectron2 in this environment: it is then used instead."
+            "Rotated boxes, Detectron2's deformable convolution and its fast COCO evaluation are "
+            "missing. Faster R-CNN and Mask R-CNN do not need them. If you do, build an official "
+            "Detectron2 in this environment; it is then used instead."
         )
-        yield Finding("detectron2._C", "note", "not there", advice)
+        yield Finding("detectron2._C", "note", "missing", advice)

@@ -37,9 +37,9 @@ from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult, write_result
-from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.models.build import build_detector, load_base_weights
 from detfinetune.models.checkpoint import (
+    FALLBACK_THRESHOLD,
     BestResult,
     Checkpoint,
     load_weights,

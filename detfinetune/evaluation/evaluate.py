@@ -8,10 +8,10 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from detfinetune import console
-from detfinetune.config.schema import DataConfig, EvaluateConfig, TrainConfig
+from detfinetune.config.schema import DataConfig, EvaluateConfig
 from detfinetune.data.loaders import build_test_loader
 from detfinetune.errors import ConfigError
 from detfinetune.evaluation.collect import check_classes
@@ -21,11 +21,14 @@ from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult
 from detfinetune.evaluation.score_split import Loader, evaluate_split
-from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
-from detfinetune.inference.source import choose_checkpoint
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.prepare import prepare_dataset
-from detfinetune.models.checkpoint import LoadedDetector, load_detector
+from detfinetune.models.checkpoint import (
+    FALLBACK_THRESHOLD,
+    LoadedDetector,
+    choose_checkpoint,
+    load_detector,
+)
 
 __all__ = ["EvaluationResult", "evaluate", "evaluate_split"]
 
@@ -93,13 +96,9 @@ def run_folder(checkpoint: Path) -> Path:
 
 def split_loader(dataset_name: str, detector: LoadedDetector, num_workers: int) -> Loader:
     """Return the test loader that suits a detector: its image size and order of colours."""
-    image_size, max_size = resize_limits(detector.config)
-    return build_test_loader(dataset_name, image_size, max_size, detector.input_format, num_workers)
-
-
-def resize_limits(config: TrainConfig) -> tuple[int, int]:
-    """Return a resolved run's shorter side and limit of the longer side, pixels."""
-    return cast(int, config.augment.image_size), cast(int, config.augment.max_size)
+    return build_test_loader(
+        dataset_name, *detector.resize_limits, detector.input_format, num_workers
+    )
 
 
 def _is_own_data(data: DataConfig) -> bool:

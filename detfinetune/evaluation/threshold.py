@@ -10,9 +10,6 @@ import numpy.typing as npt
 
 from detfinetune.evaluation.metrics import Matches, Metrics
 
-# Shown at when neither a run nor the split knows a best score.
-FALLBACK_THRESHOLD = 0.5
-
 
 @dataclass(frozen=True)
 class Threshold:

@@ -1,4 +1,4 @@
-"""What is to be predicted on: an image, a folder of images, or a video."""
+"""Finds the inputs of a prediction: an image, a folder of images, or a video."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".m
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Images to predict on, by their paths below `root`, sorted."""
+    """Images to predict on, as sorted paths relative to `root`."""
 
     root: Path
     names: tuple[str, ...]
@@ -33,11 +33,11 @@ class VideoInput:
 
 
 def find_inputs(path: Path | None) -> ImageInputs | VideoInput:
-    """Tell image, folder and video apart; folders are searched with all that is below them.
+    """Detect whether the input is an image, a folder (searched recursively) or a video.
 
     Raises:
         ConfigError: no input is given.
-        DataError: it is not there, is of no known type, or a folder holds no image.
+        DataError: it does not exist, has an unknown type, or is a folder without images.
     """
     if path is None:
         raise ConfigError("input is missing. Give input=PATH: an image, a folder or a video.")
@@ -48,7 +48,7 @@ def find_inputs(path: Path | None) -> ImageInputs | VideoInput:
             if is_image(file) and file.is_file() and not _is_hidden(file.relative_to(path))
         )
         if not names:
-            raise DataError(f"input={path}: the folder holds no image ({_known(IMAGE_SUFFIXES)}).")
+            raise DataError(f"input={path}: the folder has no images ({_known(IMAGE_SUFFIXES)}).")
         return ImageInputs(path, tuple(names), path.resolve().name or "images")
     if not path.exists():
         raise DataError(f"input={path}: there is no such file or folder.")
@@ -57,13 +57,13 @@ def find_inputs(path: Path | None) -> ImageInputs | VideoInput:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoInput(path, path.stem)
     raise DataError(
-        f"input={path}: '{path.suffix}' is no known type. Images: {_known(IMAGE_SUFFIXES)}; "
+        f"input={path}: '{path.suffix}' is not a known type. Images: {_known(IMAGE_SUFFIXES)}; "
         f"videos: {_known(VIDEO_SUFFIXES)}."
     )
 
 
 def _is_hidden(relative: Path) -> bool:
-    """Whether a file is hidden or lies in a hidden folder, such as thumbnails."""
+    """Return whether a file is hidden or in a hidden folder, such as thumbnails."""
     return any(part.startswith(".") for part in relative.parts)
 
 

@@ -1,4 +1,4 @@
-"""Predict on an image, a folder or a video: pictures with what was found, and COCO JSON."""
+"""Predicts on an image, a folder or a video: pictures with detections, and COCO JSON."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from detfinetune.config.schema import PredictConfig
 from detfinetune.errors import DataError
 from detfinetune.inference.inputs import ImageInputs, VideoInput, find_inputs
 from detfinetune.inference.predictor import FoundObject, Predictor, read_rgb
-from detfinetune.inference.source import choose_checkpoint
 from detfinetune.inference.video import Frame, VideoWriter, open_video
+from detfinetune.models.checkpoint import choose_checkpoint
 from detfinetune.pictures import DrawnObject, draw_objects
 
 RESULTS_FILE = "coco_results.json"
@@ -27,7 +27,7 @@ PICTURE_QUALITY = 92
 
 @dataclass(frozen=True)
 class PredictionResult:
-    """What a prediction wrote."""
+    """Summary of a prediction."""
 
     output: Path
     num_images: int
@@ -42,17 +42,17 @@ class PredictionResult:
 
 
 def predict(config: PredictConfig) -> PredictionResult:
-    """Draw what a detector finds on `config.input` and write it as COCO JSON.
+    """Draw the detections on `config.input`, and write them as COCO JSON.
 
-    The output folder receives a picture for each image under its own name (or the video as MP4),
-    `coco_results.json` (COCO results, with file names) and `predictions.json` (the same as a COCO
-    data set with images and categories, for label tools). It appears whole or not at all. Images
-    that cannot be read are skipped with a warning and listed in `predictions.json`.
+    The output folder has a picture of each image with the same name (or the video as MP4),
+    `coco_results.json` (COCO results with file names) and `predictions.json` (the same as a COCO
+    data set with images and categories, for label tools). It is written atomically. Images that
+    cannot be read are skipped with a warning and listed in `predictions.json`.
 
     Raises:
-        ConfigError: input or model is missing from the configuration.
+        ConfigError: input or model is missing in the configuration.
         CheckpointError: the checkpoint cannot be used.
-        DataError: the input is missing, of no known type, or holds nothing that can be read.
+        DataError: the input is missing, has an unknown type, or cannot be read.
         OutputExistsError: the output exists and `overwrite` is false.
     """
     start = time.monotonic()
@@ -62,7 +62,7 @@ def predict(config: PredictConfig) -> PredictionResult:
     keep = [path for path in (config.input, checkpoint, config.run) if path is not None]
     files.check_output(output, config.overwrite)
     files.check_replaceable(output, DATASET_FILE, keep)
-    # Entered before the model is loaded: an output that may not be replaced is told at once.
+    # Before the model is loaded, so that an output that must not be replaced is reported early.
     with files.atomic_folder(output, config.overwrite) as folder:
         predictor = Predictor(checkpoint, config.hardware, config.score_threshold)
         record = _Record(predictor.classes)
@@ -81,14 +81,14 @@ def predict(config: PredictConfig) -> PredictionResult:
     )
     skipped = f", {len(result.skipped)} could not be read" if result.skipped else ""
     console.say(
-        f"{result.num_objects} objects scoring {result.score_threshold:.2f} or more on "
+        f"{result.num_objects} objects with a score of {result.score_threshold:.2f} or more in "
         f"{result.num_images} images{skipped}; pictures and COCO results are in {output}"
     )
     return result
 
 
 class _Record:
-    """Images and results so far, as COCO JSON wants them."""
+    """Collects images and results in COCO format."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.categories = [{"id": at + 1, "name": name} for at, name in enumerate(classes)]
@@ -97,7 +97,7 @@ class _Record:
         self.skipped: list[str] = []
 
     def add(self, file_name: str, size: tuple[int, int], found: Iterable[FoundObject]) -> None:
-        """Add an image (`size`: width, height) and what was found on it."""
+        """Add an image (`size`: width, height) and its detections."""
         image_id = len(self.images) + 1
         self.images.append(
             {"id": image_id, "file_name": file_name, "width": size[0], "height": size[1]}
@@ -159,7 +159,7 @@ def _predict_images(
         record.add(name, (pixels.shape[1], pixels.shape[0]), found)
         picture = folder / pictures[name]
         picture.parent.mkdir(parents=True, exist_ok=True)
-        draw_found(pixels, found).save(picture, quality=PICTURE_QUALITY)
+        draw_detections(pixels, found).save(picture, quality=PICTURE_QUALITY)
     if not record.images:
         raise DataError(
             f"input={inputs.root}: none of the {len(inputs.names)} images can be read; the first: "
@@ -168,7 +168,7 @@ def _predict_images(
 
 
 def _picture_names(names: Sequence[str]) -> dict[str, str]:
-    """Return a JPEG's name for each image; the old ending stays where two would share a name."""
+    """Return a JPEG's name for each image; with the old suffix if two would have the same name."""
     stems = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
     return {
         name: f"{stem if stems.count(stem) == 1 else name}.jpg"
@@ -184,11 +184,11 @@ def _predict_video(predictor: Predictor, video: VideoInput, folder: Path, record
                 found = predictor(frame)
                 name = f"{video.path.name}#{number}"
                 record.add(name, (header.width, header.height), found)
-                writer.write(np.asarray(draw_found(frame, found)))
+                writer.write(np.asarray(draw_detections(frame, found)))
 
 
-def draw_found(pixels: Frame, found: Sequence[FoundObject]) -> Image.Image:
-    """Return a picture of an RGB image [H, W, 3] with what was found drawn on it."""
+def draw_detections(pixels: Frame, found: Sequence[FoundObject]) -> Image.Image:
+    """Draw detections on an RGB image [H, W, 3]."""
     return draw_objects(
         Image.fromarray(pixels),
         [
@@ -196,7 +196,7 @@ def draw_found(pixels: Frame, found: Sequence[FoundObject]) -> Image.Image:
                 bbox=entry.bbox,
                 text=f"{entry.name} {entry.score:.2f}",
                 color_index=entry.category,
-                polygons=entry.outlines(),
+                polygons=entry.polygons(),
             )
             for entry in found
         ],

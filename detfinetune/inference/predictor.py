@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,17 +15,14 @@ from detfinetune.config.hardware import detect_hardware
 from detfinetune.config.schema import HardwareConfig
 from detfinetune.data.mapper import TestMapper, decode_image
 from detfinetune.errors import DataError
-from detfinetune.evaluation.threshold import FALLBACK_THRESHOLD
 from detfinetune.labels.dataset.masks import segmentation_polygons
 from detfinetune.labels.dataset.records import Box, Polygon
-from detfinetune.models.checkpoint import find_checkpoint, load_detector
-
-"""Score threshold of a model that was never evaluated on validation."""
+from detfinetune.models.checkpoint import FALLBACK_THRESHOLD, find_checkpoint, load_detector
 
 
 @dataclass(frozen=True)
 class FoundObject:
-    """One object that the detector found."""
+    """One detection."""
 
     name: str
     """Class name."""
@@ -37,13 +34,13 @@ class FoundObject:
     """0-1."""
 
     bbox: Box
-    """Left, top, width, height in pixels of the image that was given."""
+    """xywh in pixels of the input image."""
 
     segmentation: dict[str, Any] | None = None
-    """Mask as COCO's compressed RLE; None for a model of boxes alone."""
+    """Mask as COCO's compressed RLE; None for a model without masks."""
 
-    def outlines(self) -> tuple[Polygon, ...]:
-        """Return the mask's outlines as polygons in pixels; none without a mask."""
+    def polygons(self) -> tuple[Polygon, ...]:
+        """Return the mask as polygons in pixels; empty without a mask."""
         if self.segmentation is None:
             return ()
         height, width = self.segmentation["size"]
@@ -51,7 +48,7 @@ class FoundObject:
 
 
 class Predictor:
-    """A trained detector: `Predictor("runs/airport")("picture.jpg")` returns what it finds.
+    """A trained detector: `Predictor("runs/airport")("picture.jpg")` returns its detections.
 
     Attributes:
         classes: class names in the order of their ids.
@@ -68,13 +65,12 @@ class Predictor:
 
         Args:
             source: run folder or checkpoint file.
-            hardware: where to run; None: the GPU where there is one.
-            score_threshold: lowest score returned, 0-1; None: the one that was best on
-                validation.
+            hardware: where to run; None: the GPU if there is one.
+            score_threshold: lowest score to return, 0-1; None: the best one on val.
 
         Raises:
             CheckpointError: it cannot be read.
-            ConfigError: the device is not there.
+            ConfigError: the device is missing.
         """
         source = Path(source)
         checkpoint = source if source.is_file() else find_checkpoint(source)
@@ -82,19 +78,16 @@ class Predictor:
         self.classes = self.detector.classes
         known = (score_threshold, self.detector.score_threshold, FALLBACK_THRESHOLD)
         self.score_threshold = next(score for score in known if score is not None)
-        augment = self.detector.config.augment
-        self._mapper = TestMapper(
-            cast(int, augment.image_size), cast(int, augment.max_size), self.detector.input_format
-        )
+        self._mapper = TestMapper(*self.detector.resize_limits, self.detector.input_format)
 
     def __call__(self, image: NDArray[np.uint8] | Path | str) -> list[FoundObject]:
-        """Return what is found on an image, highest score first.
+        """Return the detections in an image, highest score first.
 
         Args:
-            image: a file, or RGB values 0-255 with shape [H, W, 3].
+            image: a file, or an RGB array of uint8 with shape [H, W, 3].
 
         Raises:
-            DataError: the file cannot be read, or the array has another shape or type.
+            DataError: the file cannot be read, or the array has a wrong shape or type.
         """
         pixels = read_rgb(Path(image)) if isinstance(image, (str, Path)) else image
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
@@ -128,14 +121,14 @@ class Predictor:
 
 
 def _own_hardware() -> HardwareConfig:
-    """Return the GPU where there is one, else the CPU."""
+    """Return the GPU if there is one, otherwise the CPU."""
     if detect_hardware() == "gpu":
         return HardwareConfig(name="gpu", device="cuda", sparse_roi_align=False)
     return HardwareConfig(name="cpu")
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read an image as the detector was trained on it: RGB [H, W, 3], turned by its EXIF flag.
+    """Read an image as in training: RGB [H, W, 3], rotated by its EXIF flag.
 
     Raises:
         DataError: the file is missing or broken.

@@ -1,4 +1,4 @@
-"""Reading and writing videos with OpenCV, frame by frame."""
+"""Reads and writes videos with OpenCV, frame by frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detfinetune.errors import DataError
 Frame = NDArray[np.uint8]
 """RGB values 0-255, shape [H, W, 3]."""
 
-# VP9 in MP4 plays in browsers; MPEG-4 part 2 in most players. OpenCV's wheels hold no H.264
+# VP9 in MP4 plays in browsers, MPEG-4 part 2 in most players. OpenCV's wheels have no H.264
 # encoder.
 _CODECS = ("vp09", "mp4v")
 _USUAL_FPS = 25.0
@@ -24,31 +24,31 @@ _USUAL_FPS = 25.0
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """What a video's header says."""
+    """Content of a video's header."""
 
     width: int
     height: int
     fps: float
-    """Frames a second; 25 where the header does not say."""
+    """Frames per second; 25 if the header does not say."""
 
     num_frames: int | None
-    """Frames that the header counts; None where it does not."""
+    """Number of frames; None if the header does not say."""
 
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[VideoFormat, Iterator[Frame]]]:
-    """Yield a video's format and its frames as they are seen (turned as the header says).
+    """Yield a video's format and its frames, rotated as the header says.
 
     Raises:
-        DataError: it cannot be opened, or holds no frame.
+        DataError: it cannot be opened, or has no frames.
     """
     capture = cv2.VideoCapture(str(path))
     try:
         opened, first = capture.read() if capture.isOpened() else (False, None)
         if not opened or first is None:
             raise DataError(
-                f"{path}: the video cannot be read. It may be cut off or in a format that OpenCV "
-                "does not know; convert it to MP4, or give a folder of its frames."
+                f"{path}: the video cannot be read. It may be truncated, or have a format that "
+                "OpenCV does not support: convert it to MP4, or give a folder of its frames."
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -71,15 +71,15 @@ def _frames(capture: cv2.VideoCapture, first: Frame) -> Iterator[Frame]:
 
 
 class VideoWriter:
-    """Writes frames of one size to an MP4 file; close it, or use it in a `with` block."""
+    """Writes frames of one size to an MP4 file; a context manager."""
 
     def __init__(self, path: Path, video: VideoFormat) -> None:
         """Open `path` for writing.
 
         Raises:
-            DataError: no codec that this OpenCV has can write it.
+            DataError: this OpenCV has no codec for it.
         """
-        # Both codecs halve the colour's resolution, so sides must be even.
+        # Both codecs halve the resolution of colours, so sides must be even.
         self._size = (video.width - video.width % 2, video.height - video.height % 2)
         for codec in _CODECS:
             self._writer = cv2.VideoWriter(
@@ -87,10 +87,13 @@ class VideoWriter:
             )
             if self._writer.isOpened():
                 return
-        raise DataError(f"{path}: this OpenCV can write none of {', '.join(_CODECS)} into MP4.")
+        raise DataError(
+            f"{path}: this OpenCV cannot write MP4 with {' or '.join(_CODECS)}. Give a folder of "
+            "the video's frames instead."
+        )
 
     def write(self, frame: Frame) -> None:
-        """Add a frame; a last odd row or column is cut off."""
+        """Add a frame, without an odd last row or column."""
         width, height = self._size
         self._writer.write(cv2.cvtColor(frame[:height, :width], cv2.COLOR_RGB2BGR))
 

@@ -1,4 +1,4 @@
-"""`CfgNode` → detector, and base weights into it."""
+"""Builds a detector from a `CfgNode`, and loads base weights into it."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from torch import Tensor, nn
 
 from detfinetune.errors import WeightsError
 
-# Imported for its entry in Detectron2's registry of backbones.
+# Imported to register the backbone in Detectron2.
 from detfinetune.models.backbones import timm_fpn  # noqa: F401
 from detfinetune.models.backbones.timm_weights import backbone_state
 from detfinetune.models.roi_align import use_sparse_roi_align
 from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
 from detfinetune.models.weights import BaseWeights
 
-# Statistics that Caffe2's files lack because they are folded into scale and shift there.
+# Caffe2's files lack these statistics, because they are folded into scale and shift.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What came of loading base weights."""
+    """Result of loading base weights."""
 
     loaded: int
-    """Tensors of the model that were given a value."""
+    """Number of the model's tensors that were loaded."""
 
     total: int
-    """Tensors that the model has."""
+    """Number of the model's tensors."""
 
     other_shape: tuple[str, ...]
-    """Tensors that the file has in another shape; with other classes these are the class heads."""
+    """Tensors with another shape in the file, such as class heads for other classes."""
 
     missing: tuple[str, ...]
-    """Tensors that the file does not have, and that therefore start at random."""
+    """Tensors that the file lacks; they keep their random initialization."""
 
     other_classes: tuple[str, ...] = ()
-    """Tensors that fit, but mean other classes in the file, and therefore start at random."""
+    """Tensors that fit but are for other classes; they keep their random initialization."""
 
 
 def build_detector(
     cfg: CfgNode, *, channels_last: bool = False, sparse_roi_align: bool = True
 ) -> nn.Module:
-    """Build the detector that `cfg` describes on `cfg.MODEL.DEVICE`, with random weights.
+    """Build the detector of `cfg` on `cfg.MODEL.DEVICE`, with random weights.
 
     Args:
         cfg: from `d2_cfg.build_cfg`.
-        channels_last: keep convolution weights, and with them activations, as NHWC.
+        channels_last: store convolution weights, and thus activations, as NHWC.
         sparse_roi_align: on a CPU, compute ROIAlign as a sparse matrix product.
     """
     model: nn.Module = build_model(cfg)
@@ -68,17 +68,17 @@ def load_base_weights(
 ) -> LoadReport:
     """Load base weights into a detector from `build_detector`, in place.
 
-    Tensors of another shape are left as they are and reported: heads for other classes. So are
-    heads that would fit, when the file names its classes and they are not `classes`.
+    Tensors of another shape, such as heads for other classes, are not loaded but reported. So are
+    heads that would fit, if the file has class names and they differ from `classes`.
 
     Args:
-        model: is filled.
+        model: changed in place.
         weights: from `find_base_weights`.
-        classes: names of the model's classes, in order; None takes heads by their shape alone.
+        classes: names of the model's classes, in order; None compares heads by shape only.
 
     Raises:
-        WeightsError: the file cannot be read, or fits less than half of the backbone, which means
-            that it belongs to another model.
+        WeightsError: the file cannot be read, or fits less than half of the backbone and so belongs
+            to another model.
     """
     own = model.state_dict()
     if weights.kind == "random":
@@ -104,7 +104,7 @@ def load_base_weights(
 
 
 def _of_classes(name: str, value: Tensor, count: int) -> bool:
-    """Say whether a tensor of a head holds one part for each of `count` classes.
+    """Return whether a tensor of a head has one part for each of `count` classes.
 
     Boxes and masks may instead be predicted once for all classes.
     """
@@ -139,7 +139,7 @@ def _matching_state(model: nn.Module, weights: BaseWeights) -> dict[str, Tensor]
 def _check_backbone(
     own: Mapping[str, Tensor], fitting: Mapping[str, Tensor], weights: BaseWeights
 ) -> None:
-    """Refuse weights that fit less than half of the backbone."""
+    """Raise an error for weights that fit less than half of the backbone."""
     nested = any(name.startswith("backbone.bottom_up.") for name in own)
     prefix = "backbone.bottom_up." if nested else "backbone."
     wanted = [name for name in own if name.startswith(prefix) and not name.endswith(_STATISTICS)]

@@ -1,7 +1,7 @@
-"""Checkpoints: one file that holds all that is needed to go on, to evaluate or to predict.
+"""Checkpoints: one file with everything needed to resume, evaluate or predict.
 
 A checkpoint is a dict of plain values and tensors, so that `torch.load` reads it with
-`weights_only=True` and no code inside a file is ever run. It is written aside and renamed.
+`weights_only=True` and never executes code in a file. It is written atomically.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -22,8 +22,10 @@ from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
 
 _FORMAT = 1
-_KEPT = "The checkpoint that was there is untouched. Free some room."
-# Differences between weights and model that a message lists.
+_KEPT = "The previous checkpoint is unchanged. Free some space."
+FALLBACK_THRESHOLD = 0.5
+"""Score threshold of a model that was never evaluated on validation."""
+# Number of differences between weights and model that a message lists.
 _SHOWN_DIFFERENCES = 4
 
 
@@ -32,41 +34,41 @@ class BestResult:
     """The best validation so far."""
 
     metric: str
-    """Task and figure, such as bbox/AP."""
+    """Task and metric, such as bbox/AP."""
 
     value: float
     """0-100."""
 
     iteration: int
-    """Finished steps at that evaluation."""
+    """Steps completed before that evaluation."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds."""
+    """Content of a checkpoint file."""
 
     model: dict[str, torch.Tensor]
     classes: tuple[str, ...]
     config: TrainConfig
-    """The resolved configuration: no nulls left that the recipe fills."""
+    """The resolved configuration: the recipe has chosen all nulls."""
 
     iteration: int
-    """Finished steps."""
+    """Completed steps."""
 
     optimizer: dict[str, Any] | None = None
     grad_scaler: dict[str, Any] | None = None
     best: BestResult | None = None
     score_threshold: float | None = None
-    """Score that was best on validation; None before the first evaluation."""
+    """Best score threshold on val; None before the first evaluation."""
 
     data_fingerprint: str = ""
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint whole or not at all.
+    """Write a checkpoint atomically.
 
     Raises:
-        TrainingError: the disk has too little room, or writing failed; what was there stays.
+        TrainingError: there is too little disk space, or writing failed; an existing file is kept.
     """
     payload = {
         "format": _FORMAT,
@@ -92,11 +94,11 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         with atomic_path(path) as temporary:
             torch.save(payload, temporary)
     except (OSError, RuntimeError) as error:
-        # torch may notice at any moment that a loader's worker has died, here as well.
+        # torch may notice here that a data loader worker has died.
         for cause in (error, error.__context__):
             if isinstance(cause, RuntimeError) and "DataLoader worker" in str(cause):
                 raise cause from None
-        # torch reports a failed write as a RuntimeError about its own file positions.
+        # torch reports a failed write as a RuntimeError about file positions.
         reason = error.strerror if isinstance(error, OSError) else "is the disk full, or a quota?"
         message = f"{path}: the checkpoint cannot be written ({reason}). {_KEPT}"
         raise TrainingError(message) from error
@@ -106,7 +108,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        CheckpointError: the file is missing, broken, or none of ours.
+        CheckpointError: the file is missing, broken, or not a checkpoint of detfinetune.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint.")
@@ -114,19 +116,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"{path}: the file is broken or no checkpoint ({type(error).__name__}). A run keeps "
+            f"{path}: the file is broken or not a checkpoint ({type(error).__name__}). A run keeps "
             "two, checkpoints/best.pth and checkpoints/last.pth: try the other one."
         ) from error
     if not isinstance(payload, dict) or payload.get("format") != _FORMAT:
         raise CheckpointError(
-            f"{path}: this is no detfinetune checkpoint. To start from these weights, give "
+            f"{path}: this is not a detfinetune checkpoint. To start from these weights, give "
             f"model.weights={path} to tools/train_net.py."
         )
     try:
         config = TrainConfig.model_validate(payload["config"])
     except (ValueError, ConfigError) as error:
         raise CheckpointError(
-            f"{path}: its configuration does not fit this version: {error}"
+            f"{path}: its configuration is not valid in this version: {error}"
         ) from error
     except KeyError as error:
         raise _lacks_a_part(path, error) from error
@@ -154,7 +156,7 @@ def find_checkpoint(run: Path, which: Literal["best", "last"] = "best") -> Path:
     """Return a run's checkpoint file; `best` falls back to `last` before the first evaluation.
 
     Raises:
-        CheckpointError: the folder is no run, or holds no checkpoint yet, or not this one.
+        CheckpointError: the folder is not a run, or does not have this checkpoint.
     """
     if run.is_file():
         owner = run.resolve().parent.parent
@@ -167,18 +169,36 @@ def find_checkpoint(run: Path, which: Literal["best", "last"] = "best") -> Path:
         if (folder / f"{name}.pth").is_file():
             return folder / f"{name}.pth"
     if not (run / "config.yaml").is_file():
-        raise CheckpointError(f"{run}: this is no run folder (config.yaml is missing).")
+        raise CheckpointError(f"{run}: this is not a run folder (config.yaml is missing).")
     if (folder / "best.pth").is_file():
         raise CheckpointError(
-            f"{run}: checkpoints/last.pth is missing, and without it the run cannot go on. Start a "
-            f"new run from its best weights instead: model.weights={folder / 'best.pth'}"
+            f"{run}: checkpoints/last.pth is missing, so the run cannot resume. Start a new run "
+            f"from its best weights instead: model.weights={folder / 'best.pth'}"
         )
     raise CheckpointError(f"{run}: the run has no checkpoint; it stopped before the first one.")
 
 
+def choose_checkpoint(run: Path | None, checkpoint: Path | None) -> Path:
+    """Return the checkpoint file that `run=` or `checkpoint=` names.
+
+    Raises:
+        ConfigError: neither or both are given.
+        CheckpointError: the run does not exist, or it has no checkpoint.
+    """
+    if run is not None and checkpoint is None:
+        return find_checkpoint(run)
+    if checkpoint is not None and run is None:
+        return checkpoint
+    given = "neither is" if run is None else "both are"
+    raise ConfigError(
+        f"Give either run or checkpoint; {given} given. Write run=RUN for a run's best checkpoint, "
+        "or checkpoint=FILE for any other."
+    )
+
+
 @dataclass(frozen=True)
 class LoadedDetector:
-    """A trained detector, ready to predict."""
+    """A trained detector."""
 
     model: nn.Module
     """In eval mode, on its device."""
@@ -189,14 +209,20 @@ class LoadedDetector:
     score_threshold: float | None
     checkpoint: Path
     input_format: str
-    """Order of colours that the model takes: RGB or BGR."""
+    """Channel order of the model's input: RGB or BGR."""
+
+    @property
+    def resize_limits(self) -> tuple[int, int]:
+        """Shorter side and limit of the longer side after resizing, pixels."""
+        augment = self.config.augment
+        return cast(int, augment.image_size), cast(int, augment.max_size)
 
 
 def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
-    """Build the model of a checkpoint on `hardware.device` and fill in its weights.
+    """Build the model of a checkpoint on `hardware.device` and load its weights.
 
     Raises:
-        CheckpointError: the file cannot be used, or its weights do not fit the model.
+        CheckpointError: the file cannot be read, or its weights do not fit the model.
     """
     stored = read_checkpoint(checkpoint)
     check_device(hardware.device)
@@ -219,7 +245,7 @@ def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
 
 
 def load_weights(model: nn.Module, stored: Checkpoint, path: Path) -> None:
-    """Fill a model with a checkpoint's weights, all of them.
+    """Load all weights of a checkpoint into a model.
 
     Raises:
         CheckpointError: names or shapes differ.
@@ -227,22 +253,22 @@ def load_weights(model: nn.Module, stored: Checkpoint, path: Path) -> None:
     try:
         model.load_state_dict(stored.model)
     except RuntimeError as error:
-        # The first line only says that there are differences; then comes one a line.
+        # One difference a line, after a heading.
         found = [line.strip() for line in str(error).splitlines()[1:]]
         more = len(found) - _SHOWN_DIFFERENCES
         shown = [*found[:_SHOWN_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])]
         listed = "".join(f"\n  {line}" for line in shown)
         raise CheckpointError(
-            f"{path}: the weights do not fit the model that its configuration and its "
-            f"{len(stored.classes)} classes ask for:{listed}"
+            f"{path}: the weights do not fit the model of its configuration with "
+            f"{len(stored.classes)} classes:{listed}"
         ) from error
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is not there, rather than fall back to another in silence.
+    """Raise an error for a missing device, instead of silently using another.
 
     Raises:
-        ConfigError: names the key.
+        ConfigError: the device is missing.
     """
     try:
         torch.empty(0, device=device)
@@ -251,8 +277,8 @@ def check_device(device: str) -> None:
         if "Expected one of" in reason:
             reason = "devices are cpu, cuda, cuda:1, mps"
         raise ConfigError(
-            f"hardware.device={device}: the device cannot be used ({reason}). Choose hardware=cpu, "
-            "or see `python tools/doctor.py`."
+            f"hardware.device={device}: the device cannot be used ({reason}). Use hardware=cpu, or "
+            "run `python tools/doctor.py`."
         ) from error
 
 

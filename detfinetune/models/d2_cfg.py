@@ -1,4 +1,4 @@
-"""Resolved settings → Detectron2's `CfgNode`. No other file writes one."""
+"""Builds Detectron2's `CfgNode` from resolved settings. No other file writes one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import Any
 import detectron2
 from detectron2.config import CfgNode, get_cfg
 
+from detfinetune.config.anchors import DEFAULT_ASPECT_RATIOS, anchors_per_level
 from detfinetune.config.schema import Task
 from detfinetune.errors import ConfigError, ModelError
 from detfinetune.models.passthrough import apply_passthrough
 from detfinetune.models.zoo import PACKAGED_MODEL, check_model_name, model_kind, timm_backbone
 
-_ANCHOR_RATIOS = [0.5, 1.0, 2.0]
-
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Everything that decides what a detector is built like; nothing is left to be chosen."""
+    """All settings of a detector, resolved."""
 
     name: str
     """A name that `models.zoo.check_model_name` accepts."""
@@ -31,17 +30,17 @@ class ModelSettings:
     num_classes: int
 
     freeze_at: int = 2
-    """Backbone stages that are not trained: 1 is the stem, n all that stride 2**n needs."""
+    """Number of frozen backbone stages: 1 is the stem, n all layers up to stride 2**n."""
 
     freeze_norm: bool = True
-    """Keep BatchNorm as loaded. False trains it, which only training from scratch needs."""
+    """Freeze BatchNorm. False trains it, which only training from scratch needs."""
 
     anchor_sizes: tuple[float, ...] | None = None
-    """Anchor side in pixels of the resized image for each of `anchor_strides(name)`, finest first.
-    None: eight times the stride, or the zoo entry's own."""
+    """Anchor side in pixels of the resized image for each of `anchor_strides(name)`. None: eight
+    times the stride, or those of the zoo entry."""
 
     fpn_channels: int = 128
-    """Channels of FPN and RPN of a timm model; a zoo entry has its own."""
+    """Channels of FPN and RPN of a timm model; zoo entries have their own."""
 
     box_head_dim: int = 256
     """Width of the box head's two fully connected layers of a timm model."""
@@ -60,19 +59,19 @@ class ModelSettings:
     device: str = "cpu"
 
     detectron2: Mapping[str, Any] = field(default_factory=dict)
-    """Raw Detectron2 keys, nested or dotted, applied last."""
+    """Raw Detectron2 keys, nested or dotted, set last."""
 
 
 def build_cfg(settings: ModelSettings) -> CfgNode:
     """Return the frozen `CfgNode` that `build_detector` builds.
 
-    `MODEL.WEIGHTS` is empty (`load_base_weights` loads them) and `DATASETS` names nothing; the
-    training loop reads neither these nor `SOLVER`.
+    `MODEL.WEIGHTS` and `DATASETS` are empty (see `load_base_weights`); the training loop uses
+    neither of them, nor `SOLVER`.
 
     Raises:
-        ModelError: unknown name, a task the model cannot do, a timm backbone without a pyramid.
-        ConfigError: the wrong number of anchor sizes, or wrong keys in `settings.detectron2`; all
-            of these problems in one error.
+        ModelError: unknown name, unsupported task, or a timm backbone without a pyramid.
+        ConfigError: wrong number of anchor sizes, or wrong keys in `settings.detectron2`; lists all
+            problems.
     """
     check_model_name(settings.name, settings.task)
     cfg = _timm_cfg(settings) if model_kind(settings.name) == "timm" else _zoo_cfg(settings)
@@ -86,9 +85,9 @@ def build_cfg(settings: ModelSettings) -> CfgNode:
 
 
 def anchor_strides(name: str) -> tuple[int, ...]:
-    """Return the stride, in pixels, of the feature level that each anchor size belongs to.
+    """Return the stride, in pixels, of each anchor size's feature level, finest first.
 
-    Models with a single level (C4, DC5) carry all sizes on it, so the stride is repeated.
+    Models with a single level (C4, DC5) have all sizes on it, so the stride is repeated.
     """
     if model_kind(name) == "timm":
         from detfinetune.models.backbones.timm_fpn import feature_levels
@@ -111,8 +110,8 @@ def _zoo_cfg(settings: ModelSettings) -> CfgNode:
             f"model.name={settings.name}: the installed Detectron2 lacks its configuration "
             f"({path}). Reinstall Detectron2, or use model.name={PACKAGED_MODEL}."
         )
-    # RetinaNet's base config computes its anchors in a YAML expression, which Detectron2 only
-    # evaluates on request; the file is Detectron2's own.
+    # RetinaNet's base config computes its anchors with a YAML expression; the file is Detectron2's
+    # own, so evaluating it is safe.
     cfg.merge_from_file(str(path), allow_unsafe=True)
     if not settings.freeze_norm:
         cfg.MODEL.RESNETS.NORM = "BN"
@@ -138,12 +137,12 @@ def _timm_cfg(settings: ModelSettings) -> CfgNode:
     model.PIXEL_MEAN, model.PIXEL_STD = _pixel_statistics(settings.name)
 
     model.RPN.IN_FEATURES = [*pyramid, f"p{stages[-1] + 1}"]
-    # Half of what Detectron2 takes for 800-pixel images: a 320-pixel image has a sixth of the
-    # anchors, and NMS on a CPU takes time in proportion.
+    # Half of Detectron2's values for 800-pixel images: a 320-pixel image has a sixth of the
+    # anchors, and the time of NMS on a CPU is proportional to them.
     model.RPN.PRE_NMS_TOPK_TRAIN = 1000
     model.RPN.POST_NMS_TOPK_TRAIN = 500
     model.RPN.PRE_NMS_TOPK_TEST = 1000
-    # Crowded images need more proposals than they may have detections.
+    # Images with many objects need more proposals than detections.
     model.RPN.POST_NMS_TOPK_TEST = min(max(300, 3 * settings.detections_per_image), 3000)
 
     model.ROI_HEADS.NAME = "StandardROIHeads"
@@ -154,7 +153,7 @@ def _timm_cfg(settings: ModelSettings) -> CfgNode:
     head.NUM_FC = 2
     head.FC_DIM = settings.box_head_dim
     head.POOLER_RESOLUTION = 7
-    # A fixed number of samples a bin is what lets ROIAlign run as one sparse product.
+    # The sparse ROIAlign needs a fixed number of samples per bin.
     head.POOLER_SAMPLING_RATIO = 2
     mask = model.ROI_MASK_HEAD
     mask.NAME = "MaskRCNNConvUpsampleHead"
@@ -166,7 +165,7 @@ def _timm_cfg(settings: ModelSettings) -> CfgNode:
 
 
 def _pixel_statistics(name: str) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of R, G, B on the 0-255 scale, as pretrained with."""
+    """Return mean and standard deviation of R, G, B (0-255) used in pretraining."""
     if name == PACKAGED_MODEL:
         return [127.0] * 3, [128.0] * 3
     import timm
@@ -199,7 +198,7 @@ def _set_common(cfg: CfgNode, settings: ModelSettings) -> None:
 
 
 def _set_anchors(cfg: CfgNode, settings: ModelSettings) -> list[str]:
-    """Write the anchor sizes; return what is wrong with them."""
+    """Set the anchor sizes, and return problems with them."""
     sizes = settings.anchor_sizes
     generator = cfg.MODEL.ANCHOR_GENERATOR
     strides = anchor_strides(settings.name)
@@ -209,15 +208,12 @@ def _set_anchors(cfg: CfgNode, settings: ModelSettings) -> list[str]:
         sizes = tuple(8.0 * stride for stride in strides)
     if len(sizes) != len(strides):
         return [
-            f"model.anchor_sizes has {len(sizes)} sizes, but {settings.name} takes "
+            f"model.anchor_sizes has {len(sizes)} sizes, but {settings.name} needs "
             f"{len(strides)}, one for each of the strides {list(strides)}."
         ]
     if len(set(strides)) == 1:
         generator.SIZES = [list(sizes)]
-    elif "retinanet" in settings.name:
-        # Three sizes an octave at each level, as in the paper (Lin et al. 2017, arXiv:1708.02002).
-        generator.SIZES = [[size * 2 ** (step / 3) for step in range(3)] for size in sizes]
     else:
-        generator.SIZES = [[size] for size in sizes]
-    generator.ASPECT_RATIOS = [_ANCHOR_RATIOS]
+        generator.SIZES = anchors_per_level(settings.name, sizes)
+    generator.ASPECT_RATIOS = [list(DEFAULT_ASPECT_RATIOS)]
     return []

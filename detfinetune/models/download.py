@@ -1,4 +1,4 @@
-"""Fetching a file over HTTP: with a progress bar, a checked size, and whole or not at all."""
+"""Downloads files over HTTP, atomically, with a progress bar and a check of the size."""
 
 from __future__ import annotations
 
@@ -16,32 +16,31 @@ _CHUNK = 1 << 18
 
 
 class DownloadError(Exception):
-    """A download failed; the text says why in a few words, for the caller's own message."""
+    """A download failed; the text is a short reason for the caller's message."""
 
 
 def download(url: str, path: Path, timeout_s: float = 30.0) -> None:
-    """Fetch `url` to `path`, which appears only when every byte has come.
+    """Download `url` to `path`, atomically.
 
     Args:
-        url: http or https address; the server has to send Content-Length for the size check.
-        path: target; its folder is made.
-        timeout_s: longest silence of the server, seconds.
+        url: http or https; the size is checked if the server sends Content-Length.
+        path: target; its folder is created.
+        timeout_s: maximum time without data from the server, seconds.
 
     Raises:
-        DownloadError: no answer, an HTTP error, fewer or more bytes than were announced, or a
-            target that cannot be written.
+        DownloadError: no answer, an HTTP error, a wrong number of bytes, or a target that cannot be
+            written.
     """
     try:
-        # The addresses are https ones of the model zoo, or what a test serves itself.
         with urllib.request.urlopen(url, timeout=timeout_s) as response, atomic_path(path) as part:
             _copy(response, part, path.name)
     except urllib.error.HTTPError as error:
         error.close()  # it holds the connection open
-        raise DownloadError(f"{url} answers {error.code} {error.reason}.") from error
+        raise DownloadError(f"{url} returned {error.code} {error.reason}.") from error
     except urllib.error.URLError as error:
         raise DownloadError(f"{url} cannot be reached ({error.reason}).") from error
     except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"fetching {url} to {path} failed ({error}).") from error
+        raise DownloadError(f"downloading {url} to {path} failed ({error}).") from error
 
 
 def _copy(response: http.client.HTTPResponse, part: Path, name: str) -> None:
@@ -60,7 +59,7 @@ def _copy(response: http.client.HTTPResponse, part: Path, name: str) -> None:
 
 
 def reachable(url: str, timeout_s: float) -> bool:
-    """Say whether a server answers a request for `url`'s headers within `timeout_s` seconds."""
+    """Return whether a server answers a HEAD request for `url` within `timeout_s` seconds."""
     request = urllib.request.Request(url, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=timeout_s):

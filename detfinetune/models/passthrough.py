@@ -1,7 +1,7 @@
-"""Raw Detectron2 keys from the configuration, checked before they are set.
+"""Checks raw Detectron2 keys of the configuration, and sets them.
 
-yacs takes any new key in silence, and some of Detectron2's own keys are read by nothing here
-because this package has a key of its own for the same thing. Both are refused with the key to use.
+yacs silently accepts any new key, and some of Detectron2's keys have no effect here, because this
+package has its own key for them. Both are errors that name the key to use.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from detectron2.config import CfgNode
 
 from detfinetune.errors import did_you_mean
 
-# Detectron2 key, or a group of them ending in a dot -> what decides it here.
-_DECIDED_ELSEWHERE = {
+# Detectron2 key, or a group of keys ending in a dot -> the key to use instead.
+_REPLACED_BY = {
     "MODEL.DEVICE": "hardware.device",
     "MODEL.WEIGHTS": "model.weights",
     "MODEL.MASK_ON": "task=segm",
@@ -55,14 +55,14 @@ _DECIDED_ELSEWHERE = {
 
 
 def apply_passthrough(cfg: CfgNode, raw: Mapping[str, Any]) -> list[str]:
-    """Set each of `raw`'s keys (nested or dotted) in `cfg`; return what is wrong, one line each.
+    """Set the keys of `raw` (nested or dotted) in `cfg`, and return the problems, one line each.
 
-    An int is taken for a float and a list for a tuple; any other difference of type is refused.
+    Ints are accepted for floats and lists for tuples; other differences in type are problems.
     """
     known = dict(_flatten(cfg))
     problems = []
     for key, value in _flatten(raw):
-        if owner := _decided_by(key):
+        if owner := _replacement(key):
             problems.append(f"detectron2.{key} has no effect here: use {owner} instead.")
         elif key not in known:
             problems.append(_unknown(key, known))
@@ -88,14 +88,14 @@ def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield key, value
 
 
-def _decided_by(key: str) -> str | None:
-    """Return our key for a Detectron2 key that is not to be set; the longest match counts."""
+def _replacement(key: str) -> str | None:
+    """Return our key for a Detectron2 key that has no effect; the longest match counts."""
     matches = [
         known
-        for known in _DECIDED_ELSEWHERE
+        for known in _REPLACED_BY
         if key == known or (known.endswith(".") and key.startswith(known))
     ]
-    return _DECIDED_ELSEWHERE[max(matches, key=len)] if matches else None
+    return _REPLACED_BY[max(matches, key=len)] if matches else None
 
 
 def _unknown(key: str, known: Mapping[str, Any]) -> str:

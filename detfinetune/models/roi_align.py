@@ -1,11 +1,11 @@
-"""ROIAlign on a CPU as a product with a sparse matrix.
+"""ROIAlign on a CPU as a sparse matrix product.
 
 With a fixed number of samples in each bin, ROIAlign (He et al. 2017, arXiv:1703.06870) is linear in
 the feature map: every bin is a weighted sum of a few pixels. The weights form a sparse matrix with
 a row for each bin and a column for each pixel; the result is that matrix times the feature map as
 [pixels, channels], and the gradient is the transposed matrix times the result's gradient.
-torchvision's kernel walks one channel after the other and its backward pass runs on one thread;
-this one reads all channels of a pixel at once, which `channels_last` puts side by side.
+torchvision's kernel processes one channel after the other, and its backward pass has one thread.
+This one reads all channels of a pixel at once, which `channels_last` stores side by side.
 `benchmarks/roi_align.py` measures both; docs/decisions/0003-sparse-roi-align.md has the figures.
 """
 
@@ -24,10 +24,10 @@ from torch.nn import functional as F
 
 
 def use_sparse_roi_align(model: nn.Module) -> int:
-    """Swap every ROIAlign of the model's poolers, in place, for its sparse form.
+    """Replace every ROIAlign of the model's poolers with its sparse form, in place.
 
     Returns:
-        How many were swapped: one for each level of each pooler with a fixed number of samples.
+        The number replaced: one for each level of each pooler with a fixed number of samples.
     """
     swapped = 0
     for pooler in model.modules():
@@ -43,10 +43,9 @@ def use_sparse_roi_align(model: nn.Module) -> int:
 
 
 class SparseROIAlign(ROIAlign):  # type: ignore[misc]  # Detectron2 has no type hints
-    """Drop-in for Detectron2's ROIAlign with the same result up to rounding.
+    """Replacement for Detectron2's ROIAlign with the same result up to rounding.
 
-    Where the sparse form does not apply (not on a CPU, `sampling_ratio` 0, no RoIs), it is
-    torchvision's.
+    Uses torchvision's if the sparse form does not apply: not on a CPU, `sampling_ratio` 0, no RoIs.
     """
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
@@ -98,21 +97,21 @@ class SparseMatrix:
         """Return the transposed matrix, by rows as well."""
         shape = (len(self.row_starts) - 1, self.num_columns)
         parts = (self.weights.numpy(), self.columns.numpy(), self.row_starts.numpy())
-        # Sorting entries by column is a counting sort in C++ here, five times as fast as torch's.
-        turned = scipy.sparse.csr_array(parts, shape=shape).tocsc()
+        # scipy sorts entries by column with a counting sort, five times as fast as torch.
+        by_column = scipy.sparse.csr_array(parts, shape=shape).tocsc()
         return SparseMatrix(
-            torch.from_numpy(turned.indptr),
-            torch.from_numpy(turned.indices),
-            torch.from_numpy(turned.data),
+            torch.from_numpy(by_column.indptr),
+            torch.from_numpy(by_column.indices),
+            torch.from_numpy(by_column.data),
             shape[0],
         )
 
     def times(self, dense: Tensor) -> Tensor:
         """Return this matrix times `dense` [num_columns, C], as [rows, C].
 
-        A weighted sum of table rows is what embedding bags are, and torch's kernel for them is
-        several times as fast as its sparse product. Each row is summed by one thread in the order
-        of its entries, so the result does not depend on the number of threads.
+        `embedding_bag` computes weighted sums of rows, several times as fast as torch's sparse
+        product. One thread sums each row in the order of its entries, so the result does not depend
+        on the number of threads.
         """
         return F.embedding_bag(
             self.columns,
@@ -147,7 +146,7 @@ def roi_align_matrix(
     aligned: bool,
     dtype: torch.dtype = torch.float32,
 ) -> SparseMatrix:
-    """Return the matrix that takes a feature map's pixels to the bins of RoIs.
+    """Return the matrix that maps a feature map's pixels to the bins of RoIs.
 
     Args:
         rois: [K, 5], image index and x0, y0, x1, y1 in pixels of the image.
@@ -155,7 +154,7 @@ def roi_align_matrix(
         output_size: bins of a RoI, down and across.
         spatial_scale: feature pixels for each image pixel.
         sampling_ratio: samples of a bin, down as well as across; above 0.
-        aligned: pixel centres lie at halves, as in Detectron2's ROIAlignV2.
+        aligned: pixel centres are at half coordinates, as in Detectron2's ROIAlignV2.
 
     Returns:
         K * bins rows (RoI, then down, then across) and N * H * W columns.
@@ -168,8 +167,8 @@ def roi_align_matrix(
         roi_widths, roi_heights = roi_widths.clamp(min=1), roi_heights.clamp(min=1)
     rows, row_weights = _axis_samples(y0, roi_heights, output_size[0], sampling_ratio, height)
     cols, col_weights = _axis_samples(x0, roi_widths, output_size[1], sampling_ratio, width)
-    # [K, bins down, bins across, samples down, samples across]: a bin's pixels are the products of
-    # its rows and its columns, because RoIs are upright.
+    # [K, bins down, bins across, samples down, samples across]: a bin's weights are the products of
+    # those of its rows and columns, because RoIs are axis-aligned.
     first_row = (rois[:, 0].to(torch.int32) * height)[:, None, None]
     columns = ((first_row + rows) * width)[:, :, None, :, None] + cols[:, None, :, None, :]
     weights = row_weights[:, :, None, :, None] * col_weights[:, None, :, None, :]
@@ -181,10 +180,10 @@ def roi_align_matrix(
 def _axis_samples(
     start: Tensor, length: Tensor, bins: int, samples: int, size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return which pixels of one axis the bins of each RoI read, and with which weights.
+    """Return the pixels of one axis that the bins of each RoI read, and their weights.
 
-    Each sample lies between two pixels and reads both (linear interpolation); one that lies more
-    than a pixel outside the map reads nothing.
+    Each sample interpolates linearly between two pixels; one more than a pixel outside the map
+    reads nothing.
 
     Args:
         start, length: [K], feature pixels.

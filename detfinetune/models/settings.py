@@ -1,4 +1,4 @@
-"""From a resolved run configuration to what the model builder takes."""
+"""Converts a resolved configuration to `ModelSettings`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from detfinetune.models.d2_cfg import ModelSettings
 
 
 def model_settings(config: TrainConfig, num_classes: int, device: str) -> ModelSettings:
-    """Return the model's part of a resolved configuration.
+    """Return the model's settings from a resolved configuration.
 
     Raises:
-        ValueError: a value that the recipe fills is still null.
+        ValueError: a value that the recipe chooses is still null.
     """
     model, augment, evaluation = config.model, config.augment, config.evaluation
     if (
@@ -32,7 +32,7 @@ def model_settings(config: TrainConfig, num_classes: int, device: str) -> ModelS
         image_size=augment.image_size,
         max_size=augment.max_size,
         detections_per_image=evaluation.detections_per_image,
-        # Without pretrained weights there are no statistics to keep.
+        # Random weights have no BatchNorm statistics to freeze.
         freeze_norm=model.weights != "random",
         device=device,
         detectron2=config.detectron2,

@@ -1,4 +1,4 @@
-"""Reading files of weights, without running what they might contain."""
+"""Reads files of weights without executing code in them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from detfinetune.errors import WeightsError
 _REBUILD_ARRAY = np.zeros(1).__reduce__()[0]
 _REBUILD_SCALAR = np.float32(0).__reduce__()[0]
 
-# All that a pickle of numpy arrays by name needs. numpy 2 renamed numpy.core, and the zoo's files
-# are older.
+# All that a pickle of numpy arrays needs. numpy 2 renamed numpy.core; the zoo's files are older.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
@@ -31,13 +30,13 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Unpickles numpy arrays and plain values; refuses every other class or function."""
+    """Unpickles only numpy arrays and plain values."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):
             return super().find_class(module, name)
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it holds a {module}.{name}, not only numpy arrays")
+            raise pickle.UnpicklingError(f"it contains a {module}.{name}, not only numpy arrays")
         return _ALLOWED[module, name]
 
 
@@ -48,17 +47,17 @@ class ZooFile:
     tensors: dict[str, Tensor]
 
     author: str
-    """Who wrote it; `Caffe2` decides how names are translated."""
+    """`Caffe2` files need their names translated."""
 
     match_by_name_ends: bool
-    """Names are not Detectron2's and have to be matched by their ends."""
+    """Whether names are not Detectron2's and must be matched by their ends."""
 
 
 def read_zoo_pickle(path: Path) -> ZooFile:
     """Read a `.pkl` file of Detectron2's zoo: a detector, or an ImageNet backbone.
 
     Raises:
-        WeightsError: it is no such file, is cut off, or holds more than arrays.
+        WeightsError: it is not such a file, is truncated, or contains more than arrays.
     """
     try:
         with path.open("rb") as stream:
@@ -66,14 +65,14 @@ def read_zoo_pickle(path: Path) -> ZooFile:
     except Exception as error:  # a broken pickle raises almost anything
         raise WeightsError(
             f"{path} cannot be read as a weights file of Detectron2's zoo ({_reason(error)}). It "
-            "may be cut off: remove it, and it is fetched again where it comes from the zoo."
+            "may be truncated: remove it to download it again."
         ) from error
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not weights by name.")
+        raise WeightsError(f"{path} contains a {type(content).__name__}, not named weights.")
     if "model" in content and "__author__" in content:
         arrays, author = content["model"], str(content["__author__"])
         by_ends = bool(content.get("matching_heuristics", False))
-    else:  # Caffe2's own files carry no author
+    else:  # Caffe2's own files have no author
         arrays, author, by_ends = content.get("blobs", content), "Caffe2", True
     tensors = {
         str(name): torch.from_numpy(np.array(value))
@@ -81,7 +80,7 @@ def read_zoo_pickle(path: Path) -> ZooFile:
         if isinstance(value, np.ndarray) and not str(name).endswith("_momentum")
     }
     if not tensors:
-        raise WeightsError(f"{path} holds no weights by name.")
+        raise WeightsError(f"{path} has no named weights.")
     return ZooFile(tensors, author, by_ends)
 
 
@@ -92,23 +91,23 @@ class TorchFile:
     tensors: dict[str, Tensor]
 
     classes: tuple[str, ...] | None
-    """Names of the classes, in order, when the file says them: checkpoints of ours do."""
+    """Class names, in order, if the file has them, as our checkpoints do."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a PyTorch or safetensors file, whatever they are wrapped in.
+    """Read the tensors of a PyTorch or safetensors file.
 
     Raises:
-        WeightsError: it cannot be read, or holds no tensors by name.
+        WeightsError: it cannot be read, or has no named tensors.
     """
     return read_torch_file(path).tensors
 
 
 def read_torch_file(path: Path) -> TorchFile:
-    """Read a PyTorch or safetensors file: its tensors, and its classes where it names them.
+    """Read the tensors of a PyTorch or safetensors file, and its class names if it has any.
 
     Raises:
-        WeightsError: it cannot be read, or holds no tensors by name.
+        WeightsError: it cannot be read, or has no named tensors.
     """
     try:
         if path.suffix == ".safetensors":
@@ -119,23 +118,23 @@ def read_torch_file(path: Path) -> TorchFile:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and header errors of many kinds
         raise WeightsError(
-            f"{path} cannot be read as weights ({_reason(error)}). It may be cut off or of another "
-            "kind: fetch it again, or name another with model.weights=FILE."
+            f"{path} cannot be read as weights ({_reason(error)}). It may be truncated or of "
+            "another type: download it again, or give another with model.weights=FILE."
         ) from error
     classes = content.get("classes") if isinstance(content, Mapping) else None
     for wrapper in ("model", "state_dict", "model_state"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not weights by name.")
+        raise WeightsError(f"{path} contains a {type(content).__name__}, not named weights.")
     tensors = {
-        # DistributedDataParallel puts this prefix before every name.
+        # DistributedDataParallel adds this prefix to every name.
         str(name).removeprefix("module."): value
         for name, value in content.items()
         if isinstance(value, Tensor)
     }
     if not tensors:
-        raise WeightsError(f"{path} holds no weights by name; name another with model.weights=FILE")
+        raise WeightsError(f"{path} has no named weights; give another with model.weights=FILE")
     return TorchFile(tensors, tuple(map(str, classes)) if isinstance(classes, list) else None)
 
 

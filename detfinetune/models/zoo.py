@@ -1,4 +1,4 @@
-"""Names of the models that can be fine-tuned, and what each of them can do.
+"""Names of the models that can be fine-tuned, and the tasks they support.
 
 Three kinds of name: an entry of Detectron2's model zoo (`COCO-Detection/...` and
 `COCO-InstanceSegmentation/...`), `efficientnet_lite0_fpn` whose ImageNet weights are installed with
@@ -19,8 +19,8 @@ PACKAGED_MODEL = "efficientnet_lite0_fpn"
 TIMM_PREFIX = "timm/"
 ZOO_URL = "https://dl.fbaipublicfiles.com/detectron2/"
 
-# Detectron2 keeps this table private and cannot be imported for it without torch, so it stands
-# here too; a test holds the two against each other. Name -> weights file below ZOO_URL/<name>/.
+# Copied from Detectron2, where this table is private and importing it needs torch; a test compares
+# the two. Name -> weights file below ZOO_URL/<name>/.
 ZOO_WEIGHTS: dict[str, str] = {
     "COCO-Detection/faster_rcnn_R_50_C4_1x": "137257644/model_final_721ade.pkl",
     "COCO-Detection/faster_rcnn_R_50_DC5_1x": "137847829/model_final_51d356.pkl",
@@ -64,32 +64,32 @@ def zoo_names() -> tuple[str, ...]:
 
 
 def detector_names() -> tuple[str, ...]:
-    """Return every name that can be trained, without the open-ended `timm/...` ones."""
+    """Return the names of all models that can be trained, except `timm/...`."""
     zoo = (name for name in ZOO_WEIGHTS if name not in _NOT_DETECTORS)
     return (PACKAGED_MODEL, *zoo)
 
 
 def zoo_weights_url(name: str) -> str:
-    """Return the address of a zoo entry's weights trained on COCO."""
+    """Return the URL of a zoo entry's weights, trained on COCO."""
     return f"{ZOO_URL}{name}/{ZOO_WEIGHTS[name]}"
 
 
 def model_kind(name: str) -> ModelKind:
-    """Say whether `name` is built from Detectron2's zoo or on a timm backbone."""
+    """Return whether `name` is a model of Detectron2's zoo or has a timm backbone."""
     return "timm" if name == PACKAGED_MODEL or name.startswith(TIMM_PREFIX) else "zoo"
 
 
 def timm_backbone(name: str) -> str:
-    """Return timm's own name of the backbone of a model of kind `timm`."""
+    """Return timm's name of the backbone of a model of kind `timm`."""
     return "efficientnet_lite0" if name == PACKAGED_MODEL else name.removeprefix(TIMM_PREFIX)
 
 
 def check_model_name(name: str, task: Task) -> None:
-    """Check that a model of this name exists and can do `task`.
+    """Check that a model of this name exists and supports `task`.
 
     Raises:
-        ModelError: the name is unknown (the nearest one and the choices are in the text), the
-            entry is no detector, or it has no masks although `task` is segm.
+        ModelError: the name is unknown (the text has the nearest one and the choices), the entry is
+            not a detector, or it has no masks although `task` is segm.
     """
     if model_kind(name) == "timm":
         _check_timm_name(name)
@@ -103,13 +103,13 @@ def check_model_name(name: str, task: Task) -> None:
         raise ModelError(_unknown_name(name))
     if task == "segm" and name.startswith("COCO-Detection/"):
         raise ModelError(
-            f"model.name={name} finds boxes only, and task=segm needs masks. "
+            f"model.name={name} predicts only boxes, but task=segm needs masks. "
             f"Use model.name={mask_sibling(name)}, or task=bbox."
         )
 
 
 def mask_sibling(name: str) -> str:
-    """Return the Mask R-CNN of the zoo nearest to a box-only entry."""
+    """Return the zoo's Mask R-CNN that is most similar to a box-only entry."""
     stem = name.removeprefix("COCO-Detection/").replace("faster_rcnn", "mask_rcnn")
     sibling = f"COCO-InstanceSegmentation/{stem}"
     return sibling if sibling in ZOO_WEIGHTS else "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
@@ -141,6 +141,6 @@ def _check_timm_name(name: str) -> None:
     if not timm.is_model(backbone):
         hint = did_you_mean(backbone, timm.list_models()).replace("'", f"'{TIMM_PREFIX}", 1)
         raise ModelError(
-            f"model.name={name}: timm {timm.__version__} knows no backbone '{backbone}'.{hint} "
-            "timm.list_models() lists them all."
+            f"model.name={name}: timm {timm.__version__} has no backbone '{backbone}'.{hint} "
+            "timm.list_models() lists all."
         )

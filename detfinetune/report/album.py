@@ -1,4 +1,4 @@
-"""Pictures of a page: ordered first, then drawn image by image, so that each is opened once."""
+"""Pictures of a page: requested first, then drawn image by image, so each is opened once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from detfinetune.pictures import DrawnObject, draw_objects, open_image
 _QUALITIES = (82, 70, 58)
 _SMALLEST_SIDE = 48
 _LARGEST_ENLARGEMENT = 8.0
-# A box outside its image is shown beside it, but not farther than half the image away.
+# Boxes outside their image are shown up to half an image away.
 _MARGIN = 0.5
 _ROUNDING_PIXELS = 0.5
 _SMALLEST_MARK = 18.0
@@ -31,40 +31,40 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture that is wanted: of which image, which part of it, and what is drawn on it."""
+    """A requested picture: the image, the part to show, and the objects to draw."""
 
     path: Path
     objects: tuple[DrawnObject, ...] = ()
     side: int = 320
-    """Longer side in pixels; small parts are enlarged up to it, but not without limit."""
+    """Longer side in pixels; small parts are enlarged, up to a limit."""
 
     most_bytes: int = 24_000
-    """Size of the JPEG at most; quality and then size are lowered to keep to it."""
+    """Maximum size of the JPEG; kept by lowering quality, then size."""
 
     focus: Box | None = None
-    """The part that matters, in pixels of the image; None shows the whole image."""
+    """The part to show, xywh in pixels of the image; None: the whole image."""
 
     context: float = 1.5
-    """Side of the square that is shown, as a multiple of the longer side of `focus`."""
+    """Side of the square to show, as a multiple of the longer side of `focus`."""
 
     least: float = 32.0
-    """Side of that square in pixels of the image at least."""
+    """Minimum side of that square in pixels of the image."""
 
     marks: bool = False
-    """Draw boxes that would be too small to be found larger than they are."""
+    """Enlarge boxes that would be too small to see."""
 
 
 @dataclass
 class Picture:
-    """A picture of the page; empty until the album is drawn."""
+    """A picture of the page, filled by `Album.draw`."""
 
     uri: str = ""
-    """A JPEG as a data URI; empty where the image could not be shown."""
+    """A JPEG as a data URI; empty if the image could not be drawn."""
 
     width: int = 0
     height: int = 0
     problem: str = ""
-    """Why the image could not be shown."""
+    """Why the image could not be drawn."""
 
 
 class Album:
@@ -75,15 +75,15 @@ class Album:
         self._uses: Counter[Shot] = Counter()
 
     def add(self, shot: Shot) -> Picture:
-        """Order a picture; the one returned is filled by `draw`."""
+        """Request a picture; `draw` fills the one that is returned."""
         self._uses[shot] += 1
         return self._pictures.setdefault(shot, Picture())
 
     def draw(self, most_bytes: int) -> None:
-        """Draw everything that was ordered, with at most `most_bytes` of JPEG in all.
+        """Draw all requested pictures, with at most `most_bytes` of JPEG in total.
 
-        A picture that is ordered twice is drawn once but counts twice, as the page will hold it.
-        One image is open at a time. What cannot be opened or drawn gets its reason instead.
+        A picture that is requested twice is drawn once but counts twice, as in the page. One image
+        is open at a time. If one cannot be opened or drawn, its picture gets the reason instead.
         """
         wanted = sum(shot.most_bytes * uses for shot, uses in self._uses.items())
         share = min(1.0, most_bytes / wanted) if wanted else 1.0
@@ -104,8 +104,8 @@ class Album:
                 limit = int(shot.most_bytes * share)
                 data, (picture.width, picture.height) = _encoded(_drawn(image, shot), limit)
             except Exception as error:
-                # Damaged images raise whatever their decoder stumbles over. A page about damaged
-                # images has to stand all the same, and shows the reason in the picture's place.
+                # Decoders raise many kinds of errors on damaged images. The page is about such
+                # images too, so it shows the reason instead of the picture.
                 picture.problem = _reason(error)
             else:
                 picture.uri = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
@@ -119,7 +119,7 @@ def _open(path: Path) -> Image.Image:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file.")
     with warnings.catch_warnings():
-        # Size and damaged EXIF are for the findings to tell; here the image opens or it does not.
+        # The findings report size and damaged EXIF.
         warnings.simplefilter("ignore")
         return open_image(path)
 
@@ -130,14 +130,14 @@ def _reason(error: Exception) -> str:
 
 
 def _drawn(image: Image.Image, shot: Shot) -> Image.Image:
-    """Return the part of `image` that `shot` asks for, scaled and drawn on."""
+    """Return the requested part of `image`, scaled and drawn on."""
     objects = [_bounded(item, image.size) for item in shot.objects if _is_finite(item.bbox)]
     left, top, right, bottom = _window(shot, objects, image.size)
     part = image
     if (left, top, right, bottom) != (0, 0, *image.size):
         part = image.crop((left, top, right, bottom))
     objects = [_moved(item, -left, -top) for item in objects]
-    # Averaging whole pixels first is several times as fast as one large step of resampling.
+    # Reducing by a whole factor first is several times as fast as one large resampling step.
     if (shrink := max(part.size) // (2 * shot.side)) > 1:
         part = part.reduce(shrink)
         objects = [_moved(item, 0, 0, 1 / shrink) for item in objects]
@@ -150,9 +150,9 @@ def _drawn(image: Image.Image, shot: Shot) -> Image.Image:
 def _window(
     shot: Shot, objects: Sequence[DrawnObject], size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of what is shown, in pixels of the image.
+    """Return xyxy of the part to show, in pixels of the image.
 
-    That reaches out of the image where an object does, for else it could not be seen.
+    It extends beyond the image if an object does.
     """
     extent = [0.0, 0.0, float(size[0]), float(size[1])]
     for item in objects:
@@ -178,7 +178,7 @@ def _is_finite(box: Box) -> bool:
 
 
 def _bounded(item: DrawnObject, size: tuple[int, int]) -> DrawnObject:
-    """Cut a box to the image and its margin: labels may say anything."""
+    """Clip a box to the image and its margin: labels may have any values."""
     x, y, width, height = item.bbox
     ends = []
     for start, length, limit in ((x, width, size[0]), (y, height, size[1])):
@@ -200,7 +200,7 @@ def _with_least_size(item: DrawnObject, least: float) -> DrawnObject:
 
 
 def _moved(item: DrawnObject, dx: float, dy: float, factor: float = 1.0) -> DrawnObject:
-    """Return an object moved by pixels and then scaled."""
+    """Return an object translated by pixels and then scaled."""
     x, y, width, height = item.bbox
     polygons = tuple(
         tuple((value + (dy if at % 2 else dx)) * factor for at, value in enumerate(polygon))
@@ -211,13 +211,13 @@ def _moved(item: DrawnObject, dx: float, dy: float, factor: float = 1.0) -> Draw
 
 
 def _encoded(image: Image.Image, most_bytes: int) -> tuple[bytes, tuple[int, int]]:
-    """Return a JPEG of at most `most_bytes` (or of the smallest side allowed) and its size."""
+    """Return a JPEG of at most `most_bytes` (or of the smallest side allowed), and its size."""
     for quality in _QUALITIES:
         data = _jpeg(image, quality)
         if len(data) <= most_bytes:
             return data, image.size
     while len(data) > most_bytes and max(image.size) > _SMALLEST_SIDE:
-        # Bytes go about with the area; a little less than that, so as to need few attempts.
+        # Bytes are about proportional to the area; aim a little lower to need few attempts.
         factor = min(0.85, max(0.3, 0.95 * math.sqrt(most_bytes / len(data))))
         smaller = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         image = image.resize(smaller, Image.Resampling.LANCZOS)

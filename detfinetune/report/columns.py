@@ -1,4 +1,4 @@
-"""The numbers behind the charts: one row an object or an image, split by split."""
+"""The data of the charts: one row per object or image, by split."""
 
 from __future__ import annotations
 
@@ -7,39 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.checks.anchor_fit import AnchorSettings, resize_scales
 from detfinetune.labels.dataset.table import LabelTable
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Resizing:
-    """How a model resizes images before it sees them."""
-
-    image_size: int
-    """Shorter side after resizing, pixels."""
-
-    max_size: int = 0
-    """Limit of the longer side after resizing, pixels; 0: 5/3 of `image_size`."""
-
-    def factors(self, sizes: NDArray[np.int64]) -> Floats:
-        """Return the factor on each image; `sizes` is (images, 2)."""
-        shorter, longer = sizes.min(axis=1), sizes.max(axis=1)
-        limit = self.max_size or self.image_size * 5 / 3
-        wanted = self.image_size / np.maximum(shorter, 1)
-        return np.asarray(np.minimum(wanted, limit / np.maximum(longer, 1)), dtype=np.float64)
-
-
 @dataclass(frozen=True, eq=False)
 class SplitColumns:
-    """A split's boxes and images in numbers."""
+    """Boxes and images of a split."""
 
     name: str
     wide: Floats
-    """Box widths in pixels, of the resized image where a resizing is given; (objects,)."""
+    """Box widths in pixels, of the resized image if anchors are given; (objects,)."""
 
     high: Floats
-    """Box heights likewise; (objects,)."""
+    """Box heights in the same unit; (objects,)."""
 
     share: Floats
     """Square root of box area over image area, in 0-1; (objects,)."""
@@ -48,27 +31,27 @@ class SplitColumns:
     """Box width over height; (objects,)."""
 
     centres: Floats
-    """Box centres as fractions of the image's width and height; (objects, 2)."""
+    """Box centres in normalized coordinates; (objects, 2)."""
 
     per_image: NDArray[np.int64]
     """Objects on each image; (images,)."""
 
     sizes: NDArray[np.int64]
-    """Image widths and heights in pixels, as they are on disk; (images, 2)."""
+    """Image widths and heights in pixels, before resizing; (images, 2)."""
 
 
-def split_columns(name: str, table: LabelTable, resizing: Resizing | None) -> SplitColumns:
-    """Return a split's numbers; boxes without area are left out."""
+def split_columns(name: str, table: LabelTable, anchors: AnchorSettings | None) -> SplitColumns:
+    """Return the columns of a split, without boxes that have no area."""
     solid = (table.boxes[:, 2] > 0) & (table.boxes[:, 3] > 0)
     boxes = table.boxes[solid]
     image = table.image_of[solid]
     sizes = np.maximum(table.sizes[image], 1)
-    factor = resizing.factors(table.sizes)[image] if resizing else np.ones(len(boxes))
+    resized = boxes[:, 2:] * (resize_scales(sizes, anchors) if anchors else 1.0)
     area = boxes[:, 2] * boxes[:, 3]
     return SplitColumns(
         name=name,
-        wide=boxes[:, 2] * factor,
-        high=boxes[:, 3] * factor,
+        wide=resized[:, 0],
+        high=resized[:, 1],
         share=np.sqrt(area / (sizes[:, 0] * sizes[:, 1])),
         ratio=boxes[:, 2] / boxes[:, 3],
         centres=(boxes[:, :2] + boxes[:, 2:] / 2) / sizes,

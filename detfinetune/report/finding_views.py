@@ -1,4 +1,4 @@
-"""Findings as the page shows them: figures, places and pictures."""
+"""Prepares findings for the page: figures, places and pictures."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _PAIR_SIDE, _PAIR_BYTES = 360, 30_000
 
 @dataclass(frozen=True)
 class PlaceRow:
-    """A place as a line of a table."""
+    """A place as a row of a table."""
 
     split: str
     splits: str
-    """The splits that the place, or either one of a pair, is of, with spaces between."""
+    """The splits of the place, or of both of a pair, separated by spaces."""
 
     where: str
-    """`path:line`, as editors take it."""
+    """`path:line`, which editors can open."""
 
     image: str
-    """Empty where `where` names it already."""
+    """Empty if `where` is the image."""
 
     other: str
     category: int | None
@@ -44,13 +44,13 @@ class PlaceRow:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A place as pictures: the part that matters and the whole image, or two images alike."""
+    """Pictures of a place: close-up and whole image, or two duplicate images."""
 
     row: PlaceRow
     pictures: tuple[tuple[Picture, str, str], ...]
     """Each with its caption and alternative text."""
 
-    alike: bool = False
+    duplicates: bool = False
     """Whether the pictures are two images, each with its caption."""
 
 
@@ -63,10 +63,10 @@ class FindingView:
     shown: tuple[PlaceRow, ...]
     folded: tuple[PlaceRow, ...]
     left_out: int
-    """Places that the page does not list."""
+    """Number of places that the page does not list."""
 
     columns: frozenset[str]
-    """Fields of the rows that any of them fills."""
+    """Fields that are not empty in all rows."""
 
     thumbnails: tuple[Thumbnail, ...]
 
@@ -74,7 +74,7 @@ class FindingView:
 def view_findings(
     dataset: LabelledDataset, findings: Sequence[Finding], album: Album
 ) -> list[FindingView]:
-    """Return all findings, worst first, and order their pictures."""
+    """Return all findings, worst first, and request their pictures."""
     ordered = sorted_findings(findings)
     pictured = min(_MOST_PICTURED, max(1, _PICTURED_IN_ALL // max(1, len(ordered))))
     if not dataset.has_images:
@@ -120,7 +120,7 @@ def _other_where(place: Place, other: Place) -> str:
 
 
 def _pictured_places(places: Iterable[Place], count: int) -> list[Place]:
-    """Choose places with an image, each image once, and others only where there are too few."""
+    """Choose places with an image: different images first, then others if there are too few."""
     first: list[Place] = []
     more: list[Place] = []
     seen: set[tuple[str, str]] = set()
@@ -148,7 +148,9 @@ def _thumbnail(dataset: LabelledDataset, place: Place, album: Album) -> Thumbnai
         )
     ):
         return Thumbnail(
-            row, (_pair_half(dataset, place, album), _pair_half(dataset, other, album)), alike=True
+            row,
+            (_pair_half(dataset, place, album), _pair_half(dataset, other, album)),
+            duplicates=True,
         )
     objects = [_object(place)] if place.box else []
     if other is not None and other.box:
@@ -175,11 +177,11 @@ def _pair_half(dataset: LabelledDataset, place: Place, album: Album) -> tuple[Pi
     objects = (_object(place),) if place.box else ()
     shot = Shot(_image_path(dataset, place), objects, _PAIR_SIDE, _PAIR_BYTES)
     caption = f"{place.split}: {place.image}" if place.split else place.image
-    return album.add(shot), caption, f"one of two alike: {shortened(place.image)}"
+    return album.add(shot), caption, f"one of two duplicates: {shortened(place.image)}"
 
 
 def _object(place: Place, beside: int | None = None) -> DrawnObject:
-    """Return a place's object in its class's colour, or another than the one `beside` it."""
+    """Return a place's object in the colour of its class, or another if that equals `beside`."""
     color = place.category or 0
     if beside is not None and beside == place.category:
         color += 1
@@ -187,7 +189,7 @@ def _object(place: Place, beside: int | None = None) -> DrawnObject:
 
 
 def _image_path(dataset: LabelledDataset, place: Place) -> Path:
-    """Return where a place's image should be, whether it is there or not."""
+    """Return the path of a place's image, whether it exists or not."""
     table = dataset.tables.get(place.split)
     roots = [table.image_root] if table else [t.image_root for t in dataset.tables.values()]
     candidates = [root / place.image for root in [*roots, dataset.root]]
@@ -198,5 +200,5 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):
-        # Labels may name what no file system takes, such as 300 characters without a slash.
+        # Labels may have names that no file system allows, such as 300 characters.
         return False

@@ -1,4 +1,4 @@
-"""One HTML page for a data set: what was read, what is wrong with it, and how it looks."""
+"""Writes an HTML page about a data set: findings, statistics and images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detfinetune import files
+from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.checks.findings import Finding
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.report.album import Album
 from detfinetune.report.finding_views import view_findings
-from detfinetune.report.plots import AnchorHint, all_plots
+from detfinetune.report.plots import all_plots
 from detfinetune.report.render import render_page
 from detfinetune.report.samples import choose_galleries, choose_samples
 from detfinetune.report.summary import (
@@ -24,7 +25,7 @@ from detfinetune.report.summary import (
 _MOST_BYTES = 15_000_000
 # Base64 makes four characters of three bytes.
 _BASE64 = 4 / 3
-# Of the page's size, what is left for words, tables and charts.
+# Part of the page's size for text, tables and charts.
 _FOR_TEXT = 3_000_000
 _LEAST_FOR_PICTURES = 200_000
 
@@ -35,21 +36,21 @@ def write_dataset_page(
     findings: Sequence[Finding],
     *,
     samples: int = 24,
-    anchors: AnchorHint | None = None,
+    anchors: AnchorSettings | None = None,
     most_bytes: int = _MOST_BYTES,
 ) -> None:
-    """Write a page that shows `dataset` and `findings`, in one file that needs no other.
+    """Write a self-contained page that shows `dataset` and `findings`.
 
-    Only the images that are shown are opened, each once, one at a time. One that cannot be
-    opened leaves its reason in its place. The same data gives the same bytes.
+    Only the images on the page are opened, each once, one at a time. If one cannot be opened, the
+    page shows the reason instead. The same data gives the same bytes.
 
     Args:
-        path: HTML file to write, whole or not at all; one that is there is replaced.
-        dataset: what was read.
-        findings: what was found in it, in any order.
-        samples: whole images shown, shared evenly by the splits.
-        anchors: drawn among the box sizes; None: Detectron2's defaults for FPN.
-        most_bytes: size that the page keeps to by drawing smaller and coarser pictures.
+        path: HTML file, written atomically; an existing one is replaced.
+        dataset: from `read_dataset`.
+        findings: in any order.
+        samples: number of whole images, divided evenly among the splits.
+        anchors: drawn among the box sizes; None: none, and boxes in pixels of the original image.
+        most_bytes: limit of the page's size; images are made smaller to keep it.
     """
     album = Album()
     findings_seen = view_findings(dataset, findings, album)
@@ -67,10 +68,10 @@ def write_dataset_page(
             "findings": findings_seen,
             "samples": sampled,
             "galleries": galleries,
-            "plots": all_plots(dataset, anchors or AnchorHint()),
+            "plots": all_plots(dataset, anchors),
             "ledger": ledger_kinds(dataset.ledger),
         }
     )
     with files.atomic_path(path) as temporary:
-        # File names may hold bytes that are no UTF-8, which Python keeps as lone surrogates.
+        # File names may have bytes that are not UTF-8, which Python keeps as lone surrogates.
         temporary.write_bytes(html.encode("utf-8", "backslashreplace"))

@@ -1,4 +1,4 @@
-"""What a data set holds, as charts."""
+"""Charts of a data set."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from detfinetune.checks.anchor_fit import AnchorSettings, cell_anchors
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.report.columns import Floats, Resizing, SplitColumns, split_columns
+from detfinetune.report.columns import Floats, SplitColumns, split_columns
 from detfinetune.report.svg import Chart, linear_ticks, log_ticks
 from detfinetune.report.wording import by, number, plural
 
@@ -19,35 +20,19 @@ _MOST_PER_IMAGE_BINS = 40
 
 
 @dataclass(frozen=True)
-class AnchorHint:
-    """Anchors to draw among the box sizes, and the resizing that they apply to."""
-
-    sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
-    """Sides of square anchors, pixels of the resized image."""
-
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Height over width, the area staying the same."""
-
-    resizing: Resizing | None = None
-    """None: boxes are shown in the pixels of the images as they are."""
-
-    source: str = "Detectron2's defaults for FPN"
-
-
-@dataclass(frozen=True)
 class Plot:
-    """A chart with its words."""
+    """A chart with title and summary."""
 
     title: str
     summary: str
-    """What it says, in a line: for those who cannot see it, and for those in a hurry."""
+    """What the chart shows, in one line; also its alternative text."""
 
     chart: Markup
 
 
-def all_plots(dataset: LabelledDataset, anchors: AnchorHint) -> list[Plot]:
-    """Return the charts of a data set; those that there is no data for are left out."""
-    splits = [split_columns(n, t, anchors.resizing) for n, t in dataset.tables.items()]
+def all_plots(dataset: LabelledDataset, anchors: AnchorSettings | None) -> list[Plot]:
+    """Return the charts of a data set that have data."""
+    splits = [split_columns(n, t, anchors) for n, t in dataset.tables.items()]
     plots: list[Plot] = []
     if any(len(split.wide) for split in splits):
         plots += [
@@ -65,26 +50,16 @@ def _joined(splits: Sequence[SplitColumns], values: Callable[[SplitColumns], Flo
     return np.concatenate([values(split) for split in splits])
 
 
-def _box_sizes(splits: Sequence[SplitColumns], anchors: AnchorHint) -> Plot:
+def _box_sizes(splits: Sequence[SplitColumns], anchors: AnchorSettings | None) -> Plot:
     wide, high = _joined(splits, lambda s: s.wide), _joined(splits, lambda s: s.high)
-    shapes = [
-        (side / math.sqrt(ratio), side * math.sqrt(ratio))
-        for side in anchors.sizes
-        for ratio in anchors.ratios
-    ]
-    both = [*(value for shape in shapes for value in shape)]
+    shapes = cell_anchors(anchors).tolist() if anchors else []
+    both = [side for width, height, _ in shapes for side in (width, height)]
     low = 2.0 ** math.floor(math.log2(max(0.25, min(wide.min(), high.min(), *both))))
     top = 2.0 ** math.ceil(math.log2(max(wide.max(), high.max(), *both, low * 2)))
-    unit = (
-        f"pixels after resizing to {anchors.resizing.image_size}" if anchors.resizing else "pixels"
-    )
+    unit = f"pixels after resizing to {anchors.image_size}" if anchors else "pixels"
     median = by(float(np.median(wide)), float(np.median(high)))
-    summary = (
-        f"Median {median} {unit}. Rings: anchors, {anchors.source} "
-        f"({', '.join(number(size) for size in anchors.sizes)})."
-        if shapes
-        else f"Median {median} {unit}."
-    )
+    rings = " Rings: the anchors that training would use." if anchors else ""
+    summary = f"Median {median} {unit}.{rings}"
     chart = Chart(f"Box sizes. {summary}", (low, top), (low, top), log_x=True, log_y=True)
     ticks = log_ticks(low, top, 2.0)
     chart.x_ticks(ticks, f"width, {unit}")
@@ -98,7 +73,7 @@ def _box_sizes(splits: Sequence[SplitColumns], anchors: AnchorHint) -> Plot:
             f"{plural(counts[i, j], 'object')}"
         )
         chart.cell(x, y, _opacity(counts[i, j], counts.max()), tip)
-    for x_side, y_side in shapes:
+    for x_side, y_side, _ in shapes:
         tip = f"anchor {by(x_side, y_side)}"
         chart.add("circle", tip, cx=chart.x(x_side), cy=chart.y(y_side), r=3.5, class_="anchor")
     return Plot("Box sizes and anchors", summary, chart.markup())
@@ -133,9 +108,9 @@ def _aspect_ratios(splits: Sequence[SplitColumns]) -> Plot:
     beyond = int(((values < 0.25) | (values > 4)).sum())
     summary = (
         f"Median {number(float(np.median(values)))}; {beyond:,} of {len(values):,} objects are "
-        "more than four times as long as wide."
+        "longer than four times their width."
     )
-    # An odd number of bins, so that squares lie within one and not on an edge.
+    # An odd number of bins, so that squares are in the middle of one and not on an edge.
     edges = np.geomspace(low, high, _BINS + 2)
     chart = _share_chart(
         f"Aspect ratios. {summary}",
@@ -171,9 +146,9 @@ def _objects_per_image(splits: Sequence[SplitColumns]) -> Plot:
         of="images",
     )
     ticks = [t for t in linear_ticks(0, edges[-1] - 1, 6) if t == int(t)]
-    # The middle of a bar of one value lies half a unit after its left edge.
-    moved = [tick + (0.5 if width == 1 else 0) for tick in ticks]
-    chart.x_ticks(moved, "objects on an image", [f"{tick:.0f}" for tick in ticks])
+    # A tick belongs in the middle of a bar, half a unit after its left edge.
+    middles = [tick + (0.5 if width == 1 else 0) for tick in ticks]
+    chart.x_ticks(middles, "objects in an image", [f"{tick:.0f}" for tick in ticks])
     return Plot("Objects per image", summary, chart.markup())
 
 
@@ -187,7 +162,7 @@ def _share_chart(
     log: bool = False,
     of: str = "objects",
 ) -> Chart:
-    """Draw a histogram of each split as shares of it, so that splits can be compared."""
+    """Draw a histogram of each split in percent, so that splits can be compared."""
     counts = [np.histogram(values(split), bins=edges)[0] for split in splits]
     shares = [count / max(1, count.sum()) * 100 for count in counts]
     top = max(float(share.max()) for share in shares) or 1.0
@@ -213,7 +188,7 @@ def _positions(splits: Sequence[SplitColumns]) -> Plot:
     middle = centres.mean(axis=0) * 100
     summary = (
         f"On average {middle[0]:.0f} % from the left and {middle[1]:.0f} % from the top; "
-        f"the fullest of {by(_BINS, _BINS)} cells holds {counts.max() / counts.sum() * 100:.1f} %."
+        f"the densest of {by(_BINS, _BINS)} cells has {counts.max() / counts.sum() * 100:.1f} %."
     )
     # y goes down, as in images.
     chart = Chart(f"Positions of centres. {summary}", (0, 100), (100, 0))
@@ -223,7 +198,7 @@ def _positions(splits: Sequence[SplitColumns]) -> Plot:
         x, y = (edges[i] * 100, edges[i + 1] * 100), (edges[j] * 100, edges[j + 1] * 100)
         tip = f"{x[0]:.0f}-{x[1]:.0f} % from the left, {y[0]:.0f}-{y[1]:.0f} % from the top: "
         chart.cell(x, y, _opacity(counts[i, j], counts.max()), tip + plural(counts[i, j], "object"))
-    return Plot("Where objects lie", summary, chart.markup())
+    return Plot("Object positions", summary, chart.markup())
 
 
 def _image_sizes(splits: Sequence[SplitColumns]) -> Plot:
@@ -240,7 +215,7 @@ def _image_sizes(splits: Sequence[SplitColumns]) -> Plot:
     chart = Chart(f"Image sizes. {summary}", (0.0, top), (0.0, top))
     chart.x_ticks(linear_ticks(0, top, 5), "image width, pixels")
     chart.y_ticks(linear_ticks(0, top, 5), "image height, pixels")
-    # Images of about one size share a bubble at their mean, so that there are never many.
+    # Images of similar size share a bubble at their mean size, so that there are not too many.
     cells = np.floor(sizes / top * _BINS)
     keys, inverse, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     means = np.zeros((len(keys), 2))
@@ -256,5 +231,5 @@ def _image_sizes(splits: Sequence[SplitColumns]) -> Plot:
 
 
 def _opacity(count: float, most: float) -> float:
-    """Return how dark a cell is: by the root of its count, so that single objects are seen."""
+    """Return a cell's opacity, by the square root of its count, so that single objects show."""
     return float(0.12 + 0.88 * math.sqrt(count / most))

@@ -1,4 +1,4 @@
-"""The page's template, filled: everything is escaped, and nothing may be loaded from outside."""
+"""Renders the page's template: everything is escaped, and nothing is loaded from outside."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from detfinetune.report.wording import number, plural
 def render_page(values: Mapping[str, Any]) -> str:
     """Return the page as HTML.
 
-    A content security policy lets the browser run the page's own script and style, known by
-    their hashes, and images that are part of the page; nothing else, and no connection.
+    A content security policy allows only the page's own script and style, by their hashes, and
+    embedded images; no connections.
     """
     environment = _environment()
     style, script = _source("page.css"), _source("page.js")
@@ -47,7 +47,7 @@ def _environment() -> Environment:
 
 
 def _source(name: str) -> str:
-    """Return a file of ours as it stands; it is no template."""
+    """Return the content of a template file."""
     return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 

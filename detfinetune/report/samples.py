@@ -1,4 +1,4 @@
-"""Images of each split as they are labelled, and crops of the objects of each class."""
+"""Chooses sample images of each split, and crops of the objects of each class."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_CROPS = 480
 _MOST_GALLERIES = 80
 _MOST_A_CLASS = 16
 _EXTREMES = 2
-# True negatives are worth a look, but not more than one picture in four.
+# At most one sample in four is a negative.
 _NEGATIVES = 4
 
 Indices = NDArray[np.int64]
@@ -48,7 +48,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Crop:
-    """An object, cut out with a little of what is around it."""
+    """An object with a margin around it."""
 
     split: str
     name: str
@@ -72,7 +72,7 @@ class Gallery:
 
 
 def choose_samples(dataset: LabelledDataset, count: int, album: Album) -> list[Sample]:
-    """Order pictures of at most `count` images, evenly spaced in each split."""
+    """Choose at most `count` images, evenly spaced in each split, and request their pictures."""
     shares = _shares({name: table.num_images for name, table in dataset.tables.items()}, count)
     return [
         _sample(dataset, split, image, album)
@@ -82,11 +82,11 @@ def choose_samples(dataset: LabelledDataset, count: int, album: Album) -> list[S
 
 
 def _shares(images: dict[str, int], count: int) -> dict[str, int]:
-    """Divide `count` pictures among splits evenly; what a small split leaves goes to others."""
+    """Divide `count` evenly among splits; small splits leave their rest to the others."""
     shares = dict.fromkeys(images, 0)
     for _ in range(min(count, sum(images.values()))):
         open_splits = [name for name in images if shares[name] < images[name]]
-        # Of equal shares the first split, train, takes what is over.
+        # With equal shares, the first split (train) gets the remainder.
         shares[min(open_splits, key=lambda name: shares[name])] += 1
     return shares
 
@@ -114,7 +114,7 @@ def _sample(dataset: LabelledDataset, split: str, image: int, album: Album) -> S
         for category, number in counts.most_common(6)
     )
     more = f", {len(counts) - 6} more classes" if len(counts) > 6 else ""
-    caption = f"{listed}{more}" if counts else "true negative: no objects"
+    caption = f"{listed}{more}" if counts else "negative: no objects"
     path = table.image_root / record.file_name
     shot = Shot(path, drawn_objects(record, dataset.classes), _SAMPLE_SIDE, _SAMPLE_BYTES)
     return Sample(
@@ -129,9 +129,9 @@ def _sample(dataset: LabelledDataset, split: str, image: int, album: Album) -> S
 
 
 def choose_galleries(dataset: LabelledDataset, album: Album) -> list[Gallery]:
-    """Order crops of each class: the extremes, then some evenly spaced. Rarest classes go last.
+    """Choose crops of each class: the extremes, then evenly spaced objects; rarest classes last.
 
-    With very many classes those with most and those with fewest objects are shown.
+    With very many classes, only the most and the least frequent ones are shown.
     """
     columns = _Columns(dataset)
     counts = np.bincount(columns.categories, minlength=len(dataset.classes))
@@ -143,7 +143,7 @@ def choose_galleries(dataset: LabelledDataset, album: Album) -> list[Gallery]:
 
 
 class _Columns:
-    """The objects of all splits but crowds, one after another."""
+    """The objects of all splits without crowd regions, concatenated."""
 
     def __init__(self, dataset: LabelledDataset) -> None:
         self.splits = tuple(dataset.tables)
@@ -173,7 +173,7 @@ def _gallery(
 
 
 def _roles(columns: _Columns, own: Indices, count: int) -> dict[int, str]:
-    """Choose objects of a class: what each is shown for, by its position in `columns`."""
+    """Choose objects of a class; return the role of each by its position in `columns`."""
     by_area = own[np.argsort(columns.area[own], kind="stable")]
     by_shape = own[np.argsort(-columns.elongation[own], kind="stable")]
     roles: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""What was read of a data set, and what became of it, in figures."""
+"""Counts of a data set, its classes and its ledger, and the verdict of the page."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class ClassRow:
     category: int
     name: str
     color: str
-    """As `#rrggbb`, the colour that its objects are drawn in."""
+    """`#rrggbb`, the colour in which its objects are drawn."""
 
     objects: tuple[int, ...]
-    """By split, in the order of the data set."""
+    """By split, in the data set's order."""
 
     most: int
-    """Objects of the class that has most, for the bars."""
+    """Objects of the largest class, for the length of bars."""
 
     @property
     def total(self) -> int:
@@ -101,7 +101,7 @@ def class_rows(dataset: LabelledDataset) -> list[ClassRow]:
 
 
 def ledger_kinds(ledger: Ledger) -> list[LedgerKind]:
-    """Return the ledger by action and kind, rejections first and the frequent before the rare."""
+    """Return the ledger by action and kind: rejections first, then by frequency."""
     kinds: dict[tuple[str, str], LedgerKind] = {}
     for entry in ledger.entries:
         key = (entry.action, entry.kind)
@@ -121,16 +121,12 @@ def severity_counts(findings: Sequence[Finding]) -> dict[str, int]:
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """Return one sentence that says whether to go on."""
+    """Return whether the data set is ready to train, in one sentence or two."""
     counts = severity_counts(findings)
-    mended = [f for f in findings if f.severity == "error" and f.fixed_by_conversion]
     if counts["error"]:
-        text = "Mend the errors before training: a model would learn what they say."
-        if len(mended) == counts["error"]:
-            text = "Every error is one that conversion mends or removes; look at what it drops."
-        return text
+        if all(f.fixed_by_conversion for f in findings if f.severity == "error"):
+            return "Reading fixes or rejects all of the errors. Check what is left out."
+        return "Not ready to train. Fix the errors first."
     if counts["warning"]:
-        return "Nothing here forbids training. The warnings may cost accuracy."
-    if counts["note"]:
-        return "Nothing here speaks against training. The notes are worth a look."
-    return "Nothing was found that speaks against training."
+        return "Ready to train, but the warnings may cost accuracy."
+    return "Ready to train. Check the notes." if counts["note"] else "Ready to train."

@@ -1,7 +1,7 @@
-"""Charts as SVG: axes, steps, cells and bars, coloured by the page's style sheet.
+"""Charts as SVG: axes, histograms and cells, styled by the page's style sheet.
 
-Made by hand, because a chart that takes its colours and its font from the page follows its light
-and dark looks, tells each bin's count on hover, and is the same bytes for the same data.
+Not made with a plotting library: these charts use the page's fonts and its light and dark colours,
+show the count of each bin on hover, and are the same bytes for the same data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 18.0, 10.0, 40.0
 
 
 class Axis:
-    """A range of values along one side, linear or logarithmic."""
+    """A range of values along an axis, linear or logarithmic."""
 
     def __init__(self, low: float, high: float, start: float, end: float, log: bool) -> None:
         self.low, self.high = low, high if high != low else low + 1
@@ -25,7 +25,7 @@ class Axis:
         self._of: Callable[[float], float] = math.log if log else float
 
     def __call__(self, value: float) -> float:
-        """Return where a value lies, in units of the picture."""
+        """Return the position of a value, in units of the image."""
         low, high = self._of(self.low), self._of(self.high)
         return self._start + (self._of(value) - low) / (high - low) * (self._end - self._start)
 
@@ -41,15 +41,14 @@ class Chart:
         *,
         log_x: bool = False,
         log_y: bool = False,
-        height: float = HEIGHT,
-        left: float = _LEFT,
     ) -> None:
-        self.left, self.right, self.top, self.bottom = left, WIDTH - _RIGHT, _TOP, height - _BOTTOM
+        self.left, self.right = _LEFT, WIDTH - _RIGHT
+        self.top, self.bottom = _TOP, HEIGHT - _BOTTOM
         self.x = Axis(*x, self.left, self.right, log_x)
         self.y = Axis(*y, self.bottom, self.top, log_y)
         self.root = ElementTree.Element(
             "svg",
-            {"viewBox": f"0 0 {WIDTH:g} {height:g}", "role": "img", "aria-label": label},
+            {"viewBox": f"0 0 {WIDTH:g} {HEIGHT:g}", "role": "img", "aria-label": label},
         )
 
     def add(self, tag: str, tooltip: str = "", text: str = "", **attributes: object) -> None:
@@ -64,7 +63,7 @@ class Chart:
             ElementTree.SubElement(element, "title").text = tooltip
 
     def x_ticks(self, ticks: Sequence[float], title: str, words: Sequence[str] = ()) -> None:
-        """Draw grid lines, their values (or `words`) and what they mean."""
+        """Draw grid lines with their values (or `words`), and the title of the axis."""
         for at, value in enumerate(ticks):
             place = self.x(value)
             self.add("line", x1=place, x2=place, y1=self.top, y2=self.bottom, class_="grid")
@@ -74,19 +73,18 @@ class Chart:
         below = self.bottom + 31
         self.add("text", text=title, x=middle, y=below, text_anchor="middle", class_="axis")
 
-    def y_ticks(self, ticks: Sequence[float], title: str, words: Sequence[str] = ()) -> None:
-        """Draw grid lines, their values (or `words`) and, upright, what they mean."""
-        for at, value in enumerate(ticks):
+    def y_ticks(self, ticks: Sequence[float], title: str) -> None:
+        """Draw grid lines with their values, and the title of the axis."""
+        for value in ticks:
             place = self.y(value)
             self.add("line", x1=self.left, x2=self.right, y1=place, y2=place, class_="grid")
-            label = words[at] if words else short(value)
-            self.add("text", text=label, x=self.left - 5, y=place + 4, text_anchor="end")
+            self.add("text", text=short(value), x=self.left - 5, y=place + 4, text_anchor="end")
         middle = (self.top + self.bottom) / 2
-        turn = f"translate(11 {middle:g}) rotate(-90)"
-        self.add("text", text=title, transform=turn, text_anchor="middle", class_="axis")
+        upright = f"translate(11 {middle:g}) rotate(-90)"
+        self.add("text", text=title, transform=upright, text_anchor="middle", class_="axis")
 
     def steps(self, edges: Sequence[float], values: Sequence[float], class_: str) -> None:
-        """Draw a histogram's outline over a faint area; one value more in `edges`."""
+        """Draw a histogram; `edges` has one more entry than `values`."""
         path = f"M{self.x(edges[0]):.1f} {self.bottom:.1f}"
         for value, right in zip(values, edges[1:], strict=True):
             path += f"V{self.y(value):.1f}H{self.x(right):.1f}"
@@ -100,8 +98,8 @@ class Chart:
         tooltip: str = "",
         class_: str = "cell",
     ) -> None:
-        """Draw a rectangle from values to values."""
-        # Rounded before they are subtracted, so that neighbours meet without a gap.
+        """Draw a rectangle between pairs of values."""
+        # Rounded before subtraction, so that there are no gaps between neighbours.
         x1, x2 = (round(self.x(value), 1) for value in x)
         y1, y2 = sorted(round(self.y(value), 1) for value in y)
         self.add(
@@ -110,7 +108,7 @@ class Chart:
         )  # fmt: skip
 
     def markup(self) -> Markup:
-        """Return the chart for a page; everything in it is escaped."""
+        """Return the chart as escaped markup."""
         return Markup(ElementTree.tostring(self.root, encoding="unicode"))
 
 
@@ -121,7 +119,7 @@ def _written(value: object) -> str:
 
 
 def short(value: float) -> str:
-    """Write a tick's value in few characters."""
+    """Format a tick's value in few characters."""
     for limit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= limit:
             return f"{value / (1e3 if letter == 'k' else limit):.3g}{letter}"
@@ -140,7 +138,7 @@ def linear_ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float, base: float, most: int = 8) -> list[float]:
-    """Return powers of `base` from `low` to `high`, every second or third when too many."""
+    """Return powers of `base` from `low` to `high`; only every second or third if too many."""
     first = math.ceil(math.log(low, base) - 1e-9)
     last = math.floor(math.log(high, base) + 1e-9)
     step = max(1, math.ceil((last - first + 1) / most))

@@ -1,4 +1,4 @@
-"""Numbers and names, written for reading."""
+"""Formatting of numbers and names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LONGEST_FIGURE = 300
 
 
 def number(value: float) -> str:
-    """Write a number with three or four digits that matter."""
+    """Format a number with three or four significant digits."""
     if not math.isfinite(value):
         return "-"
     if value == int(value) and abs(value) < 1e15:
@@ -18,18 +18,18 @@ def number(value: float) -> str:
 
 
 def by(width: float, height: float) -> str:
-    """Write a size, such as 12 by 30, with the sign for it."""
+    """Format a size, such as 12 by 30, with a multiplication sign."""
     return f"{number(width)} \N{MULTIPLICATION SIGN} {number(height)}"
 
 
 def plural(count: float, word: str) -> str:
-    """Write a count of things, such as `1 object` or `2 classes`."""
+    """Format a count, such as `1 object` or `2 classes`."""
     ending = "" if count == 1 else "es" if word.endswith("s") else "s"
     return f"{count:,.0f} {word}{ending}"
 
 
 def shortened(name: str, longest: int = 100) -> str:
-    """Shorten a name from its middle: both ends tell file names apart."""
+    """Shorten a name in the middle: both ends matter in file names."""
     if len(name) <= longest:
         return name
     half = longest // 2
@@ -37,12 +37,12 @@ def shortened(name: str, longest: int = 100) -> str:
 
 
 def words(name: str) -> str:
-    """Write a key, such as `boxes_per_image`, as words."""
+    """Return a key, such as `boxes_per_image`, as words."""
     return name.replace("_", " ")
 
 
 def figure(value: Any) -> str:
-    """Write a JSON value on one line, cut where it is very long."""
+    """Format a JSON value on one line, truncated if it is very long."""
     if isinstance(value, bool) or value is None:
         text = {True: "yes", False: "no", None: "-"}[value]
     elif isinstance(value, int | float):

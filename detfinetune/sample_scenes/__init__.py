@@ -1,7 +1,7 @@
 """A generator of aerial scenes with three classes of an urban-sprawl survey.
 
-It stands in for a user's data: `satellite` trains on it anywhere. `settings.py` holds every number
-that says how hard the scenes are.
+The experiment `satellite` trains on it, so that it needs no other data. `settings.py` has all
+numbers that determine how difficult the scenes are.
 """
 
 from detfinetune.sample_scenes.settings import CLASSES

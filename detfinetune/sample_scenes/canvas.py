@@ -155,7 +155,7 @@ class Canvas:
         altitude: Floats | float | None = None,
         owner: int | None = None,
     ) -> None:
-        """Paint the masked part of a patch; what is None stays as it was underneath."""
+        """Paint the masked part of a patch; None leaves a property unchanged."""
         overlap = self.window(patch)
         if overlap is None:
             return

@@ -1,4 +1,4 @@
-"""What looks like a class at first sight and is none; never labelled."""
+"""Decoys: similar to objects of a class, but never labelled."""
 
 from __future__ import annotations
 

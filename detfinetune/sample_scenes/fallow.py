@@ -6,8 +6,8 @@ import numpy as np
 
 from detfinetune.sample_scenes.canvas import Canvas, Patch
 from detfinetune.sample_scenes.noise import Colour, Mask, smooth_step
-from detfinetune.sample_scenes.outline import largest_part
 from detfinetune.sample_scenes.parcels import Parcel, paint_pile, parcel_mask
+from detfinetune.sample_scenes.scene_labels import largest_part
 from detfinetune.sample_scenes.settings import UNDEVELOPED_LAND
 from detfinetune.sample_scenes.terrain import Palette, mix, textured, vary
 from detfinetune.sample_scenes.vegetation import paint_tree

@@ -1,4 +1,4 @@
-"""Where things go: roads, parcels along them, trees in between."""
+"""Places roads, parcels along them, and trees."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _GRID = 4
 
 
 _ATTEMPTS = 110
-"""Places tried for a parcel before it is given up."""
+"""Maximum attempts to place a parcel."""
 
 
 class Room:
@@ -163,9 +163,9 @@ def _find_parcel(
     job: int | str,
     neighbour: Parcel | None,
 ) -> Parcel | None:
-    """A free parcel of a size that suits the job, or None when there is no room.
+    """Return a free parcel of a suitable size, or None if there is no room.
 
-    A house is first tried beside its `neighbour`, so that houses stand in rows.
+    A house is first placed beside its `neighbour`, so that houses form rows.
     """
     rng = canvas.rng
     metre = canvas.points_per_metre
@@ -190,16 +190,16 @@ def _find_parcel(
 def _draw_size(
     canvas: Canvas, settings: SceneSettings, job: int | str, heading: float, shrink: float
 ) -> tuple[float, float]:
-    """Length and depth of a parcel, metres; its hull keeps to the longest labelled side."""
+    """Return length and depth of a parcel in metres; its bounding box keeps the longest side."""
     rng = canvas.rng
     if job == RESIDENTIAL_BUILDING:
         return float(rng.uniform(16, 25)), float(rng.uniform(20, 30))
     low, high = settings.parcel_sides
     length, depth = (max(0.8 * low, float(rng.uniform(low, high)) * shrink) for _ in range(2))
     cos, sin = abs(math.cos(heading)), abs(math.sin(heading))
-    hull = max(length * cos + depth * sin, length * sin + depth * cos)
+    bound = max(length * cos + depth * sin, length * sin + depth * cos)
     longest = 0.97 * settings.side_limits[1] * canvas.metres(SUPERSAMPLE)
-    factor = min(1.0, longest / hull)
+    factor = min(1.0, longest / bound)
     return length * factor, depth * factor
 
 

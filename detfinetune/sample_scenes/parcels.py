@@ -38,7 +38,7 @@ class Parcel:
 
 
 def parcel_mask(canvas: Canvas, parcel: Parcel, patch: Patch, ragged: float) -> Mask:
-    """The parcel's area with an edge that strays by about `ragged` metres."""
+    """The parcel's area with an edge that varies by about `ragged` metres."""
     wobble = ragged * canvas.texture(patch, 9.0, 2)
     corner = 0.18 * min(parcel.length, parcel.depth) * canvas.rng.uniform(0.2, 1.0)
     inner_u = np.abs(patch.u) - (parcel.length / 2 - corner)

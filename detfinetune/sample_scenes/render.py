@@ -1,4 +1,4 @@
-"""From a painted canvas to the picture that a camera takes of it."""
+"""Renders a painted canvas as a camera image."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from detfinetune.sample_scenes.canvas import Canvas, Sun
 from detfinetune.sample_scenes.layout import compose_scene
 from detfinetune.sample_scenes.noise import Floats, octave_noise
-from detfinetune.sample_scenes.outline import SceneLabel, visible_labels
+from detfinetune.sample_scenes.scene_labels import SceneLabel, visible_labels
 from detfinetune.sample_scenes.settings import SUPERSAMPLE, SceneSettings
 
 
 def render_scene(
     settings: SceneSettings, seed: int, index: int, empty: bool
 ) -> tuple[bytes, int, int, list[SceneLabel]]:
-    """Make one scene; the same arguments give the same bytes.
+    """Generate a scene; the same arguments give the same bytes.
 
     Returns:
         The JPEG file's bytes, width and height in pixels, and the labels.
@@ -42,7 +42,7 @@ def render_scene(
 
 
 def shadows(altitude: Floats, sun: Sun, metres_per_pixel: float) -> Floats:
-    """1 where the sun does not reach, 0 where it does.
+    """Return 1 in shadow, 0 in the sun.
 
     Args:
         altitude: metres above ground, [height, width].
@@ -62,7 +62,7 @@ def shadows(altitude: Floats, sun: Sun, metres_per_pixel: float) -> Floats:
 
 
 def _photograph(canvas: Canvas, settings: SceneSettings) -> npt.NDArray[np.uint8]:
-    """Light, haze, optics, sensor: an RGB picture, [height, width, 3]."""
+    """Apply light, haze, optics and sensor; return an RGB image, [height, width, 3]."""
     rng = canvas.rng
     size = (canvas.width // SUPERSAMPLE, canvas.height // SUPERSAMPLE)
     altitude = cv2.resize(canvas.altitude, size, interpolation=cv2.INTER_AREA)
@@ -72,7 +72,7 @@ def _photograph(canvas: Canvas, settings: SceneSettings) -> npt.NDArray[np.uint8
     sky = np.asarray((0.26, 0.29, 0.34), np.float32) * rng.uniform(0.75, 1.25)
     sunlight = np.asarray((0.78, 0.74, 0.66), np.float32) * rng.uniform(0.95, 1.15)
     lit = canvas.light * (1 - shade)
-    # Channel by channel, in place: three passes over small arrays beat one over a large copy.
+    # By channel and in place: three passes over small arrays are faster than one large copy.
     channels = cv2.split(canvas.colour)
     for channel, direct, diffuse in zip(channels, sunlight, sky, strict=True):
         channel *= lit * direct + diffuse

@@ -9,8 +9,8 @@ import numpy as np
 from detfinetune.sample_scenes.buildings import paint_box
 from detfinetune.sample_scenes.canvas import Canvas, Patch, Point
 from detfinetune.sample_scenes.noise import Colour, Mask
-from detfinetune.sample_scenes.outline import largest_part
 from detfinetune.sample_scenes.parcels import Parcel, paint_pile, parcel_mask
+from detfinetune.sample_scenes.scene_labels import largest_part
 from detfinetune.sample_scenes.settings import CONSTRUCTION_SITE
 from detfinetune.sample_scenes.terrain import Palette, mix, textured, vary
 from detfinetune.sample_scenes.vehicles import paint_digger, paint_truck
@@ -58,7 +58,7 @@ def _place_on_site(
     canvas: Canvas, parcel: Parcel, kind: str, u: float, v: float, soil: Colour
 ) -> None:
     rng = canvas.rng
-    # Nothing stands on the edge: what lies outside the outline would belong to no label.
+    # Nothing is placed on the edge, because parts outside the polygon would have no label.
     u = float(np.clip(u, 4 - parcel.length / 2, parcel.length / 2 - 4))
     v = float(np.clip(v, 4 - parcel.depth / 2, parcel.depth / 2 - 4))
     at = parcel.point(canvas, u, v)
@@ -144,7 +144,7 @@ def _paint_crane(canvas: Canvas, at: Point, reach: float) -> None:
     patch = canvas.patch(at, float(rng.uniform(0, 6.3)), reach + 1)
     jib = (patch.u > -0.3 * reach) & (patch.u < reach) & (np.abs(patch.v) < 0.55)
     lattice = (np.abs(patch.v) > 0.3) | (np.mod(patch.u, 1.6) < 0.5)
-    # The jib is no wall: its shadow lies apart from it, with sun in between.
+    # The jib is above the ground, so there is a sunlit gap between it and its shadow.
     away = -14.0 * canvas.points_per_metre / math.tan(canvas.sun.elevation)
     beneath = (
         at[0] + away * math.cos(canvas.sun.azimuth),

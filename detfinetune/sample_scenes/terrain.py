@@ -49,7 +49,7 @@ class Palette:
 
 
 def vary(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
-    """A colour near `colour`: its brightness strays by about `spread`, its hue by less."""
+    """A colour near `colour`: its brightness varies by about `spread`, its hue by less."""
     bright = 1 + rng.normal(0, spread)
     warm, green = rng.normal(0, 0.4 * spread), rng.normal(0, 0.25 * spread)
     gains = (bright + warm, bright + green, bright - warm)

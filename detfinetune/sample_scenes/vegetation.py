@@ -12,7 +12,7 @@ from detfinetune.sample_scenes.terrain import Palette, vary
 
 
 def crown_mask(canvas: Canvas, centre: Point, radius: float) -> tuple[Patch, Mask, Floats]:
-    """A crown's patch, its ragged outline, and the distance from its middle over its radius."""
+    """Return a crown's patch, its ragged mask, and the distance from its centre over its radius."""
     rng = canvas.rng
     patch = canvas.patch(centre, float(rng.uniform(0, 2 * math.pi)), radius * 1.35)
     direction = np.arctan2(patch.v, patch.u)
@@ -43,7 +43,7 @@ def paint_tree(
     if rng.random() < 0.07:
         colour = vary(rng, (0.42, 0.30, 0.14), 0.2)
     slope_y, slope_x = np.gradient(altitude, 1 / canvas.points_per_metre)
-    # A crown is no solid surface: its slopes catch the light less than a roof's would.
+    # A crown is not a solid surface: its slopes affect the light less than those of a roof.
     light = 0.35 + 0.65 * canvas.sun.on_slope(
         np.asarray(np.clip(slope_x * 0.45, -1.2, 1.2), np.float32),
         np.asarray(np.clip(slope_y * 0.45, -1.2, 1.2), np.float32),

@@ -1,25 +1,22 @@
-"""Sample scenes on disk: pictures, and labels in two formats for the converters to read."""
+"""Writes sample scenes: images, and labels in two formats."""
 
 from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from detfinetune import console, files
 from detfinetune.errors import DataError, OutputExistsError
-from detfinetune.sample_scenes.outline import SceneLabel
+from detfinetune.parallel import Workers
 from detfinetune.sample_scenes.render import render_scene
+from detfinetune.sample_scenes.scene_labels import SceneLabel
 from detfinetune.sample_scenes.settings import (
     CLASSES,
     DEFAULT_SETTINGS,
@@ -33,22 +30,22 @@ RECORD_NAME = "scenes.json"
 
 @dataclass(frozen=True)
 class ScenePlan:
-    """One scene that is to be made."""
+    """A scene to generate."""
 
     index: int
-    """From 0; the file is called scene_0001 for 0."""
+    """From 0; the file of scene 0 is scene_0001."""
 
     split: str
     empty: bool
 
     @property
     def name(self) -> str:
-        """File name without its ending."""
+        """File name without suffix."""
         return f"scene_{self.index + 1:04d}"
 
 
 def plan_scenes(num_scenes: int, seed: int, empty_share: float) -> list[ScenePlan]:
-    """Divide scenes among splits and choose the empty ones, the same share in each split."""
+    """Divide scenes among splits, and choose the same share of empty ones in each."""
     val, test = (round(num_scenes * share) for _, share in SPLIT_SHARES[1:])
     splits = ["train"] * (num_scenes - val - test) + ["val"] * val + ["test"] * test
     rng = np.random.default_rng(np.random.SeedSequence([seed, num_scenes, 0xA11]))
@@ -64,31 +61,31 @@ def plan_scenes(num_scenes: int, seed: int, empty_share: float) -> list[ScenePla
 def write_sample_scenes(
     folder: Path, num_scenes: int = 200, seed: int = 0, num_workers: int | None = None
 ) -> Path:
-    """Make a data set of aerial scenes, or find it made already.
+    """Generate a data set of aerial scenes, unless it exists already.
 
     Writes `images/{split}/scene_0001.jpg`, `labels_txt/{split}/scene_0001.txt` (lines
-    `class x1 y1 x2 y2` in pixels), `labels_yolo/{split}/scene_0001.txt` (lines of class and
-    outline as shares of width and height), `classes.txt` and `scenes.json`. A scene without
-    objects has empty label files. The files depend on nothing but `num_scenes`, `seed` and the
-    versions of numpy and OpenCV. The folder appears whole or not at all.
+    `class x1 y1 x2 y2` in pixels), `labels_yolo/{split}/scene_0001.txt` (YOLO polygons),
+    `classes.txt` and `scenes.json`. Scenes without objects have empty label files. The files depend
+    only on `num_scenes`, `seed` and the versions of numpy and OpenCV. The folder is written
+    atomically.
 
     Args:
-        folder: where to; its parent is made when missing.
-        num_scenes: at least 1; 70 % go to train, 15 % each to val and test.
+        folder: output; its parent is created if missing.
+        num_scenes: at least 1; 70 % train, 15 % val, 15 % test.
         seed: not negative.
-        num_workers: processes; None takes one a core. 1 stays in this process.
+        num_workers: processes; None: one per core; 1: this process.
 
     Returns:
         `folder`.
 
     Raises:
         DataError: a number is out of range.
-        OutputExistsError: the folder holds something else.
+        OutputExistsError: the folder has other content.
     """
     if num_scenes < 1 or seed < 0:
         raise DataError(
-            f"Sample scenes need num_scenes of 1 or more and a seed of 0 or more, "
-            f"not num_scenes={num_scenes} and seed={seed}."
+            f"Sample scenes need num_scenes >= 1 and seed >= 0, not num_scenes={num_scenes} and "
+            f"seed={seed}."
         )
     record = {
         "version": VERSION,
@@ -100,82 +97,67 @@ def write_sample_scenes(
         _check_same(folder, record)
         return folder
     with files.atomic_folder(folder) as unfinished:
-        _write_all(unfinished, num_scenes, seed, num_workers or os.cpu_count() or 1)
+        _write_all(unfinished, num_scenes, seed, num_workers)
         (unfinished / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
         files.write_json(unfinished / RECORD_NAME, record)
     return folder
 
 
 def sample_scenes_folder() -> Path:
-    """Where sample scenes are kept: `datasets/sample_scenes` of a checkout, else the cache.
+    """Return the folder of sample scenes: `datasets/sample_scenes` of a checkout, or in the cache.
 
-    The folder need not exist yet.
+    It may not exist yet.
     """
     checkout = Path(__file__).resolve().parents[2]
     datasets = checkout / "datasets"
-    # The file that every checkout has there; an installed package has none.
+    # Only a checkout has this file.
     if (datasets / "README.md").is_file() and os.access(datasets, os.W_OK):
         return datasets / "sample_scenes"
     return files.cache_dir() / "sample_scenes"
 
 
 def _check_same(folder: Path, wanted: dict[str, Any]) -> None:
-    """Raise OutputExistsError unless the folder was made with the same arguments."""
+    """Raise OutputExistsError unless the folder was generated with the same arguments."""
     path = folder / RECORD_NAME
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise OutputExistsError(
-            f"{folder} holds something that is no set of sample scenes ({RECORD_NAME} is missing "
-            "or cannot be read). Choose another folder, or remove this one."
+            f"{folder} does not contain sample scenes ({RECORD_NAME} is missing or cannot be "
+            "read). Choose another folder, or remove this one."
         ) from None
     if found != wanted:
         differing = sorted(
             key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]
         )
         raise OutputExistsError(
-            f"{folder} holds sample scenes made otherwise ({', '.join(differing)} differ; see "
-            f"{path}). Choose another folder, or remove this one to have it made anew."
+            f"{folder} contains other sample scenes ({', '.join(differing)} differ; see {path}). "
+            "Choose another folder, or remove this one to generate it again."
         )
 
 
-def _write_all(folder: Path, num_scenes: int, seed: int, num_workers: int) -> None:
+def _write_all(folder: Path, num_scenes: int, seed: int, num_workers: int | None) -> None:
     plans = plan_scenes(num_scenes, seed, DEFAULT_SETTINGS.empty_share)
     for split, _ in SPLIT_SHARES:
         for kind in ("images", "labels_txt", "labels_yolo"):
             (folder / kind / split).mkdir(parents=True)
 
     make = partial(write_scene, folder, seed, DEFAULT_SETTINGS)
-    made = 0
-    bar: tqdm[Any] = console.progress(description="Sample scenes", total=num_scenes, unit="scene")
-    with bar:
-        if min(num_workers, num_scenes) > 1:
-            # Forking is not safe once torch or OpenCV have started threads, so workers are spawned.
-            pool = ProcessPoolExecutor(
-                num_workers, mp_context=get_context("spawn"), initializer=_start_worker
-            )
-            try:
-                with pool:
-                    for _ in pool.map(make, plans):
-                        made += 1
-                        bar.update()
-            except BrokenProcessPool:
-                console.warn(
-                    "worker processes could not be used (a script that is not guarded by "
-                    "`if __name__ == '__main__':` cannot start any); going on in one process."
-                )
-        for plan in plans[made:]:
-            make(plan)
-            bar.update()
+    with Workers(num_workers, _start_worker) as workers:
+        scenes = workers.map(make, plans)
+        for _ in console.progress(
+            scenes, description="Sample scenes", total=num_scenes, unit="scene"
+        ):
+            pass
 
 
 def _start_worker() -> None:
-    """One thread a worker: the workers themselves fill the cores."""
+    """Use one thread per worker, because workers use all cores."""
     cv2.setNumThreads(1)
 
 
 def write_scene(folder: Path, seed: int, settings: SceneSettings, plan: ScenePlan) -> None:
-    """Render one scene and write its picture and both label files."""
+    """Render a scene, and write its image and both label files."""
     picture, width, height, labels = render_scene(settings, seed, plan.index, plan.empty)
     (folder / "images" / plan.split / f"{plan.name}.jpg").write_bytes(picture)
     for kind, lines in (
@@ -188,11 +170,11 @@ def write_scene(folder: Path, seed: int, settings: SceneSettings, plan: ScenePla
 
 
 def txt_line(label: SceneLabel) -> str:
-    """`class x1 y1 x2 y2` in pixels."""
+    """Return `class x1 y1 x2 y2` in pixels."""
     return " ".join([str(label.category), *(f"{value:g}" for value in label.box)])
 
 
 def yolo_line(label: SceneLabel, width: int, height: int) -> str:
-    """`class x y x y ...` as shares of the image's width and height."""
-    numbers = (f"{x / width:.6f} {y / height:.6f}" for x, y in label.outline)
+    """Return `class x y x y ...` in normalized coordinates."""
+    numbers = (f"{x / width:.6f} {y / height:.6f}" for x, y in label.polygon)
     return " ".join([str(label.category), *numbers])

@@ -28,7 +28,7 @@ def _thin(p: Planted) -> list[Spot]:
     return appended(p, yolo_line(2, (100, 20, 101.6, 80)))
 
 
-@fault("speck", "speck", "warning")
+@fault("tiny_box", "tiny_box", "warning")
 def _speck(p: Planted) -> list[Spot]:
     return appended(p, yolo_line(2, (100, 20, 101.5, 21.5)))
 
@@ -57,7 +57,7 @@ def _swapped(p: Planted) -> list[Spot]:
     return [at(p, "val", 3, 8 + 9 * 2)]
 
 
-@fault("the same line twice", "box_repeated", "warning")
+@fault("the same line twice", "duplicate_label", "warning")
 def _repeated(p: Planted) -> list[Spot]:
     return appended(p, p.lines("train", 5)[2])
 
@@ -74,7 +74,7 @@ def _two_classes(p: Planted) -> list[Spot]:
     return appended(p, yolo_line((category + 1) % 3, corners))
 
 
-@fault("outline that crosses itself", "polygon_crosses_itself", "warning", form="outlines")
+@fault("outline that crosses itself", "self_intersecting_polygon", "warning", form="outlines")
 def _crossing(p: Planted) -> list[Spot]:
     points = [(20.0, 20.0), (60.0, 60.0), (60.0, 20.0), (20.0, 40.0)]
     return appended(p, polygon_line(1, points))

@@ -8,8 +8,8 @@ from planted import CLASSES, COUNTS, Corners, Planted, voc_text, yolo_line
 # --- classes ------------------------------------------------------------------------------------
 
 
-@fault("class ids off by one", "class_ids_shifted", "error",
-       also=("class_out_of_range", "split_too_small"), first_class=0)  # fmt: skip
+@fault("class ids off by one", "class_ids_off_by_one", "error",
+       also=("class_id_out_of_range", "split_too_small"), first_class=0)  # fmt: skip
 def _shifted(p: Planted) -> list[Spot]:
     p.rewrite(lambda c, b: yolo_line(c + 1, b))
     return [
@@ -20,26 +20,26 @@ def _shifted(p: Planted) -> list[Spot]:
     ]
 
 
-@fault("class ids off by one in a split", "class_out_of_range", "error",
-       also=("class_not_measured", "split_too_small", "split_crowding_differs"))  # fmt: skip
+@fault("class ids off by one in a split", "class_id_out_of_range", "error",
+       also=("class_not_evaluated", "split_too_small", "split_density_differs"))  # fmt: skip
 def _shifted_split(p: Planted) -> list[Spot]:
     p.rewrite(lambda c, b: yolo_line(c + 1, b), splits=("val",))
     return [at(p, "val", number, line) for number in range(COUNTS["val"]) for line in (3, 6)]
 
 
-@fault("class id out of range", "class_out_of_range", "error")
+@fault("class id out of range", "class_id_out_of_range", "error")
 def _out_of_range(p: Planted) -> list[Spot]:
     return appended(p, yolo_line(7, (40, 40, 80, 80)))
 
 
-@fault("unknown class name", "class_unknown", "error", form="voc", classes=list(CLASSES))
+@fault("unknown class name", "unknown_class", "error", form="voc", classes=list(CLASSES))
 def _unknown(p: Planted) -> list[Spot]:
     names = (CLASSES[0], "hoose", CLASSES[2])
     p.write(p.label("train", 4), voc_text(p.scenes["train"][4], names=names))
     return [at(p, "train", 4, 8 + 9 * n) for n in (1, 4)]
 
 
-@fault("class missing from a split", "class_not_measured", "warning")
+@fault("class missing from a split", "class_not_evaluated", "warning")
 def _not_measured(p: Planted) -> list[Spot]:
     p.rewrite(lambda c, b: yolo_line(min(c, 1), b), splits=("val",))
     return [Spot("val")]
@@ -56,20 +56,20 @@ def _not_trained(p: Planted) -> list[Spot]:
     ]
 
 
-@fault("class without objects", "class_without_objects", "warning")
+@fault("class without objects", "empty_class", "warning")
 def _no_objects(p: Planted) -> list[Spot]:
     p.write("classes.txt", "\n".join((*CLASSES, "boat")) + "\n")
     return [Spot(label_file="classes.txt", line=4)]
 
 
-@fault("rare class", "class_rare", "warning", also=("class_not_measured",))
+@fault("rare class", "rare_class", "warning", also=("class_not_evaluated",))
 def _rare(p: Planted) -> list[Spot]:
     p.write("classes.txt", "\n".join((*CLASSES, "boat")) + "\n")
     return appended(p, yolo_line(3, (100, 80, 130, 110)), yolo_line(3, (140, 80, 175, 110)))
 
 
-@fault("one class under two spellings", "class_spelled_twice", "warning", form="voc",
-       also=("class_not_measured",))  # fmt: skip
+@fault("one class under two spellings", "duplicate_class_name", "warning", form="voc",
+       also=("class_not_evaluated",))  # fmt: skip
 def _two_spellings(p: Planted) -> list[Spot]:
     names = (CLASSES[0], "Houses", CLASSES[2])
     for number in range(8):
@@ -77,8 +77,8 @@ def _two_spellings(p: Planted) -> list[Spot]:
     return [Spot(), *(at(p, "train", number, 8 + 9 * n) for number in range(8) for n in (1, 4))]
 
 
-@fault("slip in a class name", "class_name_slip", "note", form="voc",
-       also=("class_rare", "class_not_measured"))  # fmt: skip
+@fault("slip in a class name", "class_name_typo", "note", form="voc",
+       also=("rare_class", "class_not_evaluated"))  # fmt: skip
 def _slip(p: Planted) -> list[Spot]:
     names = (CLASSES[0], CLASSES[1], "scooter")
     for split in COUNTS:
@@ -88,14 +88,14 @@ def _slip(p: Planted) -> list[Spot]:
     return [Spot(), *(at(p, "train", 5, 8 + 9 * n) for n in (2, 5))]
 
 
-@fault("class that is no class", "class_means_nothing", "warning",
-       also=("class_rare", "class_not_measured"))  # fmt: skip
+@fault("class that is no class", "placeholder_class", "warning",
+       also=("rare_class", "class_not_evaluated"))  # fmt: skip
 def _no_class(p: Planted) -> list[Spot]:
     p.write("classes.txt", "\n".join((*CLASSES, "todo")) + "\n")
     return [Spot(label_file="classes.txt", line=4), *appended(p, yolo_line(3, (100, 80, 130, 110)))]
 
 
-@fault("class imbalance", "class_imbalance", "warning", also=("class_rare",))
+@fault("class imbalance", "class_imbalance", "warning", also=("rare_class",))
 def _imbalance(p: Planted) -> list[Spot]:
     p.rewrite(lambda c, b: yolo_line(0 if c == 1 else c, b), splits=("train",))
     p.append("train", 5, yolo_line(1, (40, 40, 75, 72)))
@@ -146,7 +146,7 @@ def _unusual_shape(p: Planted) -> list[Spot]:
     return appended(p, yolo_line(0, (20, 40, 140, 52)))
 
 
-@fault("split without objects", "split_without_objects", "error")
+@fault("split without objects", "empty_split", "error")
 def _empty_split(p: Planted) -> list[Spot]:
     for number in range(COUNTS["val"]):
         p.write_lines("val", number, [])

@@ -92,11 +92,6 @@ def _deep(p: Planted) -> list[Spot]:
     return [as_png(p, "train", 6, Image.fromarray(grey))]
 
 
-@fault("image with alpha", "image_alpha", "note")
-def _alpha(p: Planted) -> list[Spot]:
-    return [as_png(p, "train", 6, p.read_image("train", 6).convert("RGBA"))]
-
-
 @fault("transparency over a picture", "image_hidden_content", "warning")
 def _hidden(p: Planted) -> list[Spot]:
     image = p.read_image("train", 6).convert("RGBA")
@@ -132,7 +127,7 @@ def _icon(p: Planted) -> list[Spot]:
     return [image_spot(p, "train", 6)]
 
 
-@fault("EXIF-turned image", "image_exif_turned", "note")
+@fault("EXIF-turned image", "image_exif_rotated", "note")
 def _turned_image(p: Planted) -> list[Spot]:
     block = Image.Exif()
     block[0x0112] = 3
@@ -140,7 +135,7 @@ def _turned_image(p: Planted) -> list[Spot]:
     return [image_spot(p, "train", 6)]
 
 
-@fault("EXIF-turned images with labels of the unturned", "boxes_of_unturned_image", "error",
+@fault("EXIF-turned images with labels of the unturned", "boxes_before_exif_rotation", "error",
        form="txt", also=("box_outside",))  # fmt: skip
 def _turned(p: Planted) -> list[Spot]:
     block = Image.Exif()
@@ -173,14 +168,14 @@ def _empty_orphan(p: Planted) -> list[Spot]:
 
 
 @fault("most images without labels", "split_mostly_unlabelled", "warning",
-       also=("split_negatives_differ", "split_crowding_differs"))  # fmt: skip
+       also=("split_negatives_differ", "split_density_differs"))  # fmt: skip
 def _unlabelled(p: Planted) -> list[Spot]:
     for number in range(25):
         (p.root / p.label("train", number)).unlink()
     return [image_spot(p, "train", number) for number in range(25)]
 
 
-@fault("two images of one stem", "images_share_label", "warning")
+@fault("two images of one stem", "label_file_shared", "warning")
 def _twins(p: Planted) -> list[Spot]:
     name = p.image("train", 6).replace(".jpg", ".png")
     p.write(f"images/train/{name}", encoded(p.read_image("train", 7), "PNG"))

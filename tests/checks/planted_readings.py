@@ -26,8 +26,8 @@ def _xyxy(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "pixels read as fractions", "pixels_as_fractions", "error", only_some=True,
-    also=("labels_misread", "box_outside", "no_training_objects", "split_without_objects"),
+    "pixels read as fractions", "absolute_as_normalized", "error", only_some=True,
+    also=("labels_misread", "box_outside", "no_training_objects", "empty_split"),
     format="yolo",
 )  # fmt: skip
 def _pixels(p: Planted) -> list[Spot]:
@@ -39,10 +39,10 @@ def _pixels(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "fractions read as pixels", "fractions_as_pixels", "error", only_some=True,
-    form="yolo", format="txt", coordinates="pixels",
+    "fractions read as pixels", "normalized_as_absolute", "error", only_some=True,
+    form="yolo", format="txt", coordinates="absolute",
     also=(
-        "labels_misread", "corners_swapped", "box_empty", "speck", "small_after_resizing",
+        "labels_misread", "corners_swapped", "box_empty", "tiny_box", "small_after_resizing",
         "anchor_recall", "boxes_at_edge",
     ),
 )  # fmt: skip
@@ -59,8 +59,8 @@ def _xywh_in_a_split(p: Planted) -> list[Spot]:
     return every_object(p, ("val",))
 
 
-@fault("pixels in one split", "pixels_as_fractions", "error",
-       also=("box_outside", "split_without_objects"))  # fmt: skip
+@fault("pixels in one split", "absolute_as_normalized", "error",
+       also=("box_outside", "empty_split"))  # fmt: skip
 def _pixels_in_a_split(p: Planted) -> list[Spot]:
     def line(category: int, b: Corners) -> str:
         return txt_line(category, ((b[0] + b[2]) / 2, (b[1] + b[3]) / 2, b[2] - b[0], b[3] - b[1]))
@@ -70,7 +70,7 @@ def _pixels_in_a_split(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "centre and size in pixels read as corners", "centre_as_xyxy", "error", form="txt",
+    "centre and size in pixels read as corners", "cxcywh_as_xyxy", "error", form="txt",
     only_some=True,
     also=("labels_misread", "corners_swapped", "box_empty", "thin_box", "anchor_recall"),
 )  # fmt: skip
@@ -82,7 +82,7 @@ def _centre(p: Planted) -> list[Spot]:
     return every_object(p)
 
 
-@fault("corners in fractions read as YOLO", "xyxy_as_centre", "error", only_some=True,
+@fault("corners in fractions read as YOLO", "xyxy_as_cxcywh", "error", only_some=True,
        also=("box_partly_outside",), format="yolo")  # fmt: skip
 def _corner_normalized(p: Planted) -> list[Spot]:
     p.rewrite(lambda c, b: txt_line(c, tuple(v / SIZE[i % 2] for i, v in enumerate(b))))
@@ -90,9 +90,10 @@ def _corner_normalized(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "x1,x2,y1,y2", "columns_in_another_order", "error", form="txt", only_some=True,
+    "x1,x2,y1,y2", "wrong_column_order", "error", form="txt", only_some=True,
     also=(
-        "labels_misread", "corners_swapped", "box_empty", "box_partly_outside", "thin_box", "speck",
+        "labels_misread", "corners_swapped", "box_empty", "box_partly_outside", "thin_box",
+        "tiny_box",
     ),
 )  # fmt: skip
 def _other_order(p: Planted) -> list[Spot]:
@@ -117,7 +118,7 @@ def _exchanged(p: Planted) -> list[Spot]:
     return every_object(p)
 
 
-@fault("labels made for images of twice the size", "boxes_of_other_size", "error", form="txt",
+@fault("labels made for images of twice the size", "box_scale_mismatch", "error", form="txt",
        only_some=True, also=("box_outside", "box_partly_outside", "labels_misread",
                              "split_too_small"))  # fmt: skip
 def _other_size(p: Planted) -> list[Spot]:
@@ -125,7 +126,7 @@ def _other_size(p: Planted) -> list[Spot]:
     return every_object(p)
 
 
-@fault("a label file made for another image size", "label_size_differs", "warning", form="voc")
+@fault("a label file made for another image size", "image_size_mismatch", "warning", form="voc")
 def _stated_size(p: Planted) -> list[Spot]:
     p.write(p.label("train", 9), voc_text(p.scenes["train"][9], size=(320, 240)))
     return [at(p, "train", 9, 0)]

@@ -20,19 +20,16 @@ from table_cases import (
     wheres,
 )
 
-from detfinetune.checks.anchor_fit import best_ious, cell_anchors, cluster_sides, resize_scales
+from detfinetune.checks.anchor_fit import AnchorSettings, best_ious, cell_anchors, resize_scales
 from detfinetune.checks.anchors import check_anchors
 from detfinetune.checks.findings import Finding
 from detfinetune.labels.dataset.records import Annotation
 
-STRIDES = (4, 8, 16, 32, 64)
-SETTINGS: dict[str, Any] = {
-    "image_size": 480, "max_size": 800, "anchor_sizes": (32, 64, 128, 256, 512),
-}  # fmt: skip
+SETTINGS = AnchorSettings(480, 800, (32, 64, 128, 256, 512))
 
 
-def findings_of(records: Records, **settings: object) -> dict[str, Finding]:
-    return by_kind(check_anchors(tables_of(records), CLASSES, **{**SETTINGS, **settings}))
+def findings_of(records: Records, **changed: Any) -> dict[str, Finding]:
+    return by_kind(check_anchors(tables_of(records), CLASSES, replace(SETTINGS, **changed)))
 
 
 def shrunk(records: Records, factor: float) -> Records:
@@ -53,7 +50,7 @@ def shrunk(records: Records, factor: float) -> Records:
 
 def test_objects_that_anchors_fit_raise_nothing() -> None:
     assert findings_of(clean_records()) == {}
-    assert check_anchors({}, CLASSES, **SETTINGS) == []
+    assert check_anchors({}, CLASSES, SETTINGS) == []
 
 
 def test_small_objects_are_named_smallest_first_with_the_size_that_helps() -> None:
@@ -139,7 +136,7 @@ def test_best_iou_equals_a_search_over_all_positions() -> None:
     corner = generator.uniform(0, (120, 80), (60, 2))
     sides = np.minimum(generator.uniform(2, 90, (60, 2)), np.array(size) - corner)
     boxes = np.concatenate([corner, sides], axis=1)
-    anchors = cell_anchors((12, [24, 60]), (0.5, 1.0, 2.0), (8, 32))
+    anchors = cell_anchors(AnchorSettings(0, 0, (12, [24, 60]), strides=(8, 32)))
     assert len(anchors) == 9
     expected = np.zeros(60)
     for width, height, stride in anchors:
@@ -160,7 +157,7 @@ def test_sizes_and_anchors_are_detectron2s() -> None:
     from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 
     sizes = np.array([[640, 480], [480, 640], [600, 600], [1999, 333], [37, 1001]])
-    scaled = sizes * resize_scales(sizes, 320, 533)
+    scaled = sizes * resize_scales(sizes, AnchorSettings(320, 533, ()))
     for (width, height), ours in zip(sizes.tolist(), scaled.tolist(), strict=True):
         theirs = ResizeShortestEdge.get_output_shape(height, width, 320, 533)
         assert tuple(reversed(ours)) == pytest.approx(theirs)
@@ -172,16 +169,8 @@ def test_sizes_and_anchors_are_detectron2s() -> None:
         for cell, stride in zip(generator.cell_anchors, (4, 8), strict=True)
         for x1, y1, x2, y2 in cell.tolist()
     ]
-    ours = cell_anchors((32, 64), (0.5, 1.0, 2.0), (4, 8))
+    ours = cell_anchors(AnchorSettings(0, 0, (32, 64), strides=(4, 8)))
     assert ours == pytest.approx(np.array(theirs), abs=1e-3)
-
-
-def test_clusters_are_the_typical_sides() -> None:
-    generator = np.random.default_rng(0)
-    typical = np.array([[10.0, 20.0], [50.0, 50.0], [200.0, 80.0]])
-    sides = np.repeat(typical, 400, axis=0) * generator.normal(1, 0.05, (1200, 2))
-    assert cluster_sides(sides, 3) == pytest.approx(typical, rel=0.03)
-    assert cluster_sides(sides[:1], 3).shape == (3, 2)
 
 
 @pytest.mark.benchmark_data
@@ -195,22 +184,14 @@ def test_real_sets_at_the_sizes_that_the_recipe_chooses_for_them(
     assert name in REAL_SETS
     sizes = [first * 2**level for level in range(5)]
     tables, classes = real_tables(shared_data / name)
-    assert (
-        check_anchors(
-            tables, classes, image_size=image_size, max_size=image_size * 5 // 3,
-            anchor_sizes=sizes, strides=STRIDES,
-        )
-        == []
-    )  # fmt: skip
+    anchors = AnchorSettings(image_size, image_size * 5 // 3, sizes)
+    assert check_anchors(tables, classes, anchors) == []
 
 
 @pytest.mark.benchmark_data
 def test_airplanes_are_small_in_small_images(shared_data: Path) -> None:
     tables, classes = real_tables(shared_data / "airport")
-    found = by_kind(
-        check_anchors(
-            tables, classes, image_size=320, max_size=533, anchor_sizes=(32, 64, 128, 256, 512)
-        )
-    )
+    anchors = AnchorSettings(320, 533, (32, 64, 128, 256, 512))
+    found = by_kind(check_anchors(tables, classes, anchors))
     assert found["small_after_resizing"].figures["share"] == 0.2248
     assert found["anchor_recall"].severity == "warning"

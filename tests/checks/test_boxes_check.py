@@ -48,7 +48,7 @@ def test_no_labels_raise_nothing() -> None:
     [
         ("thin_box", (300.0, 200.0, 2.0, 90.0)),
         ("thin_box", (300.0, 200.0, 90.0, 2.9)),
-        ("speck", (300.0, 200.0, 1.9, 2.0)),
+        ("tiny_box", (300.0, 200.0, 1.9, 2.0)),
         ("box_covers_image", (1.0, 2.0, 638.0, 477.0)),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_class_of_wires_may_be_thin() -> None:
 def test_a_thin_box_at_the_edge_is_called_what_a_crop_left() -> None:
     records, _ = add(clean_records(), "train", 3, Annotation(0, (638.0, 100.0, 2.0, 80.0)))
     finding = findings_of(records)["thin_box"]
-    assert "what a crop left" in finding.places[0].detail
+    assert "left by a crop" in finding.places[0].detail
     assert finding.figures["at_edge"] == 1
 
 
@@ -141,7 +141,7 @@ def test_one_box_under_two_classes() -> None:
     assert wheres(finding) == planted
     names = sorted((CLASSES[original.category], CLASSES[twin.category]), key=CLASSES.index)
     assert finding.figures["by_classes"] == {" / ".join(names): 1}
-    assert "finer" not in finding.advice
+    assert "subclass" not in finding.advice
 
 
 def test_a_class_that_is_a_kind_of_another_is_said_so() -> None:
@@ -202,11 +202,11 @@ def test_far_more_boxes_at_the_edges_than_chance_puts_there() -> None:
     assert finding.figures["share"] > 1.5 * finding.figures["expected_share"]
 
 
-def test_an_polygon_of_another_place_than_its_box() -> None:
+def test_a_polygon_of_another_place_than_its_box() -> None:
     good = Annotation(0, (100.0, 100.0, 80.0, 80.0), (_SQUARE,))
     half_size = replace(good, bbox=(50.0, 50.0, 40.0, 40.0))
     records, planted = add(clean_records(), "train", 2, good, half_size)
-    finding = findings_of(records)["polygon_not_in_box"]
+    finding = findings_of(records)["polygon_box_mismatch"]
     assert wheres(finding) == planted[1:] == ["labels/train_002.txt:8"]
     assert "90 px off" in finding.places[0].detail
 
@@ -219,12 +219,12 @@ def test_a_mask_of_another_place_than_its_box() -> None:
     records, planted = add(
         clean_records(), "train", 2, good, replace(good, category=1, bbox=(300.0, 99.0, 80.0, 80.0))
     )
-    finding = findings_of(records)["polygon_not_in_box"]
+    finding = findings_of(records)["polygon_box_mismatch"]
     assert wheres(finding) == planted[1:]
     assert "200 px off" in finding.places[0].detail
 
 
-def test_an_polygon_that_fills_hardly_any_or_too_much_of_its_box() -> None:
+def test_a_polygon_that_fills_hardly_any_or_too_much_of_its_box() -> None:
     sliver = (100.0, 100.0, 180.0, 178.0, 180.0, 180.0, 100.0, 101.0)
     good = Annotation(0, (100.0, 100.0, 80.0, 80.0), (_SQUARE,))
     records, planted = add(
@@ -239,7 +239,7 @@ def test_an_polygon_that_fills_hardly_any_or_too_much_of_its_box() -> None:
     ]  # fmt: skip
 
 
-def test_an_polygon_that_crosses_itself_but_not_one_that_touches_itself() -> None:
+def test_a_polygon_that_crosses_itself_but_not_one_that_touches_itself() -> None:
     crossing = (100.0, 100.0, 180.0, 180.0, 180.0, 100.0, 100.0, 170.0)
     touching = (100.0, 100.0, 140.0, 140.0, 180.0, 100.0, 180.0, 180.0, 140.0, 140.0, 100.0, 180.0)
     records, planted = add(
@@ -248,7 +248,7 @@ def test_an_polygon_that_crosses_itself_but_not_one_that_touches_itself() -> Non
         Annotation(1, (100.0, 100.0, 80.0, 80.0), (crossing,)),
         Annotation(2, (100.0, 100.0, 80.0, 80.0), (touching,)),
     )  # fmt: skip
-    finding = findings_of(records)["polygon_crosses_itself"]
+    finding = findings_of(records)["self_intersecting_polygon"]
     assert wheres(finding) == planted[1:2]
     assert finding.figures == {"objects": 1, "touching_only": 1}
     assert "self-intersection" in finding.places[0].detail
@@ -278,7 +278,7 @@ def test_places_are_capped_but_counted() -> None:
         Annotation(0, (float(i % 600), float(i // 600), 1.0, 1.0)) for i in range(MOST_PLACES + 5)
     ]
     records, _ = add(clean_records(), "train", 0, *specks)
-    finding = findings_of(records)["speck"]
+    finding = findings_of(records)["tiny_box"]
     assert len(finding.places) == MOST_PLACES
     assert finding.figures["objects"] == MOST_PLACES + 5
     assert finding.title.startswith("10,005 boxes have")

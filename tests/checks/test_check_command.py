@@ -14,11 +14,11 @@ from typing import Any
 
 import planted_boxes  # noqa: F401 (enters its faults)
 import planted_classes  # noqa: F401
-import planted_files
+import planted_files  # noqa: F401
 import planted_readings  # noqa: F401
 import pytest
 from fault_list import FAULTS
-from planted import ANCHORS, Planted, make_scenes, write_clean
+from planted import ANCHORS, Planted, encoded, make_scenes, write_clean
 
 from detfinetune.check_dataset import check_dataset
 from detfinetune.checks.run import dataset_findings
@@ -36,11 +36,11 @@ PLANTED = (
 WHERE = {
     "box_outside": {"labels/train/train_005.txt:7"},
     "same_box_two_classes": {"labels/train/train_005.txt:8"},
-    "class_out_of_range": {"labels/train/train_005.txt:9"},
+    "class_id_out_of_range": {"labels/train/train_005.txt:9"},
     "image_empty": {"images/train/train_006.jpg"},
     "label_of_unreadable_image": {f"labels/train/train_006.txt:{line}" for line in range(1, 7)},
     "label_without_image": {"labels/val/zz.txt:1", "labels/val/zz.txt:2"},
-    "image_alpha": {"images/test/test_003.png"},
+    "image_cmyk": {"images/test/test_003.jpg"},
 }
 
 
@@ -86,7 +86,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Checked:
     copy = Planted(clean, folder / "data", "yolo", scenes)
     for name in PLANTED:
         FAULTS[name].plant(copy)
-    planted_files.as_png(copy, "test", 3, copy.read_image("test", 3).convert("RGBA"))
+    copy.write_image("test", 3, encoded(copy.read_image("test", 3).convert("CMYK")))
     before = contents(copy.root)
     return Checked(folder, run(repo, folder, "data.root=data", "--fix"), before)
 
@@ -106,13 +106,13 @@ def test_findings_are_written_with_their_places(checked: Checked) -> None:
     assert (place["split"], place["image"], place["line"]) == ("train", "train_005.jpg", 8)
     assert place["other"]["line"] == 3
     text = json.loads((checked.folder / "checks/custom/findings.json").read_text())
-    assert text["counts"] == {"error": 4, "warning": 1, "note": 2}
+    assert text["counts"] == {"error": 4, "warning": 2, "note": 1}
     assert text["dataset"]["classes"] == ["car", "house", "tree"]
 
 
 def test_the_screen_says_the_worst_with_its_places(checked: Checked) -> None:
     said = checked.result.stdout
-    assert "In all: 4 errors, 1 warning, 2 notes." in said
+    assert "In all: 4 errors, 2 warnings, 1 note." in said
     assert "    images/train/train_006.jpg: the image file is empty" in said
     assert "    labels/train/train_005.txt:9: class 7 is out of range" in said
     assert "data.root=datasets/custom_fixed" in said
@@ -123,7 +123,7 @@ def test_the_page_shows_pictures_and_places(checked: Checked) -> None:
     page = (checked.folder / "checks/custom/report.html").read_text(encoding="utf-8")
     # 24 samples, and a thumbnail of what can be shown of the findings.
     assert page.count("data:image/jpeg;base64,") >= 24 + 2
-    for place in ("train_005.txt:8", "test_003.png", "zz.txt:1"):
+    for place in ("train_005.txt:8", "test_003.jpg", "zz.txt:1"):
         assert place in page
 
 
@@ -154,7 +154,7 @@ def test_the_copy_has_its_ledger(checked: Checked) -> None:
     assert (
         messages
         == WHERE["box_outside"]
-        | WHERE["class_out_of_range"]
+        | WHERE["class_id_out_of_range"]
         | WHERE["image_empty"]
         | WHERE["label_of_unreadable_image"]
         | WHERE["label_without_image"]
@@ -181,17 +181,17 @@ def test_what_it_fails_on(
     )
     report = check_dataset(config)
     assert report.exit_code(config.fail_on) == code
-    # Without decoding no duplicates and no alpha are seen, but damage that headers tell is.
-    assert {finding.kind for finding in report.findings} == set(WHERE) - {"image_alpha"}
+    # Without decoding, duplicates and pixel formats are not checked, but header damage is.
+    assert {finding.kind for finding in report.findings} == set(WHERE) - {"image_cmyk"}
 
 
 def test_a_data_set_is_never_replaced_by_its_findings(
     checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(checked.folder)
-    with pytest.raises(OutputExistsError, match="this holds"):
+    with pytest.raises(OutputExistsError, match="this contains"):
         check_dataset(load_check_config(["data.root=data", "output=data"]))
-    with pytest.raises(OutputExistsError, match=r"was not made by this tool"):
+    with pytest.raises(OutputExistsError, match=r"was not written by this tool"):
         check_dataset(load_check_config(["data.root=data", "output=clean"]))
     assert contents(checked.folder / "data") == checked.before
 

@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-_MAKERS = {"Finding", "ImageRule", "_Rule", "_finding", "_differ", "finding"}
+_MAKERS = {"Finding", "ImageRule", "_Rule", "_finding", "_differ", "_unusual"}
 _KIND = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 

@@ -22,16 +22,11 @@ def only(*entries: LedgerEntry) -> Finding:
 @pytest.mark.parametrize(
     ("kind", "one", "two"),
     [
-        ("clipped", "1 label reaches out of its image and was clipped to it",
-         "2 labels reach out of their image and were clipped to it"),
-        ("outside", "1 label lies wholly outside its image and was rejected",
-         "2 labels lie wholly outside their image and were rejected"),
-        ("zero size", "1 label has no width, height or area and was rejected",
-         "2 labels have no width, height or area and were rejected"),
-        ("unreadable image", "1 label belongs to an image that cannot be read",
-         "2 labels belong to an image that cannot be read"),
-        ("bad polygon", "1 label was rejected (bad polygon)",
-         "2 labels were rejected (bad polygon)"),
+        ("clipped", "1 label: partly outside the image (clipped to it).",
+         "2 labels: partly outside the image (clipped to it)."),
+        ("unreadable image", "1 label: the image cannot be read (rejected).",
+         "2 labels: the image cannot be read (rejected)."),
+        ("bad polygon", "1 label: rejected (bad polygon).", "2 labels: rejected (bad polygon)."),
     ],
 )  # fmt: skip
 def test_titles_of_one_and_of_several(kind: str, one: str, two: str) -> None:
@@ -42,11 +37,10 @@ def test_titles_of_one_and_of_several(kind: str, one: str, two: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "action", "title"),
     [
-        ("unreadable image", "rejected", "1 image cannot be read"),
-        ("missing image", "rejected", "1 image is listed but not there"),
-        ("same stem", "rejected", "1 image shares one label file with another image"),
-        ("no image", "note", "1 file holds no label and has no image"),
-        ("encoding", "note", "1 file is not in UTF-8"),
+        ("unreadable image", "rejected", "1 image: cannot be read."),
+        ("missing image", "rejected", "1 image: listed, but not found."),
+        ("no image", "note", "1 file: empty label file without an image."),
+        ("encoding", "note", "1 file: not in UTF-8."),
     ],
 )
 def test_titles_of_files(kind: str, action: Action, title: str) -> None:
@@ -55,7 +49,7 @@ def test_titles_of_files(kind: str, action: Action, title: str) -> None:
     assert finding.fixed_by_conversion == (action == "rejected")
 
 
-def test_two_mendings_of_one_label_are_two_findings() -> None:
+def test_two_fixes_of_one_label_are_two_findings() -> None:
     found = ledger_findings(Ledger([entry("swapped corners + clipped", action="fixed")]))
     assert [finding.kind for finding in found] == ["corners_swapped", "box_partly_outside"]
 
@@ -64,7 +58,7 @@ def test_rare_kinds_are_one_finding_and_equal_entries_are_counted() -> None:
     same = entry("bad mask", 1)
     finding = only(same, same, entry("no class", 1))
     assert finding.kind == "label_rejected"
-    assert finding.title == "3 labels were rejected (bad mask, no class)"
+    assert finding.title == "3 labels: rejected (bad mask, no class)."
     assert finding.figures == {"labels": 3}
 
 

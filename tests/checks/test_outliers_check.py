@@ -37,8 +37,8 @@ def test_clean_labels_raise_nothing() -> None:
 @pytest.mark.parametrize(
     ("box", "detail"),
     [
-        ((20.0, 20.0, 600.0, 440.0), "times larger across than usual"),
-        ((20.0, 20.0, 5.0, 5.0), "times smaller across than usual"),
+        ((20.0, 20.0, 600.0, 440.0), "times larger than usual"),
+        ((20.0, 20.0, 5.0, 5.0), "times smaller than usual"),
     ],
 )
 def test_an_object_of_another_size(box: tuple[float, float, float, float], detail: str) -> None:
@@ -57,34 +57,12 @@ def test_an_object_of_another_shape() -> None:
     found = findings_of(records)
     assert set(found) == {"unusual_shape"}
     assert wheres(found["unusual_shape"]) == planted
-    assert "width to height 1e+02, usually 1" in found["unusual_shape"].places[0].detail
+    assert "width / height 1e+02, usually 1" in found["unusual_shape"].places[0].detail
 
 
 def test_what_the_edge_cuts_off_may_have_any_shape() -> None:
     records, _ = add(clean_records(), "train", 3, Annotation(2, (0.0, 20.0, 600.0, 6.0)))
     assert findings_of(records) == {}
-
-
-def test_an_object_away_from_where_its_class_always_is() -> None:
-    records = clean_records()
-    fixed = {
-        split: [
-            replace(
-                r,
-                annotations=tuple(
-                    replace(a, bbox=(a.bbox[0], 400.0 - n, a.bbox[2], a.bbox[3]))
-                    for n, a in enumerate(r.annotations)
-                ),
-            )
-            for r in images
-        ]
-        for split, images in records.items()
-    }
-    assert findings_of(fixed) == {}
-    moved, planted = add(fixed, "train", 9, Annotation(1, (300.0, 20.0, 60.0, 60.0)))
-    finding = findings_of(moved)["unusual_position"]
-    assert wheres(finding) == planted
-    assert "at 52 % of the width and 10 % of the height" in finding.places[0].detail
 
 
 def test_an_image_with_far_more_objects() -> None:

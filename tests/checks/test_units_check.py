@@ -1,4 +1,4 @@
-"""Labels that were read wrongly: told by evidence, at the lines, with the reading that fits."""
+"""Labels that were read wrongly: the finding has the lines, and the schema that fits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WRITERS: dict[str, Writer] = {
     "yolo": lambda b, w, h: (
         (b[0] + b[2] / 2) / w, (b[1] + b[3] / 2) / h, b[2] / w, b[3] / h,
     ),
-    "fractions": lambda b, w, h: (b[0] / w, b[1] / h, (b[0] + b[2]) / w, (b[1] + b[3]) / h),
+    "normalized": lambda b, w, h: (b[0] / w, b[1] / h, (b[0] + b[2]) / w, (b[1] + b[3]) / h),
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def findings_of(dataset: LabelledDataset, **options: Any) -> dict[str, Finding]:
     assert dataset.schema is not None
     return by_kind(
         check_units(
-            dataset.tables, written=dataset.written, reading=dataset.schema,
+            dataset.tables, written=dataset.written, schema=dataset.schema,
             ledger=dataset.ledger, **options,
         )
     )  # fmt: skip
@@ -93,7 +93,7 @@ def edgy_records(count: int = 60) -> Records:
         ("cx,cy,w,h", {"columns": "class,cx,cy,w,h"}),
         ("y1,x1,y2,x2", {"columns": "class,y1,x1,y2,x2"}),
         ("yolo", {}),
-        ("fractions", {"columns": "class,x1,y1,x2,y2", "coordinates": "fractions"}),
+        ("normalized", {"columns": "class,x1,y1,x2,y2", "coordinates": "normalized"}),
     ],
 )
 def test_what_is_read_as_written_raises_nothing(
@@ -107,25 +107,25 @@ def test_what_is_read_as_written_raises_nothing(
     [
         ("xywh_as_xyxy", "x,y,w,h", {"columns": "class,x1,y1,x2,y2"}, "columns=class,x1,y1,w,h"),
         ("xyxy_as_xywh", "x1,y1,x2,y2", {"columns": "class,x,y,w,h"}, "columns=class,x1,y1,x2,y2"),
-        ("centre_as_xyxy", "cx,cy,w,h", {"columns": "class,x1,y1,x2,y2"}, "columns=class,cx,cy"),
-        ("centre_as_corner", "cx,cy,w,h", {"columns": "class,x,y,w,h"}, "columns=class,cx,cy"),
-        ("corner_as_centre", "x,y,w,h", {"columns": "class,cx,cy,w,h"}, "columns=class,x1,y1,w,h"),
-        ("xyxy_as_centre", "x1,y1,x2,y2", {"columns": "class,cx,cy,w,h"}, "class,x1,y1,x2,y2"),
+        ("cxcywh_as_xyxy", "cx,cy,w,h", {"columns": "class,x1,y1,x2,y2"}, "columns=class,cx,cy"),
+        ("cxcywh_as_xywh", "cx,cy,w,h", {"columns": "class,x,y,w,h"}, "columns=class,cx,cy"),
+        ("xywh_as_cxcywh", "x,y,w,h", {"columns": "class,cx,cy,w,h"}, "columns=class,x1,y1,w,h"),
+        ("xyxy_as_cxcywh", "x1,y1,x2,y2", {"columns": "class,cx,cy,w,h"}, "class,x1,y1,x2,y2"),
         ("xy_swapped", "y1,x1,y2,x2", {"columns": "class,x1,y1,x2,y2"}, "class,y1,x1,y2,x2"),
-        ("columns_in_another_order", "x1,x2,y1,y2", {"columns": "class,x1,y1,x2,y2"},
+        ("wrong_column_order", "x1,x2,y1,y2", {"columns": "class,x1,y1,x2,y2"},
          "class,x1,x2,y1,y2"),
-        ("pixels_as_fractions", "cx,cy,w,h", {"format": "yolo"}, "class,cx,cy,w,h"),
-        ("pixels_as_fractions", "x1,y1,x2,y2",
-         {"columns": "class,x1,y1,x2,y2", "coordinates": "fractions"}, "coordinates=pixels"),
-        ("fractions_as_pixels", "fractions",
-         {"columns": "class,x1,y1,x2,y2", "coordinates": "pixels"}, "coordinates=fractions"),
-        ("fractions_as_pixels", "yolo",
-         {"columns": "class,cx,cy,w,h", "coordinates": "pixels"}, "data.format=yolo"),
-        ("centre_as_corner", "yolo",
-         {"columns": "class,x,y,w,h", "coordinates": "fractions"}, "data.format=yolo"),
+        ("absolute_as_normalized", "cx,cy,w,h", {"format": "yolo"}, "class,cx,cy,w,h"),
+        ("absolute_as_normalized", "x1,y1,x2,y2",
+         {"columns": "class,x1,y1,x2,y2", "coordinates": "normalized"}, "coordinates=absolute"),
+        ("normalized_as_absolute", "normalized",
+         {"columns": "class,x1,y1,x2,y2", "coordinates": "absolute"}, "coordinates=normalized"),
+        ("normalized_as_absolute", "yolo",
+         {"columns": "class,cx,cy,w,h", "coordinates": "absolute"}, "data.format=yolo"),
+        ("cxcywh_as_xywh", "yolo",
+         {"columns": "class,x,y,w,h", "coordinates": "normalized"}, "data.format=yolo"),
     ],
 )  # fmt: skip
-def test_another_reading_that_fits_is_named_and_does_away_with_the_finding(
+def test_a_better_schema_is_named_and_removes_the_finding(
     tmp_path: Path, kind: str, written: str, options: dict[str, str], advice: str
 ) -> None:
     records = edgy_records()
@@ -135,7 +135,7 @@ def test_another_reading_that_fits_is_named_and_does_away_with_the_finding(
     finding = found[kind]
     assert finding.severity == "error"
     assert advice in finding.advice
-    # Every place is a line that makes no sense as read: mended, rejected, or less than a pixel.
+    # Every place is a line that is not plausible as read: fixed, rejected, or below a pixel.
     bad = {f"{e.path}:{e.line}" for e in dataset.ledger.entries if e.line}
     table = dataset.tables["train"]
     for row in np.flatnonzero(table.boxes[:, 2:].min(axis=1) < 1).tolist():
@@ -152,12 +152,12 @@ def test_the_class_column_keeps_its_place(tmp_path: Path) -> None:
     better = Hypothesis("cx,cy,w,h", False)
     assert "data.columns=cx,cy,w,h,class " in option_for(last, better)
     assert "data.columns=cx,cy,w,h " in option_for(none, better)
-    assert option_for(none, Hypothesis("cx,cy,w,h", True)) == "Give data.format=yolo."
+    assert option_for(none, Hypothesis("cx,cy,w,h", True)) == "Rerun with data.format=yolo."
     assert "No key" in option_for(LabelSchema("coco", (), False, 0), better)
 
 
 @pytest.mark.parametrize("overhang", [12, 30])
-def test_boxes_that_hang_over_the_edges_alone_are_no_wrong_reading(
+def test_boxes_that_hang_over_the_edges_alone_are_not_misread(
     tmp_path: Path, overhang: int
 ) -> None:
     records = edgy_records()
@@ -172,8 +172,8 @@ def test_boxes_that_hang_over_the_edges_alone_are_no_wrong_reading(
     assert findings_of(dataset) == {}
 
 
-def turned_dataset(tmp_path: Path, wrong: bool) -> tuple[LabelledDataset, list[str]]:
-    """Return labels of 60 pictures, six of them 480x640 after a turn that labels may not know."""
+def rotated_dataset(tmp_path: Path, wrong: bool) -> tuple[LabelledDataset, list[str]]:
+    """Return labels of 60 pictures, six of them 480x640 after EXIF rotation."""
     records = edgy_records()
     images = list(records["train"])
     names = []
@@ -192,13 +192,13 @@ def turned_dataset(tmp_path: Path, wrong: bool) -> tuple[LabelledDataset, list[s
     return dataset, names
 
 
-def test_boxes_of_the_unturned_picture(tmp_path: Path) -> None:
-    dataset, names = turned_dataset(tmp_path, wrong=True)
-    found = findings_of(dataset, turned={"train": names})
-    assert set(found) == {"boxes_of_unturned_image"}
-    finding = found["boxes_of_unturned_image"]
+def test_boxes_before_exif_rotation(tmp_path: Path) -> None:
+    dataset, names = rotated_dataset(tmp_path, wrong=True)
+    found = findings_of(dataset, rotated={"train": names})
+    assert set(found) == {"boxes_before_exif_rotation"}
+    finding = found["boxes_before_exif_rotation"]
     assert finding.severity == "error"
-    assert finding.figures["turned_images"] == 6
+    assert finding.figures["rotated_images"] == 6
     lines = [place for place in finding.places if place.line]
     assert {place.where for place in lines} == {
         f"{e.path}:{e.line}" for e in dataset.ledger.entries
@@ -208,9 +208,9 @@ def test_boxes_of_the_unturned_picture(tmp_path: Path) -> None:
     }
 
 
-def test_turned_pictures_labelled_as_seen_raise_nothing(tmp_path: Path) -> None:
-    dataset, names = turned_dataset(tmp_path, wrong=False)
-    assert findings_of(dataset, turned={"train": names}) == {}
+def test_rotated_images_labelled_as_seen_raise_nothing(tmp_path: Path) -> None:
+    dataset, names = rotated_dataset(tmp_path, wrong=False)
+    assert findings_of(dataset, rotated={"train": names}) == {}
 
 
 @pytest.mark.parametrize(("factor", "severity"), [(2.0, "error"), (0.5, "warning")])
@@ -220,8 +220,8 @@ def test_labels_of_another_image_size(tmp_path: Path, factor: float, severity: s
 
     dataset = read(tmp_path, edgy_records(), scaled, format="txt", columns="class,x1,y1,x2,y2")
     found = findings_of(dataset)
-    assert set(found) == {"boxes_of_other_size"}
-    finding = found["boxes_of_other_size"]
+    assert set(found) == {"box_scale_mismatch"}
+    finding = found["box_scale_mismatch"]
     assert finding.severity == severity
     assert finding.figures["factor"] == pytest.approx(factor, rel=0.02)
     if factor > 1:
@@ -239,7 +239,7 @@ def test_objects_in_the_middle_are_not_of_another_size(tmp_path: Path) -> None:
     assert findings_of(dataset) == {}
 
 
-def test_label_files_that_say_another_size() -> None:
+def test_label_files_with_another_size() -> None:
     tables = tables_of(clean_records({"train": 5}))
     names = tables["train"].names
     same = {name: (640, 480) for name in names}
@@ -254,7 +254,7 @@ def test_label_files_that_say_another_size() -> None:
     assert "EXIF" in finding.title
 
 
-def test_pixels_counted_from_one_are_noted(tmp_path: Path) -> None:
+def test_one_based_pixels_are_noted(tmp_path: Path) -> None:
     def from_one(b: Box, w: int, h: int) -> Sequence[float]:
         x1, y1, x2, y2 = (round(value) for value in WRITERS["x1,y1,x2,y2"](b, w, h))
         # A tenth of the objects begin at the left edge, a tenth end at the right one.
@@ -262,8 +262,8 @@ def test_pixels_counted_from_one_are_noted(tmp_path: Path) -> None:
 
     options = {"format": "txt", "columns": "class,x1,y1,x2,y2"}
     found = findings_of(read(tmp_path, edgy_records(), from_one, **options))
-    assert [(kind, f.severity) for kind, f in found.items()] == [("pixels_count_from_one", "note")]
-    assert "data.first_pixel=1" in found["pixels_count_from_one"].advice
+    assert [(kind, f.severity) for kind, f in found.items()] == [("one_based_pixels", "note")]
+    assert "data.first_pixel=1" in found["one_based_pixels"].advice
     again = read(tmp_path, edgy_records(), from_one, **options, first_pixel=1)
     assert findings_of(again) == {}
 
@@ -302,10 +302,10 @@ def test_forms_of_formats() -> None:
         ("chess", {}, []),
         ("nuclei", {}, []),
         ("coco_tiny", {}, []),
-        ("bccd", {"format": "voc"}, ["pixels_count_from_one"]),
+        ("bccd", {"format": "voc"}, ["one_based_pixels"]),
         ("airport", {"format": "txt", "columns": "class,x,y,w,h"}, ["xyxy_as_xywh"]),
-        ("airport", {"format": "yolo"}, ["pixels_as_fractions"]),
-        ("chess", {"format": "txt", "columns": "class,x,y,w,h"}, ["centre_as_corner"]),
+        ("airport", {"format": "yolo"}, ["absolute_as_normalized"]),
+        ("chess", {"format": "txt", "columns": "class,x,y,w,h"}, ["cxcywh_as_xywh"]),
     ],
 )
 def test_real_sets(shared_data: Path, name: str, options: dict[str, Any], kinds: list[str]) -> None:

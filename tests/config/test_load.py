@@ -13,6 +13,7 @@ from detfinetune.config.load import (
     load_predict_config,
     load_train_config,
 )
+from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError
 
 TRAIN_CHOICES = [
@@ -93,10 +94,10 @@ def test_nulls_and_lists() -> None:
         ("hardware.precision=bf61", "hardware.precision='bf61': should be 'auto', 'fp32', 'bf16'"),
         ("task=box", "task='box': should be 'bbox' or 'segm'. Did you mean 'bbox'?"),
         ("augment.brightness=2", "augment.brightness=2: should be less than or equal to 1."),
-        ("solver.max_iter=1,2", "cannot be read: the value holds a character that needs quotes"),
+        ("solver.max_iter=1,2", "cannot be parsed: the value has a character that needs quotes"),
         ("--lr", "'--lr' is not an option"),
         ("train", "'train' has no value; write key=value."),
-        ("~solver.max_iter", "cannot be removed; set it to null"),
+        ("~solver.max_iter", "keys cannot be removed; set solver.max_iter=null"),
         ("solver.max_iter={a: 1}", "solver.max_iter={'a': 1}: should be a valid integer"),
         ("data.root=", "data.root='': should not be empty; give a path or null."),
         ("augment.scale_jitter=[1.2,0.8]", "augment: scale_jitter should be [low, high]"),
@@ -126,7 +127,7 @@ def test_all_problems_are_told_at_once() -> None:
 def test_resume_takes_nothing_beside_but_max_iter() -> None:
     config = load_train_config(["resume=r", "solver.max_iter=9"])
     assert (config.resume, config.solver.max_iter) == (Path("r"), 9)
-    with pytest.raises(ConfigError, match=r"'solver\.base_lr' cannot be given beside resume="):
+    with pytest.raises(ConfigError, match=r"'solver\.base_lr' cannot be combined with resume="):
         load_train_config(["resume=r", "solver.base_lr=9"])
 
 
@@ -154,5 +155,15 @@ def test_the_other_tools_compose() -> None:
 
 
 def test_the_longer_sides_limit_is_not_below_the_shorter_side() -> None:
-    with pytest.raises(ConfigError, match=r"^augment: max_size, the longer side's limit, should"):
+    with pytest.raises(ConfigError, match=r"^augment: max_size .* should not be below"):
         load_train_config(["augment.max_size=9", "augment.image_size=10"])
+
+
+def test_old_values_of_coordinates_are_accepted() -> None:
+    assert DataConfig(coordinates="pixels").coordinates == "absolute"  # type: ignore[arg-type]
+    config = load_convert_config(["data.coordinates=fractions"])
+    assert config.data.coordinates == "normalized"
+    with pytest.raises(
+        ConfigError, match=r"data\.coordinates='normalised': should be .*Did you mean"
+    ):
+        load_convert_config(["data.coordinates=normalised"])

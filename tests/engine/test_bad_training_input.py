@@ -82,7 +82,7 @@ def test_masks_without_polygons(toy_dataset: Path, tmp_path: Path) -> None:
 def test_resume_of_a_folder_that_is_no_run(tmp_path: Path) -> None:
     assert "there is no such run folder" in message("resume=runs/none")
     (tmp_path / "empty").mkdir()
-    assert "this is no run folder (config.yaml is missing)" in message("resume=empty")
+    assert "this is not a run folder (config.yaml is missing)" in message("resume=empty")
 
 
 def test_resume_from_a_corrupt_checkpoint(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_resume_from_a_corrupt_checkpoint(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "last.pth").write_bytes(b"PK\x03\x04 torn")
     text = message("resume=run")
-    assert "the file is broken or no checkpoint" in text
+    assert "the file is broken or not a checkpoint" in text
     assert "best.pth" in text
 
 

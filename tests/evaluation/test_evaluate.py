@@ -90,7 +90,7 @@ def test_other_classes_show_both_lists(toy_dataset: Path, tmp_path: Path) -> Non
 
 def test_configurations_that_cannot_be_meant(toy_dataset: Path, tmp_path: Path) -> None:
     run = _write_run(tmp_path / "run", toy_dataset, ("disc", "square"))
-    with pytest.raises(ConfigError, match="run or checkpoint must be given, and neither is"):
+    with pytest.raises(ConfigError, match="Give either run or checkpoint; neither is given"):
         evaluate(EvaluateConfig(hardware=CPU))
     with pytest.raises(ConfigError, match=r"data\.\* is given without data\.root"):
         evaluate(EvaluateConfig(run=run, data=DataConfig(first_class=1), hardware=CPU))

@@ -173,7 +173,7 @@ def test_the_predictor_takes_files_and_arrays_alike(run: Path, tmp_path: Path) -
     for entry in from_file:
         mask = mask_api.decode(entry.segmentation)
         assert mask.shape == (60, 90)
-        for outline in entry.outlines():
+        for outline in entry.polygons():
             assert len(outline) >= 6
             assert max(outline[0::2]) <= 90
     with pytest.raises(DataError, match=r"not float64 with shape \[60, 90\]"):
@@ -186,9 +186,9 @@ def test_an_output_is_not_overwritten_without_being_told(run: Path, tmp_path: Pa
     (tmp_path / "out" / "mine.txt").write_text("keep")
     with pytest.raises(OutputExistsError, match="overwrite=true"):
         _predict(run, source, tmp_path / "out")
-    with pytest.raises(OutputExistsError, match="was not made by this tool"):
+    with pytest.raises(OutputExistsError, match="was not written by this tool"):
         _predict(run, source, tmp_path / "out", overwrite=True)
-    with pytest.raises(OutputExistsError, match="which would be replaced"):
+    with pytest.raises(OutputExistsError, match="which would be removed"):
         _predict(run, source, run, overwrite=True)
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
     (tmp_path / "out" / "mine.txt").rename(tmp_path / "mine.txt")
@@ -237,8 +237,8 @@ def _torn_video(tmp_path: Path) -> Path:
     ("make", "message"),
     [
         (_missing, "there is no such file or folder"),
-        (_empty_folder, "the folder holds no image"),
-        (_text, "'.doc' is no known type. Images: .bmp .jpeg .jpg"),
+        (_empty_folder, "the folder has no images"),
+        (_text, "'.doc' is not a known type. Images: .bmp .jpeg .jpg"),
         (_torn_video, "a.mp4: the video cannot be read"),
     ],
 )
@@ -251,10 +251,10 @@ def test_inputs_that_cannot_be_used(run: Path, tmp_path: Path, make: object, mes
 def test_models_that_cannot_be_used(run: Path, tmp_path: Path) -> None:
     source = _save_image(tmp_path / "a.png")
     output = tmp_path / "out"
-    with pytest.raises(ConfigError, match="run or checkpoint must be given, and neither is"):
+    with pytest.raises(ConfigError, match="Give either run or checkpoint; neither is given"):
         predict(PredictConfig(input=source, output=output))
     checkpoint = run / "checkpoints" / "best.pth"
-    with pytest.raises(ConfigError, match="and both are"):
+    with pytest.raises(ConfigError, match="both are given"):
         predict(PredictConfig(run=run, checkpoint=checkpoint, input=source, output=output))
     with pytest.raises(ConfigError, match="input is missing"):
         predict(PredictConfig(run=run, output=output))

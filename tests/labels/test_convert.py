@@ -57,8 +57,8 @@ def test_yolo_boxes_and_polygons_in_one_file(make_dataset) -> None:
         ({"columns": "class,x1,x2,y1,y2"}, "0 .1 .3 .25 .5", [10, 20, 20, 20]),
         ({"columns": "y1,x1,y2,x2,class"}, "[20, 10, 50, 30], 'cat'", [10, 20, 20, 30]),
         ({"format": "yolo"}, "0 0.5 0.5 1 1", [0, 0, 100, 80]),
-        ({"format": "txt", "coordinates": "fractions"}, "0 0 0 1 1", [0, 0, 100, 80]),
-        ({"format": "txt", "coordinates": "pixels"}, "0 0 0 1 1", [0, 0, 1, 1]),
+        ({"format": "txt", "coordinates": "normalized"}, "0 0 0 1 1", [0, 0, 100, 80]),
+        ({"format": "txt", "coordinates": "absolute"}, "0 0 0 1 1", [0, 0, 1, 1]),
     ],
 )
 def test_ways_to_write_a_box(make_dataset, options, line: str, box: list[float]) -> None:

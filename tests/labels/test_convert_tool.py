@@ -23,8 +23,7 @@ def test_convert_command(repo: Path, make_dataset) -> None:
     again = run(repo, *arguments)
     assert again.returncode == 2
     assert again.stderr.strip() == (
-        f"error: {out} exists already. Choose another output, or allow replacing it with "
-        "overwrite=true."
+        f"error: {out} exists already. Choose another output, or replace it with overwrite=true."
     )
     assert run(repo, *arguments, "overwrite=true").returncode == 0
 
@@ -51,6 +50,6 @@ def test_a_disk_without_room_is_one_line_and_leaves_nothing(repo: Path, make_dat
         preexec_fn=no_file_above_four_kilobytes,
     )  # fmt: skip
     assert failed.returncode == 2
-    assert failed.stderr.splitlines()[-1].startswith("error: there is no room for what is to be")
+    assert failed.stderr.splitlines()[-1].startswith("error: the output does not fit on the disk")
     assert "Traceback" not in failed.stderr
     assert sorted(path.name for path in root.parent.iterdir()) == ["data"]

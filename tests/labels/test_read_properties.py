@@ -177,7 +177,7 @@ OPTIONS = st.fixed_dictionaries(
         "first_class": st.sampled_from([0, 1]),
         "first_pixel": st.sampled_from([0, 1]),
         "classes": st.just(["cat", "dog", "white pawn"]),
-        "coordinates": st.sampled_from(["pixels", "fractions"]),
+        "coordinates": st.sampled_from(["absolute", "normalized"]),
         "folds": st.just(2),
         "stratify": st.booleans(),
         "val_fraction": st.sampled_from([0.0, 0.4]),

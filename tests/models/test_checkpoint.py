@@ -92,7 +92,7 @@ class _Evil:
 def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "model": _Evil()}, "last.pth")
-    with pytest.raises(CheckpointError, match="broken or no checkpoint"):
+    with pytest.raises(CheckpointError, match="broken or not a checkpoint"):
         read_checkpoint(Path("last.pth"))
     assert leftovers(tmp_path) == ["last.pth"]
 
@@ -105,7 +105,7 @@ def test_a_torn_file(tmp_path: Path, share: float) -> None:
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(path)
-    assert str(caught.value).startswith(f"{path}: the file is broken or no checkpoint")
+    assert str(caught.value).startswith(f"{path}: the file is broken or not a checkpoint")
     assert "try the other one" in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_files_that_are_none_of_ours(tmp_path: Path) -> None:
     torch.save([1, 2], plain)
     text.write_bytes(pickle.dumps("notes"))
     for path in (foreign, plain):
-        with pytest.raises(CheckpointError, match="this is no detfinetune checkpoint") as caught:
+        with pytest.raises(CheckpointError, match="this is not a detfinetune checkpoint") as caught:
             read_checkpoint(path)
         assert f"model.weights={path}" in str(caught.value)
     with pytest.raises(CheckpointError, match=r"notes\.pth"):
@@ -138,7 +138,7 @@ def test_a_configuration_of_another_version(tmp_path: Path) -> None:
     payload = torch.load(path, weights_only=True)
     payload["config"]["solver"]["momentun"] = 0.9
     torch.save(payload, path)
-    with pytest.raises(CheckpointError, match="does not fit this version") as caught:
+    with pytest.raises(CheckpointError, match="is not valid in this version") as caught:
         read_checkpoint(path)
     assert "momentun" in str(caught.value)
 
@@ -185,7 +185,7 @@ def test_a_run_that_has_no_checkpoint_and_a_folder_that_is_no_run(tmp_path: Path
     with pytest.raises(CheckpointError, match="stopped before the first one"):
         find_checkpoint(run_folder(tmp_path, "short"))
     (tmp_path / "photos").mkdir()
-    with pytest.raises(CheckpointError, match="this is no run folder"):
+    with pytest.raises(CheckpointError, match="this is not a run folder"):
         find_checkpoint(tmp_path / "photos")
 
 
@@ -207,7 +207,7 @@ def test_a_nearly_full_disk_keeps_the_old_file_and_says_so(
         write_checkpoint(path, some_checkpoint(2.0))
     text = str(caught.value)
     assert "the disk has 5 MiB free, a checkpoint needs 8 MiB" in text
-    assert "The checkpoint that was there is untouched" in text
+    assert "The previous checkpoint is unchanged" in text
     assert float(read_checkpoint(path).model["weight"][0]) == 1.0
     assert leftovers(tmp_path) == ["last.pth"]
 
@@ -227,7 +227,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path: Path, small_f
     with pytest.raises(TrainingError) as caught:
         write_checkpoint(path, some_checkpoint(2.0, size=1 << 20))
     assert str(caught.value).startswith(f"{path}: the checkpoint cannot be written (")
-    assert "The checkpoint that was there is untouched" in str(caught.value)
+    assert "The previous checkpoint is unchanged" in str(caught.value)
     assert float(read_checkpoint(path).model["weight"][0]) == 1.0
     assert leftovers(tmp_path) == ["last.pth"]
 

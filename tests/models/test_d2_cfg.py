@@ -85,7 +85,7 @@ def test_anchor_sizes_follow_the_levels(name: str, strides: tuple[int, ...]) -> 
 
 
 def test_wrong_number_of_anchor_sizes() -> None:
-    with pytest.raises(ConfigError, match=r"anchor_sizes has 2 sizes, .* takes 5, .*\[4, 8, 16"):
+    with pytest.raises(ConfigError, match=r"anchor_sizes has 2 sizes, .* needs 5, .*\[4, 8, 16"):
         build_cfg(settings(anchor_sizes=(8.0, 16.0)))
 
 

@@ -109,7 +109,7 @@ def test_zoo_weights_are_fetched_once_to_detectron2s_place(
 
 
 @pytest.mark.parametrize("trouble", ["/gone", "/short", "unreachable"])
-def test_zoo_weights_that_cannot_be_had_list_the_ways_out(
+def test_zoo_weights_that_cannot_be_loaded_list_alternatives(
     server: str, zoo_cache: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     address = "http://127.0.0.1:9" if trouble == "unreachable" else server + trouble
@@ -118,7 +118,7 @@ def test_zoo_weights_that_cannot_be_had_list_the_ways_out(
         find_base_weights(R50, "auto", "bbox")
     text, url = str(raised.value), zoo.zoo_weights_url(R50)
     for way in (
-        f"download {url} elsewhere and put it at {zoo_cache}{urlsplit(url).path}",
+        f"download {url} on another machine and copy it to {zoo_cache}{urlsplit(url).path}",
         "model.weights=FILE",
         "model.name=efficientnet_lite0_fpn",
         "model.weights=random",

@@ -107,7 +107,7 @@ def make_findings() -> list[Finding]:
             (Place("train", "damaged.png"), Place("train", "x" * 300 + ".png")),
         ),
         Finding(
-            "box_outside", "error", "1 box is outside <img src=x onerror=alert(1)>", "Mend it.",
+            "box_outside", "error", "1 box is outside <img src=x onerror=alert(1)>", "Fix it.",
             (Place("val", "val 1.png", "labels/val 1.txt", 7, "170 px away", (290, 10, 30, 30),
                    category=1),),
             {"largest_px": 170.25, "share": {"of_boxes": 0.1}}, fixed_by_conversion=True,

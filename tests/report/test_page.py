@@ -48,8 +48,8 @@ def test_header_gives_counts_and_verdict(page: Page) -> None:
     text = page.text
     assert "hostile <i>set</i>" in text
     assert "yolo every line holds a class & four numbers" in text
-    assert "2 errors 2 warnings 1 note Mend the errors before training" in text
-    assert "Images 9 Objects 11 Classes 3 True negatives 1 Fixed 1 Rejected 1" in text
+    assert "2 errors 2 warnings 1 note Not ready to train. Fix the errors first" in text
+    assert "Images 9 Objects 11 Classes 3 Negatives 1 Fixed 1 Rejected 1" in text
     assert "train 6 1 0 0 9 7 1 1" in text
     assert "val 3 0 0 0 3 3 0 0" in text
     assert "a note with <em>markup</em>" in text
@@ -59,7 +59,7 @@ def test_findings_stand_worst_first(page: Page) -> None:
     kinds = [given["data-kind"] for given in page.all("details") if "data-kind" in given]
     assert kinds == ["unreadable", "box_outside", "too_many", "images_alike", "rare_class"]
     assert "largest px 170 share of boxes: 0.1" in page.text
-    assert "conversion mends or removes it" in page.text
+    assert "fixed by conversion" in page.text
 
 
 def test_places_beyond_twenty_are_folded(page: Page, html: str) -> None:
@@ -83,7 +83,7 @@ def test_samples_name_true_negatives(page: Page) -> None:
     samples = list(page.all("figure", data_item="sample"))
     assert [s["data-split"] for s in samples] == ["train"] * 6 + ["val"] * 3
     assert [s["data-classes"] for s in samples[:4]] == ["0 1", "0 1", "0", ""]
-    assert page.text.count("true negative: no objects") == 1
+    assert page.text.count("negative: no objects") == 1
 
 
 def test_names_stand_escaped_and_whole(page: Page, html: str) -> None:
@@ -142,9 +142,7 @@ def test_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_without_findings_and_samples(tmp_path: Path) -> None:
     write_dataset_page(tmp_path / "page.html", make_dataset(tmp_path), [], samples=0)
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert (
-        "0 errors 0 warnings 0 notes Nothing was found that speaks against training." in page.text
-    )
+    assert "0 errors 0 warnings 0 notes Ready to train." in page.text
     assert not list(page.all("figure", data_item="sample"))
 
 
@@ -171,7 +169,7 @@ def test_labels_without_images_make_a_page_without_pictures(tmp_path: Path) -> N
     dataset = replace(make_dataset(tmp_path), has_images=False)
     write_dataset_page(tmp_path / "p.html", dataset, make_findings())
     page = Page((tmp_path / "p.html").read_text(encoding="utf-8"))
-    assert "Only the sizes of the images are known" in page.text
+    assert "There are no images, only their sizes" in page.text
     assert not [given for given in page.all("img") if given.get("class") == "zoom"]
     assert not [given for given in page.all("span") if given.get("class") == "no-picture"]
     assert "Images 9 Objects 11" in page.text
@@ -266,4 +264,4 @@ def test_of_many_images_only_those_shown_are_opened(
     assert (tmp_path / "p.html").stat().st_size < 3_000_000
     page = Page((tmp_path / "p.html").read_text(encoding="utf-8"))
     assert len(list(page.all("tr", data_item="place"))) == 300
-    assert "19,700 places more than this page lists" in page.text
+    assert "19,700 more places in findings.csv" in page.text

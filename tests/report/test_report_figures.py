@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 from page_data import box, make_dataset, record
 
+from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
 from detfinetune.labels.dataset.table import table_of
 from detfinetune.report.album import Album
-from detfinetune.report.columns import Resizing, split_columns
-from detfinetune.report.plots import AnchorHint, all_plots
+from detfinetune.report.columns import split_columns
+from detfinetune.report.plots import all_plots
 from detfinetune.report.samples import choose_galleries, choose_samples
 from detfinetune.report.summary import class_rows, ledger_kinds
 from detfinetune.report.svg import linear_ticks, log_ticks, short
 from detfinetune.report.wording import figure, number, plural, shortened
+
+ANCHORS = AnchorSettings(90, 150, (32.0, 64.0, 128.0, 256.0, 512.0))
 
 
 def dataset_of(root: Path, **splits: list[ImageRecord]) -> LabelledDataset:
@@ -38,7 +41,7 @@ def test_columns_of_a_split() -> None:
     assert columns.share == pytest.approx([0.2, 0.1])
     assert columns.centres.tolist() == [[0.1, 0.1], [0.55, 0.8]]
     assert columns.per_image.tolist() == [2, 1, 0]
-    resized = split_columns("train", table, Resizing(image_size=300))
+    resized = split_columns("train", table, AnchorSettings(300, 500, ()))
     # 100 to 300 pixels is a factor of 3 unless the longer side would pass 500.
     assert resized.wide == pytest.approx([40 * 2.5, 10 * 1.25])
     assert resized.high == pytest.approx([20 * 2.5, 40 * 1.25])
@@ -52,8 +55,7 @@ def test_charts_count_every_object_and_image(tmp_path: Path) -> None:
     train = [record("a", box(0, 10, 10, 40, 40), box(1, 80, 50, 40, 40)), record("b")]
     val = [record("c", box(0, 10, 10, 20, 80))]
     plots = {
-        plot.title: plot
-        for plot in all_plots(dataset_of(tmp_path, train=train, val=val), AnchorHint())
+        plot.title: plot for plot in all_plots(dataset_of(tmp_path, train=train, val=val), ANCHORS)
     }
     sizes = _titles(str(plots["Box sizes and anchors"].chart))
     assert sum("2 objects" in title for title in sizes) == 1
@@ -67,7 +69,7 @@ def test_charts_count_every_object_and_image(tmp_path: Path) -> None:
         "2 objects: train 1 (50.0 %); val 0 (0.0 %)",
     ]
     assert plots["Objects per image"].summary == "Median 1, most 2; 1 image without any."
-    positions = _titles(str(plots["Where objects lie"].chart))
+    positions = _titles(str(plots["Object positions"].chart))
     assert len(positions) == 3
     ratios = _titles(str(plots["Aspect ratios"].chart))
     assert len(ratios) % 2 == 1
@@ -75,10 +77,12 @@ def test_charts_count_every_object_and_image(tmp_path: Path) -> None:
 
 
 def test_anchors_after_resizing_are_said(tmp_path: Path) -> None:
-    hint = AnchorHint((16.0,), (1.0,), Resizing(180), "the model's own")
-    (plot, *_) = all_plots(dataset_of(tmp_path, train=[record("a", box(0, 0, 0, 40, 20))]), hint)
+    dataset = dataset_of(tmp_path, train=[record("a", box(0, 0, 0, 40, 20))])
+    (plot, *_) = all_plots(dataset, AnchorSettings(180, 300, (16.0,), (1.0,), (4,)))
     assert "Median 80 \N{MULTIPLICATION SIGN} 40 pixels after resizing to 180" in plot.summary
-    assert "the model's own (16)" in plot.summary
+    assert _titles(str(plot.chart))[1:] == ["anchor 16 \N{MULTIPLICATION SIGN} 16"]
+    (plot, *_) = all_plots(dataset, None)
+    assert plot.summary == "Median 40 \N{MULTIPLICATION SIGN} 20 pixels."
 
 
 def test_extreme_boxes_make_charts(tmp_path: Path) -> None:
@@ -86,7 +90,7 @@ def test_extreme_boxes_make_charts(tmp_path: Path) -> None:
         ImageRecord("a", 30000, 20000, (box(0, 0, 0, 30000, 0.01), box(0, 0, 0, 0.01, 20000))),
         ImageRecord("b", 1, 1, (box(0, 0, 0, 1, 1),)),
     ]
-    plots = all_plots(dataset_of(tmp_path, train=records), AnchorHint())
+    plots = all_plots(dataset_of(tmp_path, train=records), ANCHORS)
     assert len(plots) == 6
     for plot in plots:
         root = ElementTree.fromstring(str(plot.chart))

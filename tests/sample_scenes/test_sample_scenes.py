@@ -16,8 +16,8 @@ from detfinetune.errors import DataError, OutputExistsError
 from detfinetune.sample_scenes import CLASSES, sample_scenes_folder, write_sample_scenes
 from detfinetune.sample_scenes.canvas import Canvas, Sun
 from detfinetune.sample_scenes.layout import compose_scene
-from detfinetune.sample_scenes.outline import SceneLabel, visible_labels
 from detfinetune.sample_scenes.render import render_scene, shadows
+from detfinetune.sample_scenes.scene_labels import SceneLabel, visible_labels
 from detfinetune.sample_scenes.settings import DEFAULT_SETTINGS
 from detfinetune.sample_scenes.write import plan_scenes, txt_line, yolo_line
 
@@ -76,16 +76,16 @@ def test_labels_lie_in_the_image_and_agree_between_formats(scenes: Path) -> None
             assert low <= min(x2 - x1, y2 - y1)
             assert max(x2 - x1, y2 - y1) <= high
             assert category == row[0]
-            outline = np.array(row[1:]).reshape(-1, 2) * (width, height)
-            assert len(outline) >= 3
-            hull = [*outline.min(axis=0), *outline.max(axis=0)]
-            assert hull == pytest.approx([x1, y1, x2, y2], abs=0.01)
+            polygon = np.array(row[1:]).reshape(-1, 2) * (width, height)
+            assert len(polygon) >= 3
+            bounds = [*polygon.min(axis=0), *polygon.max(axis=0)]
+            assert bounds == pytest.approx([x1, y1, x2, y2], abs=0.01)
             boxes += 1
     assert boxes > 4 * NUM_SCENES
 
 
 @pytest.mark.parametrize("index", [1, 2])
-def test_boxes_and_outlines_are_tight(index: int) -> None:
+def test_boxes_and_polygons_are_tight(index: int) -> None:
     rng = np.random.default_rng(index)
     canvas = Canvas(832, 896, 2 / 0.3, Sun(0.4, 0.8), rng)
     compose_scene(canvas, DEFAULT_SETTINGS, empty=False)
@@ -93,7 +93,7 @@ def test_boxes_and_outlines_are_tight(index: int) -> None:
     assert len(labels) >= 3
     for label in labels:
         filled = np.zeros((896, 832), np.uint8)
-        points = np.round(np.array(label.outline) * 2 - 0.5).astype(np.int32)
+        points = np.round(np.array(label.polygon) * 2 - 0.5).astype(np.int32)
         cv2.fillPoly(filled, [points], 1)
         owners = canvas.owner[filled.astype(bool)]
         number = np.bincount(owners[owners > 0]).argmax()
@@ -103,7 +103,7 @@ def test_boxes_and_outlines_are_tight(index: int) -> None:
         left, top, width, height = parts[parts[:, cv2.CC_STAT_AREA].argmax(), :4]
         expected = (left / 2, top / 2, (left + width) / 2, (top + height) / 2)
         assert label.box == expected
-        # Holes (a tree amid weeds) are filled in the outline, so only what it misses counts.
+        # Holes (a tree amid weeds) are filled in the polygon, so only pixels outside of it count.
         missed = np.count_nonzero(seen & ~filled)
         assert missed < 0.06 * seen.sum()
         spilled = np.count_nonzero(filled & ~cv2.dilate(seen, np.ones((25, 25), np.uint8)))
@@ -177,14 +177,14 @@ def test_a_set_made_before_is_reused(scenes: Path) -> None:
 
 
 def test_a_set_made_otherwise_is_left_alone(scenes: Path) -> None:
-    with pytest.raises(OutputExistsError, match=r"made otherwise \(seed differ"):
+    with pytest.raises(OutputExistsError, match=r"other sample scenes \(seed differ"):
         write_sample_scenes(scenes, NUM_SCENES, seed=4)
     assert json.loads((scenes / "scenes.json").read_text())["seed"] == 3
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(OutputExistsError, match="no set of sample scenes"):
+    with pytest.raises(OutputExistsError, match="does not contain sample scenes"):
         write_sample_scenes(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -218,6 +218,6 @@ def test_folder_is_the_checkouts_or_the_caches(
 ) -> None:
     assert sample_scenes_folder() == repo / "datasets" / "sample_scenes"
     monkeypatch.setenv("DETFINETUNE_CACHE", str(tmp_path / "cache"))
-    installed = tmp_path / "site-packages" / "detfinetune" / "data" / "sample_scenes" / "write.py"
+    installed = tmp_path / "site-packages" / "detfinetune" / "sample_scenes" / "write.py"
     monkeypatch.setattr("detfinetune.sample_scenes.write.__file__", str(installed))
     assert sample_scenes_folder() == tmp_path / "cache" / "sample_scenes"

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from detfinetune.config.schema import DataConfig
+from detfinetune.config.schema import DEFAULT_COLUMNS, DataConfig
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.ledger import LedgerEntry
 from detfinetune.labels.discovery.detect_format import FormatChoice
@@ -32,7 +32,6 @@ from detfinetune.labels.discovery.layout import find_layout
 from detfinetune.labels.discovery.match_images import NameFinder, label_key, match_labels
 from detfinetune.labels.discovery.split_sources import SplitSource
 from detfinetune.labels.discovery.unsupported import refuse_unsupported, refuse_visdrone
-from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS
 from detfinetune.labels.images.sizes import read_size_table
 from detfinetune.labels.text import read_text_file
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.config.schema import DEFAULT_COLUMNS
 from detfinetune.labels.discovery.class_names import ClassIndex
 from detfinetune.labels.formats.lines.dota import detect_dota, is_dota_header, parse_dota_line
 from detfinetune.labels.formats.lines.tokens import is_comment, is_heading, is_number, tokenize
-from detfinetune.labels.formats.lines.txt import DEFAULT_COLUMNS, parse_columns, parse_txt_line
+from detfinetune.labels.formats.lines.txt import parse_columns, parse_txt_line
 from detfinetune.labels.formats.lines.yolo import parse_yolo_line
 from detfinetune.labels.formats.raw_labels import BadLabel, Form, RawLabel, RawProblem
 from detfinetune.labels.formats.registry import DOCUMENT_FORMATS, LINE_FORMATS
@@ -161,7 +162,7 @@ class LabelSchema:
         """The configuration that asks for this reading."""
         if self.format != "txt":
             return f"data.format={self.format}"
-        unit = "fractions" if self.normalized else "pixels"
+        unit = "normalized" if self.normalized else "absolute"
         return f"data.format=txt data.columns={','.join(self.columns)} data.coordinates={unit}"
 
 
@@ -188,7 +189,7 @@ def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
     as_txt = LabelSchema(
         "txt",
         columns,
-        unit == "fractions" or (unit == "auto" and normalized),
+        unit == "normalized" or (unit == "auto" and normalized),
         data.first_pixel,
         "data.format=txt" if data.format == "txt" else f"columns {','.join(columns)}",
     )
@@ -199,7 +200,7 @@ def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
         data.format == "auto"
         and normalized
         and shaped > _MOSTLY
-        and (data.columns == DEFAULT_COLUMNS and unit != "pixels")
+        and (data.columns == DEFAULT_COLUMNS and unit != "absolute")
     ):
         corners = [tokens for tokens in sample if len(tokens) == 5]
         if not _only_corners_fit(corners):

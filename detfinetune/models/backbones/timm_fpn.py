@@ -1,8 +1,8 @@
-"""timm backbones under Detectron2's feature pyramid.
+"""timm backbones for Detectron2's feature pyramid network.
 
 A timm model gives feature maps of stride 4, 8, 16 and 32; Detectron2's FPN (Lin et al. 2017,
-arXiv:1612.03144) makes p2..p5 of them and a max pool adds p6. ImageNet's BatchNorm statistics are
-kept as they are, because the few images of a detection batch cannot replace them.
+arXiv:1612.03144) turns them into p2..p5, and a max pool adds p6. ImageNet's BatchNorm statistics
+stay frozen, because a detection batch has too few images to estimate them.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from detfinetune.errors import ModelError
-from detfinetune.models.backbones.fold_norm import fold_frozen_norms
 
 FPN_BUILDER = "build_timm_fpn_backbone"
 
-# Detectron2's FPN, anchors and poolers want levels that halve in size, none coarser than 32.
+# Detectron2's FPN, anchors and poolers need levels that halve in size, none coarser than 32.
 _STRIDES = (4, 8, 16, 32)
-# Not square, and no multiple of the windows that attention models cut images into.
+# Not square, and not a multiple of the windows of attention models.
 _TRIAL_SIZE = (96, 160)
 
 
 @dataclass(frozen=True)
 class FeatureLevel:
-    """One feature map that a timm backbone gives."""
+    """One feature map of a timm backbone."""
 
     index: int
     """Position among all feature maps of the backbone (timm's `out_indices`)."""
@@ -54,14 +53,14 @@ class FeatureLevel:
 def feature_levels(backbone: str) -> tuple[FeatureLevel, ...]:
     """Return the feature maps of a timm backbone that an FPN can use, finest first.
 
-    The backbone is tried without memory or arithmetic (torch's meta device), on a picture that is
-    not square, so that one which only takes its own image size is found out here.
+    The backbone is run without memory or arithmetic (torch's meta device) on an image that is not
+    square, to find those that only take one image size.
 
     Raises:
-        ModelError: it gives no pyramid (plain vision transformers), or takes only one image size.
+        ModelError: it has no pyramid (plain vision transformers), or only takes one image size.
     """
     advice = (
-        "Use one with a feature pyramid for any image size, such as timm/resnet18, "
+        "Use one with feature maps of several strides for any image size, such as timm/resnet18, "
         "timm/convnext_atto, timm/regnety_002 or timm/mobilenetv3_large_100."
     )
     try:
@@ -92,7 +91,7 @@ def feature_levels(backbone: str) -> tuple[FeatureLevel, ...]:
     except Exception as error:  # assertions and shape errors of all kinds come from inside timm
         raise ModelError(
             f"model.name=timm/{backbone}: it does not take images of {_TRIAL_SIZE[1]}x"
-            f"{_TRIAL_SIZE[0]} pixels ({_first_line(error)}), and detection needs any size. "
+            f"{_TRIAL_SIZE[0]} pixels ({_first_line(error)}), but detection needs any size. "
             f"{advice}"
         ) from error
     for level in levels:
@@ -121,10 +120,10 @@ class TimmBody(Backbone):  # type: ignore[misc]  # Detectron2 has no type hints
 
     Args:
         backbone: timm's name.
-        freeze_at: stages that are not trained, as Detectron2 counts them: 1 is what comes before
-            stride 4, 2 is also what leads to stride 4, 3 to stride 8, and so on; 0 trains all.
-        freeze_norm: keep BatchNorm statistics and scales as they are loaded. False trains them,
-            which only training from scratch needs.
+        freeze_at: number of frozen stages, as Detectron2 counts them: 1 is the layers before
+            stride 4, 2 also those up to stride 4, 3 up to stride 8, and so on; 0 trains all.
+        freeze_norm: freeze BatchNorm statistics and scales. False trains them, which only
+            training from scratch needs.
 
     The forward pass takes images [N, 3, H, W] and returns a feature map [N, C, H/s, W/s] for each
     level by name, such as `stride8`.
@@ -138,8 +137,6 @@ class TimmBody(Backbone):  # type: ignore[misc]  # Detectron2 has no type hints
         for parameter in frozen_parameters(body, freeze_at):
             parameter.requires_grad_(False)
         self.body = freeze_batch_norm_2d(body) if freeze_norm else body
-        if freeze_norm:
-            fold_frozen_norms(self.body)
         self._out_features = [level.name for level in self.levels]
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -156,8 +153,8 @@ class TimmBody(Backbone):  # type: ignore[misc]  # Detectron2 has no type hints
 def frozen_parameters(body: Any, freeze_at: int) -> list[nn.Parameter]:
     """Return the parameters of the first `freeze_at` stages of a timm feature extractor.
 
-    timm's models have no common names for their stages. What a stage consists of is read off the
-    graph instead: all parameters that a feature map depends on, found by differentiating it.
+    timm's models have no common names for their stages. Instead, a stage is all parameters that a
+    feature map depends on, found by differentiating it.
 
     Args:
         body: result of `timm.create_model(..., features_only=True)`.
@@ -170,7 +167,7 @@ def frozen_parameters(body: Any, freeze_at: int) -> list[nn.Parameter]:
         for index, stride in enumerate(body.feature_info.reduction())
         if stride <= 2**freeze_at
     ]
-    if not wanted:  # a stem that goes straight to stride 4 and is a part of that level
+    if not wanted:  # a stem that goes straight to stride 4
         stem = next(child for child in body.children() if any(True for _ in child.parameters()))
         return list(stem.parameters())
     shadow = _meta_copy(body)
@@ -185,18 +182,18 @@ def frozen_parameters(body: Any, freeze_at: int) -> list[nn.Parameter]:
 
 
 def _meta_copy(body: nn.Module) -> nn.Module:
-    """Return a copy without memory, in evaluation mode, for differentiating shapes only."""
+    """Return a copy on the meta device, in evaluation mode."""
     return copy.deepcopy(body).to("meta").eval()
 
 
 @BACKBONE_REGISTRY.register()  # type: ignore[untyped-decorator]
 def build_timm_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> Backbone:
-    """Build what `cfg.MODEL.TIMM` and `cfg.MODEL.FPN` describe; called by Detectron2."""
+    """Build the backbone of `cfg.MODEL.TIMM` and `cfg.MODEL.FPN`; called by Detectron2."""
     body = TimmBody(
         cfg.MODEL.TIMM.NAME, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.TIMM.NORM == "FrozenBN"
     )
     pool = LastLevelMaxPool()
-    # Detectron2 takes it that the coarsest level is p5; a backbone may end earlier.
+    # Detectron2 assumes that the coarsest level is p5; a backbone may end earlier.
     pool.in_feature = f"p{body.levels[-1].stride.bit_length() - 1}"
     return FPN(
         bottom_up=body,

@@ -1,4 +1,4 @@
-"""Pretrained weights of timm backbones under the names that `TimmBody` has for them."""
+"""Pretrained weights of timm backbones, with the names of `TimmBody`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def backbone_state(backbone: str, path: Path | None) -> dict[str, Tensor]:
 
     Args:
         backbone: timm's name.
-        path: a state dict of the whole classifier in timm's names or, for EfficientNet-Lite0, the
-            packaged file; None for what timm itself has fetched.
+        path: a state dict of the whole classifier with timm's names or, for EfficientNet-Lite0,
+            the packaged file; None for the weights in timm's cache.
 
     Raises:
         WeightsError: the file does not fit.
@@ -33,7 +33,7 @@ def backbone_state(backbone: str, path: Path | None) -> dict[str, Tensor]:
     classifier = timm.create_model(backbone, pretrained=False)
     if state.keys() != classifier.state_dict().keys():
         state = rename_in_order(state, classifier.state_dict(), path)
-    # timm knows how each of its feature extractors names the classifier's parts.
+    # timm renames the classifier's tensors for each of its feature extractors.
     with _quiet_timm():
         features = timm.create_model(
             backbone,
@@ -46,7 +46,7 @@ def backbone_state(backbone: str, path: Path | None) -> dict[str, Tensor]:
 
 @contextmanager
 def _quiet_timm() -> Iterator[None]:
-    """Keep timm from warning that a feature extractor has no use for the classifier's weights."""
+    """Suppress timm's warning about unused classifier weights."""
     logger = logging.getLogger("timm.models._builder")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -59,26 +59,27 @@ def _quiet_timm() -> Iterator[None]:
 def rename_in_order(
     state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
 ) -> dict[str, Tensor]:
-    """Give the tensors of `state` the names of `wanted`, first to first, last to last.
+    """Return the tensors of `state` with the names of `wanted`, matched by position.
 
-    Files of the same network written by other code name its tensors differently but list them in
-    the order they are computed in. Number, last part of the name and shape of each have to agree.
+    Other code names the tensors of a network differently, but lists them in the same order. Their
+    number, and the last part of the name and the shape of each, must agree.
 
     Raises:
-        WeightsError: they do not.
+        WeightsError: they do not agree.
     """
     if len(state) != len(wanted):
         raise WeightsError(
-            f"{path} holds {len(state)} tensors where the backbone has {len(wanted)}: it belongs "
-            "to another model. Check model.name and model.weights."
+            f"{path} has {len(state)} tensors, but the backbone has {len(wanted)}: it belongs to "
+            "another model. Check model.name and model.weights."
         )
     renamed = {}
     for (name, value), (new_name, new_value) in zip(state.items(), wanted.items(), strict=True):
         kinds_agree = name.rpartition(".")[2] == new_name.rpartition(".")[2]
         if value.shape != new_value.shape or not kinds_agree:
             raise WeightsError(
-                f"{path}: tensor {name} with shape {tuple(value.shape)} stands where the backbone "
-                f"has {new_name} with shape {tuple(new_value.shape)}: it belongs to another model."
+                f"{path}: tensor {name} with shape {tuple(value.shape)} does not match "
+                f"{new_name} with shape {tuple(new_value.shape)}: it belongs to another model. "
+                "Check model.name and model.weights."
             )
         renamed[new_name] = value
     return renamed

@@ -1,5 +1,5 @@
 "use strict";
-// The page can be read without any of this: it filters, enlarges pictures, and counts them.
+// Filters findings and images, and enlarges images. The page is readable without it.
 (() => {
   const root = document.documentElement;
   const form = document.getElementById("filters");
@@ -19,7 +19,7 @@
     return Object.fromEntries(names.map((name) => [name, form.elements[name].value.trim()]));
   }
 
-  // What belongs to no split belongs to all; what is of no class is not of the class asked for.
+  // Items without a split match every split; items without a class match no class filter.
   function fits(item, wanted, words) {
     const { split, classes } = item.dataset;
     if (wanted.split && split && !split.split(" ").includes(wanted.split)) return false;
@@ -36,7 +36,7 @@
     let count = 0;
     for (const finding of document.querySelectorAll(".finding")) {
       const head = finding.querySelector("summary").textContent.toLowerCase() + " " + finding.dataset.kind;
-      // A word may stand in the finding's title or in the place.
+      // A search word may match the finding's title or the place.
       const rest = words.filter((word) => !head.includes(word));
       const items = [...finding.querySelectorAll("[data-item]")];
       const any = items.filter((item) => show(item, fits(item, wanted, rest))).length > 0;
@@ -86,7 +86,7 @@
     return wanted;
   }
 
-  // The filters stand in the address, so that a view can be kept or sent on.
+  // The filters are part of the address, so that a view can be bookmarked or shared.
   function remember(wanted) {
     const kept = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value));
     history.replaceState(null, "", "#" + kept);
@@ -139,7 +139,7 @@
 
   recall();
   apply();
-  // Says, for whoever looks into the page, that it is complete: how many pictures, how many broken.
+  // For tests: the number of images, and how many of them are broken.
   window.addEventListener("load", () => {
     const broken = zoomable.filter((image) => !image.complete || image.naturalWidth === 0);
     root.dataset.pictures = zoomable.length;

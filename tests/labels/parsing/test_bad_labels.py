@@ -147,17 +147,17 @@ STOPS = {
         "{root}: train.json lists no images"),
     "class last": ({"images/a.jpg": None, "classes.txt": "cat\ndog",
         "labels/a.txt": "".join(f"{n} 10 60 50 {n % 2}\n" for n in range(2, 22))}, {}, DataError,
-        "make sense as data.format=txt data.columns=x1,y1,x2,y2,class data.coordinates=pixels"),
+        "make sense as data.format=txt data.columns=x1,y1,x2,y2,class data.coordinates=absolute"),
     "x y w h read as corners": ({"images/a.jpg": None, "classes.txt": "cat\ndog",
         "labels/a.txt": "".join(f"0 {n + 40} {n + 30} 8 9\n" for n in range(20))}, {}, DataError,
-        "They make sense as data.format=txt data.columns=class,x1,y1,w,h data.coordinates=pixels"),
+        "data.format=txt data.columns=class,x1,y1,w,h data.coordinates=absolute: rerun with that"),
     "pixels read as YOLO": ({"images/a.jpg": None, "classes.txt": "cat\ndog",
         "labels/a.txt": "".join(f"0 {n + 40} {n + 30} 8 90\n" for n in range(20))},
         {"format": "yolo"}, DataError, "20 of 20 labels are wrong, read with data.format=yolo"),
     "mostly nonsense": ({"images/a.jpg": None, "classes.txt": "cat",
         "labels/a.txt": "0 1 1 9 9\n" + "hello\n" * 3}, {}, DataError,
         "{root}: 3 of 4 labels are wrong, read with data.format=txt "
-        "data.columns=class,x1,y1,x2,y2 data.coordinates=pixels:\n  3 x too few columns\n"
+        "data.columns=class,x1,y1,x2,y2 data.coordinates=absolute:\n  3 x too few columns\n"
         "      labels/a.txt:2: 1 value where data.columns names 5 (class,x1,y1,x2,y2)   [hello]"),
     "no class names in sight": ({"images/a.jpg": None, "labels/a.txt": "hello\n"}, {}, DataError,
         "there is no class list"),

@@ -6,8 +6,6 @@ from detfinetune.errors import ConfigError, did_you_mean
 from detfinetune.labels.formats.lines.tokens import is_number, to_number, tokenize
 from detfinetune.labels.formats.raw_labels import BadLabel, Form, RawLabel
 
-DEFAULT_COLUMNS = "class,x1,y1,x2,y2"
-
 _SYNONYMS = {"x": "x1", "y": "y1", "xmin": "x1", "ymin": "y1", "xmax": "x2", "ymax": "y2"}
 _NAMES = ("class", "x1", "y1", "x2", "y2", "cx", "cy", "w", "h")
 _PAIRS = ({"1", "2"}, {"1", "size"}, {"c", "size"})

@@ -1,4 +1,4 @@
-"""From the map of owners to labels: visible outlines and their tight boxes."""
+"""Makes labels from the map of instances: visible polygons and their bounding boxes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from detfinetune.sample_scenes.noise import Mask
 from detfinetune.sample_scenes.settings import SUPERSAMPLE, SceneSettings
 
 _SIMPLIFY = 0.4
-"""How far, in final pixels, a simplified outline may stray from the true one."""
+"""Maximum distance, in final pixels, of a simplified polygon from the contour."""
 
 
 @dataclass(frozen=True)
 class SceneLabel:
-    """A labelled object as it is seen, in final pixels."""
+    """A labelled object, in final pixels."""
 
     category: int
     box: tuple[float, float, float, float]
-    """Left, top, right, bottom; halves of a pixel at the finest."""
+    """xyxy, in steps of half a pixel."""
 
-    outline: tuple[tuple[float, float], ...]
-    """Corners of the visible outline; its hull is `box`."""
+    polygon: tuple[tuple[float, float], ...]
+    """Points of the visible polygon; its bounding box is `box`."""
 
 
 def largest_part(mask: Mask) -> Mask:
-    """The largest connected part of a mask, its holes filled."""
+    """Return the largest connected part of a mask, with holes filled."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(mask.shape, np.uint8)
     if contours:
@@ -37,13 +37,13 @@ def largest_part(mask: Mask) -> Mask:
 
 
 def visible_share(canvas: Canvas, number: int) -> float:
-    """Share of an instance's whole area that is seen."""
+    """Return the visible share of an instance's area."""
     seen = int(np.count_nonzero(canvas.owner == number))
     return seen / max(canvas.instances[number - 1].full_area, 1.0)
 
 
 def visible_labels(canvas: Canvas, settings: SceneSettings) -> list[SceneLabel]:
-    """Labels of all instances that can be seen well enough."""
+    """Return labels of all instances that are sufficiently visible."""
     labels = []
     for instance in canvas.instances:
         if visible_share(canvas, instance.number) < settings.min_visibility:
@@ -68,14 +68,14 @@ def _label_of(canvas: Canvas, number: int, category: int) -> SceneLabel | None:
     corners = cv2.approxPolyDP(contour, _SIMPLIFY * SUPERSAMPLE, True).reshape(-1, 2)
     if len(corners) < 3 or width < 2 or height < 2:
         return None
-    # Contours run through the middles of points; stretch them to the points' outer edges, which
-    # is where the box is, so that box and outline agree exactly.
+    # Contours run through pixel centres. Scale them to the outer edges of the pixels, so that the
+    # polygon's bounding box is the box.
     low, high = corners.min(axis=0), corners.max(axis=0)
     share = (corners - low) / np.maximum(high - low, 1)
-    outline = (np.array([left, top]) + share * np.array([width, height])) / SUPERSAMPLE
+    polygon = (np.array([left, top]) + share * np.array([width, height])) / SUPERSAMPLE
     box = (left, top, left + width, top + height)
     return SceneLabel(
         category,
         (box[0] / SUPERSAMPLE, box[1] / SUPERSAMPLE, box[2] / SUPERSAMPLE, box[3] / SUPERSAMPLE),
-        tuple((float(x), float(y)) for x, y in outline),
+        tuple((float(x), float(y)) for x, y in polygon),
     )
