@@ -41,8 +41,8 @@ def convert_dataset(
 ) -> ConversionResult:
     """Convert labels into COCO JSON in the folder `output`.
 
-    Writes `train.json`, `val.json`, `test.json` (those that there are), `dataset.json`,
-    `ledger.csv`, `classes.txt`, `labels_<split>.jpg` and, where the data came undivided,
+    Writes `train.json`, `val.json`, `test.json` (those that exist), `dataset.json`,
+    `ledger.csv`, `classes.txt`, `labels_<split>.jpg` and, unless the data defines its splits,
     `split.csv`, all at once or not at all.
 
     Args:
@@ -93,7 +93,7 @@ def write_converted(
 
 
 def say_what_was_taken(dataset: LabelledDataset) -> None:
-    """Tell the user what was found, and how it is read."""
+    """Print what was found and how it is read."""
     console.say(f"Data in {dataset.root}: {dataset.found}")
     console.say(f"Format: {dataset.format} ({dataset.evidence})")
     names = dataset.classes
@@ -103,7 +103,7 @@ def say_what_was_taken(dataset: LabelledDataset) -> None:
         console.say(f"Classes: {shown} (from {dataset.classes_from}{numbered})")
     elif all(name.startswith("class_") for name in names):
         console.warn(
-            f"no class names were found; the labels' own are used: {shown}. To name them, give "
+            f"no class names were found, so the classes are {shown}. To name them, give "
             "data.classes=[first,second] or put a classes.txt beside the labels."
         )
     else:
@@ -113,11 +113,11 @@ def say_what_was_taken(dataset: LabelledDataset) -> None:
 
 
 def write_accounts(dataset: LabelledDataset, folder: Path, contact_sheet: int) -> None:
-    """Write what shows how labels were read: ledger, class list, split file, contact sheets.
+    """Write the record of how labels were read: ledger, class list, split file, contact sheets.
 
     Args:
         dataset: as read.
-        folder: is there already.
+        folder: must exist.
         contact_sheet: images a split on its contact sheet; 0 draws none.
     """
     files.write_text(folder / "ledger.csv", dataset.ledger.to_csv())

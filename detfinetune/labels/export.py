@@ -1,4 +1,4 @@
-"""Labels in any format -> YOLO, VOC or txt, with what is lost on the way stated."""
+"""Labels in any format -> YOLO, VOC or txt, with a report of what is lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Images = Literal["leave", "link", "copy"]
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export made."""
+    """What an export wrote."""
 
     written: tuple[WrittenLabels, ...]
     """By split, with what was lost."""
@@ -50,22 +50,22 @@ def export_dataset(
 ) -> ExportResult:
     """Convert labels into another format in the folder `output`, all at once or not at all.
 
-    Beside the labels it holds `classes.txt`, `ledger.csv`, `export.json`, contact sheets and, where
-    the data came in one piece, `split.csv`.
+    Also writes `classes.txt`, `ledger.csv`, `export.json`, contact sheets and, unless the data
+    defines its splits, `split.csv`.
 
     Args:
         data: where the labels are and how to read them.
         output: folder to write.
-        output_format: yolo (outlines where there are any), voc or txt.
-        overwrite: replace `output` when it is there.
+        output_format: yolo (polygons if there are any), voc or txt.
+        overwrite: replace `output` if it exists.
         contact_sheet: images a split on its contact sheet; 0 draws none.
-        images: leave them where they are, or link or copy them into `images/<split>`
-            (`JPEGImages/<split>` for VOC), as other programs want them.
+        images: leave them, or link or copy them into `images/<split>`
+            (`JPEGImages/<split>` for VOC), as other tools expect.
 
     Raises:
         ConfigError, DataError: nothing usable is there, or the labels are mostly wrong.
         LabelError: a label is wrong and `data.on_problem` is `stop`.
-        OutputExistsError: `output` is there and `overwrite` is false, or no export made it.
+        OutputExistsError: `output` exists and `overwrite` is false, or it is not an export.
     """
     files.check_output(output, overwrite)
     root = require_root(data)
@@ -82,7 +82,9 @@ def export_dataset(
     for written in result.written:
         console.say(f"  {written.text()}")
     if images == "leave":
-        console.say("The images stay where they are; images=link or images=copy brings them along.")
+        console.say(
+            "Images are not copied. Rerun with images=link or images=copy to have them beside the labels."
+        )
     return result
 
 
@@ -95,7 +97,7 @@ def export_read(
     contact_sheet: int = 0,
     images: Images = "leave",
 ) -> ExportResult:
-    """Do what `export_dataset` does for a data set that was read already, without a word."""
+    """Export a data set that was read already; print nothing."""
     with files.atomic_folder(output, overwrite) as folder:
         written = []
         for split, table in dataset.tables.items():

@@ -1,4 +1,4 @@
-"""Reading small text files that people's programs wrote: any line ending, mark and encoding."""
+"""Read small text files of any line ending, byte order mark and encoding."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _HEAD_BYTES = 16_384
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file, and a remark when its encoding had to be guessed."""
+    """A text file, and a note if its encoding had to be guessed."""
 
     text: str
     """All of it; lines end in a line feed."""
 
     note: str = ""
-    """Empty, or what was done to read it."""
+    """How it was decoded; empty for UTF-8."""
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -8,11 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from label_tables import table_of
 
 from detfinetune.checks.findings import Finding
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
-from detfinetune.labels.dataset.table import LabelTable, table_of
+from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.read import read_dataset
 
 CLASSES = ("cat", "dog", "horse")

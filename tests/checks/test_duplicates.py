@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from label_tables import table_of
 from PIL import Image, ImageEnhance
 
 from detfinetune.checks.duplicates import _close_hashes, near_pairs
@@ -17,7 +18,6 @@ from detfinetune.checks.image_content import ImageFacts
 from detfinetune.checks.image_facts import scan_images
 from detfinetune.checks.images import image_findings
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
-from detfinetune.labels.dataset.table import table_of
 
 BOX = Annotation(0, (10.0, 10.0, 30.0, 20.0))
 OTHER = Annotation(1, (50.0, 40.0, 30.0, 20.0))

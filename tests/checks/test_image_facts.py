@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from label_tables import table_of
 from PIL import Image, ImageOps
 
 from detfinetune.checks import image_facts
@@ -20,7 +21,7 @@ from detfinetune.checks.image_facts import scan_images
 from detfinetune.checks.image_rules import IMAGE_RULES
 from detfinetune.checks.images import image_findings, image_paths
 from detfinetune.labels.dataset.records import ImageRecord
-from detfinetune.labels.dataset.table import LabelTable, table_of
+from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.images.size_cache import file_stamps, read_cached
 from detfinetune.labels.images.sizes import read_image_size
 

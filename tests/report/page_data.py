@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from label_tables import table_of
 from PIL import Image, ImageDraw
 
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
 from detfinetune.labels.dataset.records import Annotation, ImageRecord, RleMask
-from detfinetune.labels.dataset.table import LabelTable, table_of
+from detfinetune.labels.dataset.table import LabelTable
 
 SIZE = (120, 90)
 HOSTILE_CLASS = "<script>alert('class')</script>"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from label_tables import table_of
 from page_data import (
     FOREIGN_NAME,
     HOSTILE_CLASS,
@@ -25,7 +26,7 @@ from detfinetune.checks.findings import Finding, Place
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
-from detfinetune.labels.dataset.table import LabelTable, table_of
+from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.report import album
 from detfinetune.report.page import write_dataset_page
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from label_tables import table_of
 from page_parts import Page
 
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
-from detfinetune.labels.dataset.table import table_of
 from detfinetune.report.page import write_dataset_page
 
 

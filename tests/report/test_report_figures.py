@@ -7,13 +7,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from label_tables import table_of
 from page_data import box, make_dataset, record
 
 from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
-from detfinetune.labels.dataset.table import table_of
 from detfinetune.report.album import Album
 from detfinetune.report.columns import split_columns
 from detfinetune.report.plots import all_plots

@@ -1,4 +1,4 @@
-"""A data set as read: its splits in columns, its classes, and what became of every label."""
+"""A data set as read: a table for each split, its classes, and the ledger of all labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelledDataset:
-    """What any label format becomes."""
+    """A data set of any label format."""
 
     name: str
     root: Path
@@ -29,46 +29,46 @@ class LabelledDataset:
     """Name of the label format, as `data.format` takes it."""
 
     evidence: str
-    """By what the format was recognised."""
+    """How the format was detected."""
 
     classes: tuple[str, ...]
     """Class names; the position is the contiguous class id."""
 
     classes_from: str
-    """File or key that gave the class names; empty where the labels' own are used."""
+    """File or key that gave the class names; empty if they come from the labels themselves."""
 
     tables: dict[str, LabelTable]
-    """By split: train, val, test (those that there are)."""
+    """By split: train, val, test (those that exist)."""
 
     ledger: Ledger
     notes: tuple[str, ...] = field(default=())
-    """What else a user should know of how the data was taken."""
+    """What else the user should know about how the data was read."""
 
     found: str = ""
-    """The arrangement of files that was taken, for the user to read."""
+    """The layout that was found, for the user to read."""
 
     schema: LabelSchema | None = None
     """How the labels were read."""
 
     first_class: int = 0
-    """The number that the first class has in the labels."""
+    """Number of the first class in the labels."""
 
     written: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    """By split on disk: x1, y1, x2, y2 in pixels before any mending, and the image's width and
-    height, of every label that could be read; (labels, 6)."""
+    """By split on disk: x1, y1, x2, y2 in pixels before any fix, and the image's width and height,
+    of every label that could be read; (labels, 6)."""
 
     stated_sizes: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
-    """By split and image: width and height that its label file says where the image has others."""
+    """By split and image: width and height in its label file where the image differs."""
 
     has_images: bool = True
-    """False where only the images' sizes are known."""
+    """False if only the images' sizes are known."""
 
     wanted_shares: dict[str, float] = field(default_factory=dict)
-    """Share of the images that each split but train was to get; empty where the data came divided,
-    or a file divided it."""
+    """Requested share of the images for each split but train; empty where the data or a split file
+    already defines the splits."""
 
     split_rows: tuple[SplitRow, ...] = ()
-    """The split as it can be written into a file; empty where the data came divided."""
+    """Rows for a split file; empty where the data already defines the splits."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -81,6 +81,6 @@ class LabelledDataset:
 
     @property
     def has_masks(self) -> bool:
-        """Whether there are objects, and every one but crowds has an outline or a mask."""
+        """Whether there are objects and all but crowds have polygons or a mask."""
         tables = [table for table in self.tables.values() if table.num_objects]
         return bool(tables) and all(table.has_masks for table in tables)

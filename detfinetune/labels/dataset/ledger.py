@@ -1,4 +1,4 @@
-"""The book of what became of each label line: nothing is lost in silence."""
+"""The ledger: what happened to each label, so that nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Literal
 Action = Literal["fixed", "rejected", "note"]
 
 ANOTHER_SIZE = "another size"
-"""Kind of the notes on label files that say another size than their image has."""
+"""Kind of the notes on label files that state another size than their image has."""
 
 IN_NO_SPLIT = "in no split"
-"""Kind of the notes on images that have labels and that no list or folder puts into a split."""
+"""Kind of the notes on labelled images that no list or folder puts into a split."""
 
 _COLUMNS = ("message", "split", "path", "line", "action", "kind", "text")
 
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One fix, rejection or remark."""
+    """One fix, rejection or note."""
 
     split: str
     path: str
-    """Label or image file, relative to the data root where it lies below it."""
+    """Label or image file, relative to the data root if below it."""
 
     line: int
-    """Line number from 1; 0 when the whole file is meant."""
+    """Line number from 1; 0 for the whole file."""
 
     action: Action
     kind: str
@@ -36,10 +36,10 @@ class LedgerEntry:
 
     reason: str
     text: str = ""
-    """The line as it stands in the file."""
+    """The line as written in the file."""
 
     image: str = ""
-    """Image that is meant, relative to the split's image root; empty where there is none."""
+    """Image, relative to the split's image root; empty if there is none."""
 
     @property
     def message(self) -> str:
@@ -50,14 +50,14 @@ class LedgerEntry:
 
 @dataclass
 class SplitCounts:
-    """What was read for a split; `lines = kept + fixed + rejected`, blank lines apart."""
+    """Counts of a split; `lines = kept + fixed + rejected`, without blank lines."""
 
     images: int = 0
     negatives: int = 0
     """Images without any object."""
 
     unlabelled: int = 0
-    """Images without a label file; a part of `negatives`."""
+    """Images without a label file; included in `negatives`."""
 
     rejected_images: int = 0
     lines: int = 0
@@ -65,7 +65,7 @@ class SplitCounts:
     fixed: int = 0
     rejected: int = 0
     blank: int = 0
-    """Empty lines, comments and headings; not part of `lines`."""
+    """Empty lines, comments and headers; not included in `lines`."""
 
     objects: Counter[int] = field(default_factory=Counter)
     """Objects written, by contiguous class id."""
@@ -73,13 +73,13 @@ class SplitCounts:
 
 @dataclass
 class Ledger:
-    """Entries and counts of a conversion."""
+    """Entries and counts of a data set."""
 
     entries: list[LedgerEntry] = field(default_factory=list)
     counts: dict[str, SplitCounts] = field(default_factory=dict)
 
     def split(self, name: str) -> SplitCounts:
-        """Return the counts of a split, made when missing."""
+        """Return the counts of a split, created if missing."""
         return self.counts.setdefault(name, SplitCounts())
 
     def add(self, entry: LedgerEntry) -> None:
@@ -95,10 +95,10 @@ class Ledger:
         )
 
     def check_sums(self) -> None:
-        """Make sure that every line read is accounted for.
+        """Verify that every line read is accounted for.
 
         Raises:
-            RuntimeError: the sums differ, which is a fault of this program.
+            RuntimeError: the sums differ, which is a bug of this program.
         """
         for name, counts in self.counts.items():
             entries = {

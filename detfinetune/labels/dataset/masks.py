@@ -1,4 +1,4 @@
-"""Masks: as pycocotools takes them, as pixels, and as outlines for drawing."""
+"""Masks: for pycocotools, as pixels, and as polygons for drawing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detfinetune.labels.dataset.records import Polygon, RleMask
 
 
 def encoded(mask: RleMask) -> dict[str, Any]:
-    """Return a mask as pycocotools takes it, compressed."""
+    """Return a mask in the compressed form that pycocotools takes."""
     size = list(mask.size)
     if isinstance(mask.counts, str):
         return {"size": size, "counts": mask.counts.encode("ascii")}
@@ -27,10 +27,10 @@ def decoded(mask: RleMask) -> npt.NDArray[np.bool_]:
 
 
 def mask_to_polygons(mask: npt.NDArray[Any]) -> tuple[Polygon, ...]:
-    """Return the outer outlines of a binary mask [H, W] as polygons in pixels.
+    """Return the outer contours of a binary mask [H, W] as polygons in pixels.
 
-    The outlines run through the centres of the mask's border pixels; specks that make no area
-    (fewer than three corners) are left out.
+    They run through the centres of the border pixels. Contours of fewer than three points, which
+    have no area, are left out.
     """
     contours, _ = cv2.findContours(
         np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
@@ -47,13 +47,13 @@ def polygon_area(polygon: Sequence[float]) -> float:
     xs, ys = polygon[0::2], polygon[1::2]
     twice = sum(
         xs[i - 1] * ys[i] - xs[i] * ys[i - 1]
-        for i in range(len(xs))  # i - 1 is -1, the last point, at the start: the ring closes
+        for i in range(len(xs))  # i - 1 is -1, the last point, at the start: this closes the ring
     )
     return abs(twice) / 2
 
 
 def segmentation_polygons(segmentation: Any, height: int, width: int) -> tuple[Polygon, ...]:
-    """Return the outlines of a COCO `segmentation` (polygons, or RLE of either kind)."""
+    """Return the polygons of a COCO `segmentation` (polygons, or RLE of either kind)."""
     if not segmentation:
         return ()
     if isinstance(segmentation, list):

@@ -1,4 +1,4 @@
-"""What labels become once read: annotations and image records.
+"""Annotations and image records: what labels of any format become.
 
 All coordinates are absolute pixels, x to the right and y down, with the image's top left corner
 (not its first pixel's centre) at 0, 0; boxes are XYWH.
@@ -14,13 +14,13 @@ Polygon = tuple[float, ...]
 
 @dataclass(frozen=True)
 class RleMask:
-    """A mask as COCO's run lengths: column by column, empty pixels first."""
+    """A run-length encoded mask as in COCO: column by column, background first."""
 
     size: tuple[int, int]
     """Height and width in pixels."""
 
     counts: str | tuple[int, ...]
-    """Compressed as pycocotools writes it, or the lengths themselves."""
+    """Compressed by pycocotools, or the run lengths themselves."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class Annotation:
     """Contiguous class id, from 0."""
 
     bbox: Box
-    """Left, top, width, height in pixels."""
+    """XYWH in pixels."""
 
     polygons: tuple[Polygon, ...] = ()
-    """Outlines, each x0, y0, x1, y1, ... in pixels; empty for a box alone."""
+    """Each x0, y0, x1, y1, ... in pixels; empty for a box only."""
 
     mask: RleMask | None = None
-    """A mask as run lengths, where that is what the labels have."""
+    """RLE mask, where the labels have one."""
 
     crowd: bool = False
-    """A region of many objects that are not told apart; evaluation passes over it."""
+    """A region of many objects that are not labelled one by one; evaluation ignores it."""
 
     line: int = 0
-    """Line of the label file, from 1; 0 where it is not known."""
+    """Line of the label file, from 1; 0 where unknown."""
 
     area: float | None = None
-    """Square pixels as the labels say it; None: that of the outlines or the box."""
+    """Square pixels as the labels give it; None: area of the polygons or the box."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class ImageRecord:
     """Path relative to the split's image root, with forward slashes."""
 
     width: int
-    """Pixels, after the image has been turned by its EXIF flag."""
+    """Pixels, after rotation by the EXIF flag."""
 
     height: int
-    """Pixels, after the image has been turned by its EXIF flag."""
+    """Pixels, after rotation by the EXIF flag."""
 
     annotations: tuple[Annotation, ...] = ()
 

@@ -1,4 +1,4 @@
-"""What the recipe needs to know of the training images."""
+"""Measures of the training images that the recipe needs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class DatasetStatistics:
     """Median of the images' shorter sides, pixels."""
 
     object_sizes: tuple[float, ...]
-    """Square roots of box areas as shares of the image's shorter side, ascending."""
+    """Square roots of box areas relative to the image's shorter side, ascending."""
 
     fullest_image: int
     """Most annotations on one image."""
 
 
 def table_statistics(table: LabelTable) -> DatasetStatistics:
-    """Measure a split that was just read."""
+    """Measure a split."""
     shorter = table.sizes.min(axis=1)
     areas = table.boxes[:, 2] * table.boxes[:, 3]
     sizes = np.sort(np.sqrt(areas) / shorter[table.image_of])

@@ -1,4 +1,4 @@
-"""The tables that close a conversion: what became of every line, and the objects per class."""
+"""Tables that sum up a data set: what happened to every label, and the objects per class."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _MOST_CLASSES_SHOWN = 40
 
 
 def dataset_summary(dataset: LabelledDataset) -> str:
-    """Return the tables that close a reading: every label's fate, and how even the splits are."""
+    """Return tables of what happened to every label and how balanced the splits are."""
     cut = {
         split: table for split, table in dataset.tables.items()
         if split == "train" or dataset.wanted_shares.get(split)
     }  # fmt: skip
-    # Where all of it was divided here, the table of shares says the counts as well.
+    # The table of shares has the counts as well.
     divided_here = len(cut) > 1 and len(cut) == len(dataset.tables)
     text = summary_tables(dataset.ledger, dataset.classes, by_class=not divided_here)
     if len(cut) < 2:

@@ -1,9 +1,9 @@
-"""A split in columns: a million boxes take 60 MB so, and every check is a few numpy calls."""
+"""A split in columns: a million boxes take 60 MB, and each check is a few numpy calls."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ class LabelTable:
     """For each image its label file relative to the data root; empty where it has none."""
 
     sizes: NDArray[np.int64]
-    """Width and height of each image in pixels, turned by EXIF; (images, 2)."""
+    """Width and height of each image in pixels, after rotation by EXIF; (images, 2)."""
 
     starts: NDArray[np.int64]
     """Objects `starts[i]` to `starts[i + 1]` belong to image i; (images + 1,)."""
@@ -35,22 +35,22 @@ class LabelTable:
     """Contiguous class id of each object; (objects,)."""
 
     boxes: NDArray[np.float64]
-    """Left, top, width, height in pixels, inside the image; (objects, 4)."""
+    """XYWH in pixels, inside the image up to rounding; (objects, 4)."""
 
     lines: NDArray[np.int32]
     """Line of the label file on which each object starts, from 1; (objects,)."""
 
     crowd: NDArray[np.bool_]
-    """Whether an object is a region of many; (objects,)."""
+    """Whether an object is a crowd region; (objects,)."""
 
     polygons: dict[int, tuple[Polygon, ...]] = field(default_factory=dict)
-    """Outlines by object, for those that have any."""
+    """Polygons by object, for those that have any."""
 
     masks: dict[int, RleMask] = field(default_factory=dict)
-    """Run lengths by object, for those that have any."""
+    """RLE masks by object, for those that have one."""
 
     areas: dict[int, float] = field(default_factory=dict)
-    """Square pixels by object, for those whose label file says it."""
+    """Square pixels by object, for those whose label file gives it."""
 
     file_image_ids: NDArray[np.int64] | None = None
     """COCO image ids as the label file has them, (images,); None where it has none."""
@@ -106,7 +106,7 @@ class LabelTable:
 
     @property
     def has_masks(self) -> bool:
-        """Whether there are objects and all but crowds have an outline or a mask."""
+        """Whether there are objects and all but crowds have polygons or a mask."""
         solid = np.flatnonzero(~self.crowd)
         return bool(len(solid)) and all(i in self.polygons or i in self.masks for i in solid)
 
@@ -130,10 +130,6 @@ class LabelTable:
         )
         width, height = self.sizes[image].tolist()
         return ImageRecord(self.names[image], width, height, annotations, self.label_files[image])
-
-    def records(self) -> Iterator[ImageRecord]:
-        """Yield every image with its annotations."""
-        return (self.record(image) for image in range(self.num_images))
 
     def select(self, images: Sequence[int]) -> LabelTable:
         """Return a table of some images, in the order given."""
@@ -163,23 +159,3 @@ class LabelTable:
             else self.file_annotation_ids[objects],
             file_category_ids=self.file_category_ids,
         )
-
-
-def table_of(image_root: Path, records: Sequence[ImageRecord]) -> LabelTable:
-    """Return the table of image records."""
-    objects = [annotation for record in records for annotation in record.annotations]
-    counts = [len(record.annotations) for record in records]
-    return LabelTable(
-        image_root=image_root,
-        names=tuple(record.file_name for record in records),
-        label_files=tuple(record.label_file for record in records),
-        sizes=np.array([(r.width, r.height) for r in records], dtype=np.int64).reshape(-1, 2),
-        starts=np.cumsum([0, *counts], dtype=np.int64),
-        categories=np.array([a.category for a in objects], dtype=np.int32),
-        boxes=np.array([a.bbox for a in objects], dtype=np.float64).reshape(-1, 4),
-        lines=np.array([a.line for a in objects], dtype=np.int32),
-        crowd=np.array([a.crowd for a in objects], dtype=bool),
-        polygons={i: a.polygons for i, a in enumerate(objects) if a.polygons},
-        masks={i: a.mask for i, a in enumerate(objects) if a.mask is not None},
-        areas={i: a.area for i, a in enumerate(objects) if a.area is not None},
-    )

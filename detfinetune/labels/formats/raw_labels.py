@@ -1,4 +1,4 @@
-"""What every label format is read into: objects in the file's own units, image by image."""
+"""What each label format is parsed into: objects in the file's own units, image by image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Form = Literal["corners", "top_left_and_size", "centre_and_size"]
 
 
 class BadLabel(Exception):
-    """An object that cannot be used; `kind` is for counting, the text for reading."""
+    """An object that cannot be used; `kind` is for counting, the text is for people."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -20,7 +20,7 @@ class BadLabel(Exception):
 
 
 class BadFile(Exception):
-    """A label file that cannot be read at all, such as JSON that is cut short."""
+    """A label file that cannot be read at all, such as truncated JSON."""
 
     def __init__(self, reason: str, line: int = 0) -> None:
         super().__init__(reason)
@@ -29,34 +29,34 @@ class BadFile(Exception):
 
 @dataclass(slots=True)
 class RawLabel:
-    """One object as its label file says it, in the file's own units."""
+    """One object as its label file gives it, in the file's own units."""
 
     class_token: str
     """Class number or name; empty where the file has none."""
 
     corners: tuple[float, float, float, float]
-    """x1, y1, x2, y2 as written, not necessarily in order; the hull of an outline without box."""
+    """x1, y1, x2, y2 as written, not necessarily in order; the bounding box of polygons alone."""
 
     polygons: tuple[Polygon, ...] = ()
-    """Outlines, each x0, y0, x1, y1, ..."""
+    """Each x0, y0, x1, y1, ..."""
 
     form: Form = "corners"
-    """How the file gave the box; with a size, x2 < x1 means a negative width."""
+    """How the file gives the box; except for xyxy, x2 < x1 means a negative width."""
 
     has_box: bool = True
-    """False where only outlines are given, so that the box follows them when they are mended."""
+    """False if only polygons are given: the box then follows them when they are fixed."""
 
     mask: RleMask | None = None
-    """A mask as run lengths, in pixels of the image."""
+    """RLE mask, in pixels of the image."""
 
     crowd: bool = False
-    """A region of many objects (COCO's `iscrowd`, OpenImages' `IsGroupOf`)."""
+    """A crowd region (COCO's `iscrowd`, OpenImages' `IsGroupOf`)."""
 
     line: int = 0
     """Line of the label file, from 1, on which the object starts."""
 
     text: str = ""
-    """What the ledger shows of it."""
+    """What the ledger shows."""
 
     area: float | None = None
     """Square pixels, where the file gives it (COCO's `area`, for APs, APm, APl)."""
@@ -70,7 +70,7 @@ class RawLabel:
 
 @dataclass(slots=True)
 class RawProblem:
-    """An object that its format's rules already reject."""
+    """An object that breaks its format's rules."""
 
     line: int
     kind: str
@@ -82,19 +82,19 @@ class RawProblem:
 
 @dataclass(slots=True)
 class RawImage:
-    """One image as a label file describes it, with every object it lists, good or bad."""
+    """One image of a label file, with all its objects, good or bad."""
 
     name: str
-    """As the file says it, with forward slashes; empty where the label file's own name decides."""
+    """As in the file, with forward slashes; empty if the label file's name decides."""
 
     labels: list[RawLabel] = field(default_factory=list)
     problems: list[RawProblem] = field(default_factory=list)
     size: tuple[int, int] | None = None
-    """Width and height in pixels as the file says them."""
+    """Width and height in pixels as the file states them."""
 
     line: int = 0
     split: str = ""
-    """The subset that the file puts the image into, as it says it; empty where it says none."""
+    """The subset that the file names for the image; empty if none."""
 
     identity: int | None = None
     """The file's own id of the image, where it has one (COCO's image id)."""
@@ -102,30 +102,30 @@ class RawImage:
 
 @dataclass(slots=True)
 class Document:
-    """A label file that has been read: sums hold, each object is a label or a problem."""
+    """A parsed label file; each of its objects is a label or a problem."""
 
     images: list[RawImage] = field(default_factory=list)
     classes: tuple[str, ...] = ()
-    """The class list that the file itself declares, in order; empty where it declares none."""
+    """The class list that the file declares, in order; empty if none."""
 
     category_ids: dict[str, int] = field(default_factory=dict)
-    """The file's own ids of its classes, where it has them (COCO's category ids)."""
+    """The file's own ids of its classes, if it has any (COCO's category ids)."""
 
     problems: list[RawProblem] = field(default_factory=list)
-    """Objects that belong to no image of the file."""
+    """Objects without an image in the file."""
 
     normalized: bool = False
-    """Whether coordinates are shares of the image's width and height instead of pixels."""
+    """Whether coordinates are normalized instead of absolute."""
 
     notes: list[str] = field(default_factory=list)
-    """What the file holds that was ignored, for the user to read; of a file for many images."""
+    """What was ignored in a file of many images, for the user to read."""
 
     tally: Counter[str] = field(default_factory=Counter)
-    """The same of a file for one image, with its count: added up over all files."""
+    """The same for a file of one image, with its count: added up over all files."""
 
 
 def hull(polygons: tuple[Polygon, ...]) -> tuple[float, float, float, float]:
-    """Return x1, y1, x2, y2 around outlines (at least one, each with a point)."""
+    """Return x1, y1, x2, y2 around polygons (at least one, each with a point)."""
     xs = [x for polygon in polygons for x in polygon[0::2]]
     ys = [y for polygon in polygons for y in polygon[1::2]]
     return min(xs), min(ys), max(xs), max(ys)

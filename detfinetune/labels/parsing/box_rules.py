@@ -1,9 +1,8 @@
-"""The rules for one object's geometry: what is kept, what is mended, what is rejected.
+"""The rules for one object's box and polygons: what is kept, fixed or rejected.
 
-- corners that are swapped are put in order (a fix); a negative width or height is rejected
-- what reaches out of the image is clipped to it; up to half a pixel counts as rounding, more
-  as a fix
-- what lies wholly outside, or has no width, height or area left, is rejected
+- swapped corners are put in order (a fix); a negative width or height is rejected
+- what extends outside the image is clipped; up to half a pixel counts as rounding, more as a fix
+- what lies entirely outside, or has no width, height or area left, is rejected
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from detfinetune.labels.dataset.records import Box, Polygon
 from detfinetune.labels.formats.raw_labels import BadLabel
 
 ROUNDING_PIXELS = 0.5
-"""How far outside the image a coordinate may lie without being called wrong."""
+"""How far outside the image a coordinate may lie and still count as rounding."""
 
 SMALLEST_PIXELS = 0.01
-"""A width or height below this is none: six decimals of a fraction cannot say it."""
+"""A smaller width or height counts as zero: six decimals of a normalized value cannot express it."""
 
 _DIGITS = 3
 
 
 @dataclass(frozen=True)
 class CheckedShape:
-    """A shape inside its image, and what had to be done for it."""
+    """A box and polygons inside their image, and what was fixed."""
 
     bbox: Box
     polygons: tuple[Polygon, ...] = ()
@@ -73,15 +72,14 @@ def check_box(
 def check_boxes(
     corners: NDArray[np.float64], sizes: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Do what `check_box` does for the boxes that need no mending, many at once.
+    """Do what `check_box` does for many boxes at once; those that need a fix are left to it.
 
     Args:
         corners: x1, y1, x2, y2 in pixels, (boxes, 4).
         sizes: width and height of each one's image in pixels, (boxes, 2).
 
     Returns:
-        Left, top, width, height as `check_box` gives them, (boxes, 4), and which of them are
-        right as they are; the others are `check_box`'s to judge.
+        XYWH as `check_box` gives them, (boxes, 4), and which boxes need no fix.
     """
     limits = np.concatenate((sizes, sizes), axis=1)
     with np.errstate(invalid="ignore"):
@@ -102,16 +100,16 @@ def check_polygons(
     height: int,
     box: tuple[float, float, float, float] | None = None,
 ) -> CheckedShape:
-    """Return an object's outlines clipped to the image, with its box.
+    """Return an object's polygons clipped to the image, with its box.
 
     Args:
         polygons: each x0, y0, x1, y1, ... in pixels.
         width: of the image in pixels.
         height: of the image in pixels.
-        box: x1, y1, x2, y2 where the labels give one beside the outlines; None: the tight hull.
+        box: x1, y1, x2, y2 if the labels give one beside the polygons; None: their bounding box.
 
     Raises:
-        BadLabel: no outline, or the box, cannot be used.
+        BadLabel: the box, or all polygons, cannot be used.
     """
     good = []
     problems = []
@@ -123,8 +121,8 @@ def check_polygons(
     if not good and box is None:
         raise problems[0]
     if not good and box is not None:
-        # The box is an object all the same. An outline without area is kept as it is: taken away,
-        # it would leave an object without a mask, and with it a data set.
+        # The box is still an object. Its polygons without area are kept: without any, the whole
+        # data set would count as one without masks.
         checked = check_box(box, width, height)
         return CheckedShape(
             checked.bbox, tuple(_clamped(p, width, height) for p in polygons), checked.fixes
@@ -134,17 +132,17 @@ def check_polygons(
         fixes.append(
             ("part left out", f"{len(problems)} of {len(polygons)} polygons: {problems[0]}")
         )
-    outlines = tuple(shape.polygons[0] for shape in good)
+    polygons = tuple(shape.polygons[0] for shape in good)
     if box is not None:
         checked = check_box(box, width, height)
         fixes += [fix for fix in checked.fixes if fix not in fixes]
-        return CheckedShape(checked.bbox, outlines, tuple(fixes))
+        return CheckedShape(checked.bbox, polygons, tuple(fixes))
     if len(good) == 1:
-        return CheckedShape(good[0].bbox, outlines, tuple(fixes))
+        return CheckedShape(good[0].bbox, polygons, tuple(fixes))
     left, top = (min(shape.bbox[i] for shape in good) for i in (0, 1))
     right, bottom = (max(shape.bbox[i] + shape.bbox[i + 2] for shape in good) for i in (0, 1))
     bbox = (left, top, round(right - left, _DIGITS), round(bottom - top, _DIGITS))
-    return CheckedShape(bbox, outlines, tuple(fixes))
+    return CheckedShape(bbox, polygons, tuple(fixes))
 
 
 def _clamped(polygon: Polygon, width: int, height: int) -> Polygon:
@@ -152,17 +150,17 @@ def _clamped(polygon: Polygon, width: int, height: int) -> Polygon:
 
 
 def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
-    """Return the outline x0, y0, x1, y1, ... (pixels) clipped to the image, with its tight box.
+    """Return the polygon x0, y0, x1, y1, ... (pixels) clipped to the image, with its bounding box.
 
     Raises:
-        BadLabel: nothing of the outline can be used.
+        BadLabel: nothing of the polygon can be used.
     """
     points = list(zip(polygon[0::2], polygon[1::2], strict=True))
     if len(set(points)) < 3:
         raise BadLabel("zero size", f"a polygon of {len(set(points))} different points has no area")
     xs, ys = polygon[0::2], polygon[1::2]
     hull = (min(xs), min(ys), max(xs), max(ys))
-    # The hull's own fate is the outline's: the same words for the same fault.
+    # The polygon gets the same messages as its bounding box would.
     fixes = check_box(hull, width, height).fixes
     if fixes:
         points = _clip(points, width, height)
@@ -185,7 +183,7 @@ def _overshoot(corners: Sequence[float], width: int, height: int) -> float:
 
 
 def _clip(points: list[tuple[float, float]], width: int, height: int) -> list[tuple[float, float]]:
-    """Cut an outline off at the image's four edges, one after the other (Sutherland-Hodgman)."""
+    """Clip a polygon at the image's four edges, one after the other (Sutherland-Hodgman)."""
     for axis, limit, sign in (
         (0, 0.0, 1),
         (0, float(width), -1),

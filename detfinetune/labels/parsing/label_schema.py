@@ -1,4 +1,4 @@
-"""How label lines are to be read: the format, its columns and units, and by what evidence."""
+"""The schema of labels: format, columns and units, auto-detected or configured."""
 
 from __future__ import annotations
 
@@ -39,49 +39,49 @@ _FROM_ONE: dict[Form, tuple[float, float]] = {
     "top_left_and_size": (1.0, 1.0),
     "centre_and_size": (0.5, 0.5),
 }
-"""What is taken off the first and the last edge of a box in pixels counted from 1."""
+"""Offsets of the first and the last edge of a box whose pixels are counted from 1."""
 
 
 @dataclass(slots=True)
 class FileObjects:
-    """What a label file says of one image; each object is a label or a problem."""
+    """The objects of one image in a label file; each is a label or a problem."""
 
     labels: list[RawLabel]
     problems: list[RawProblem]
     blank: int = 0
-    """Lines that say nothing of objects."""
+    """Lines without an object: empty, comments, headers."""
 
     size: tuple[int, int] | None = None
-    """Width and height of the image as the file says them."""
+    """Width and height of the image as the file states them."""
 
     tally: Counter[str] = field(default_factory=Counter)
     """What the file holds that was ignored or read in another way, with its count."""
 
     note: str = ""
-    """How the file was read, where its encoding had to be guessed."""
+    """How the file was decoded, if its encoding had to be guessed."""
 
 
 @dataclass(frozen=True)
 class LabelSchema:
-    """A settled way to read labels."""
+    """How to read the labels of a data set."""
 
     format: str
     """Name of the format, as `data.format` takes it."""
 
     columns: tuple[str, ...]
-    """Of a txt line."""
+    """Columns of a txt line."""
 
     normalized: bool
-    """Whether coordinates are shares of the image's width and height."""
+    """Whether coordinates are relative to the image's width and height (0-1), not pixels."""
 
     first_pixel: int
-    """0: coordinates are distances from the image's edge; 1: pixels counted from 1."""
+    """0: coordinates are distances from the image's edge; 1: pixel indices from 1."""
 
     evidence: str = ""
-    """Why, for the user."""
+    """How the schema was detected, for the user."""
 
     def parse(self, line: str) -> RawLabel:
-        """Parse one line, in the line's own units; raises BadLabel."""
+        """Parse one line in its own units; raises BadLabel."""
         if self.format == "yolo":
             return parse_yolo_line(line)
         if self.format == "dota":
@@ -135,8 +135,8 @@ class LabelSchema:
         if self.normalized:
             return corners * np.tile(sizes, 2)
         if self.first_pixel:
-            # Pixel p, counted from 1, reaches from p - 1 to p; corners name the first and the
-            # last pixel inside, a centre lies in the middle of its pixel.
+            # Pixel p, counted from 1, spans p - 1 to p. xyxy names the first and the last pixel
+            # inside; a centre lies in the middle of its pixel.
             shift = np.array([_FROM_ONE[form] for form in forms], dtype=np.float64)
             return corners - shift.reshape(-1, 2).repeat(2, axis=1)
         return corners
@@ -149,17 +149,17 @@ class LabelSchema:
         if raw.polygons:
             scale = (width, height) if self.normalized else (1, 1)
             shift = float(self.first_pixel) if not self.normalized else 0.0
-            outlines = [
+            polygons = [
                 tuple(value * scale[i % 2] - shift for i, value in enumerate(polygon))
                 for polygon in raw.polygons
             ]
             given = (x1, y1, x2, y2) if raw.has_box else None
-            return check_polygons(outlines, width, height, given)
+            return check_polygons(polygons, width, height, given)
         return check_box((x1, y1, x2, y2), width, height, sized=raw.form != "corners")
 
     @property
     def as_options(self) -> str:
-        """The configuration that asks for this reading."""
+        """The configuration keys that select this schema."""
         if self.format != "txt":
             return f"data.format={self.format}"
         unit = "normalized" if self.normalized else "absolute"
@@ -167,11 +167,10 @@ class LabelSchema:
 
 
 def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
-    """Settle the reading from the configuration and, where it says `auto`, from the lines.
+    """Return the schema of the configuration, with `auto` detected from the lines.
 
-    `auto` takes YOLO when most lines have 5 values (or an odd number from 7 on) that lie
-    between 0 and 1 and `data.columns` was left alone, unless they only make sense as corners;
-    else txt.
+    `auto` means YOLO if most lines have 5 values (or an odd number from 7 on) between 0 and 1 and
+    `data.columns` is the default, unless they only make sense as xyxy; else txt.
     """
     columns = parse_columns(data.columns)
     sample = _sample([tokenize(line, len(columns)) for line in lines])
@@ -213,12 +212,12 @@ def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
 def suggest_schema(
     rows: Sequence[tuple[str, int, int]], current: LabelSchema, names: tuple[str, ...]
 ) -> LabelSchema | None:
-    """Return the reading that makes sense of lines which `current` does not, or None.
+    """Return a schema that fits lines which `current` does not fit, or None.
 
     Args:
         rows: lines, each with its image's width and height in pixels.
-        current: the reading in use.
-        names: class names, for judging the class column.
+        current: the schema in use.
+        names: class names, to check the class column.
     """
     rows = _sample(rows)
     candidates = [LabelSchema("yolo", (), True, 0)]
@@ -241,7 +240,7 @@ def suggest_schema(
 def _score(
     rows: Sequence[tuple[str, int, int]], schema: LabelSchema, names: tuple[str, ...]
 ) -> float:
-    """Return the share of lines that need no mending under a reading."""
+    """Return the share of lines that need no fix under a schema."""
     good = 0
     indexes = [ClassIndex(names, first) for first in (0, 1)]
     for line, width, height in rows:

@@ -1,4 +1,4 @@
-"""One split as it lies on disk: its files, what they say, and which of it can be used."""
+"""One split on disk: its files, their labels, and which of them can be used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ V = TypeVar("V")
 
 @dataclass
 class SourceSplit:
-    """A split's images, then its labels without image, each with what is known of it."""
+    """A split's images, then its labels without an image."""
 
     root: Path
     """The data root."""
@@ -39,11 +39,11 @@ class SourceSplit:
     schema: LabelSchema
     jobs: list[ImageJob]
     unreadable: dict[int, str]
-    """Why an image cannot be read, by its index among the jobs."""
+    """Why an image cannot be read, by job."""
 
     parsed: ParsedImages | None = None
     categories: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    """Class id of each parsed object, -1 where it has none; (objects,)."""
+    """Class id of each parsed object, -1 for none; (objects,)."""
 
     keep: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
     """Which parsed objects can be used; (objects,)."""
@@ -56,7 +56,7 @@ class SourceSplit:
 
     @property
     def found(self) -> ParsedImages:
-        """What the label files say; set once they are parsed."""
+        """The parsed labels."""
         if self.parsed is None:
             raise RuntimeError("the labels of this split are not parsed yet")
         return self.parsed
@@ -72,7 +72,7 @@ class SourceSplit:
 
     @property
     def usable(self) -> list[int]:
-        """Jobs that are images which can be read, as can their label files."""
+        """Jobs whose image and label file can be read."""
         bad = self.found.files.bad_files
         return [
             job for job in range(len(self.files.images))
@@ -80,7 +80,7 @@ class SourceSplit:
         ]  # fmt: skip
 
     def settle_classes(self, index: ClassIndex) -> None:
-        """Give each object its class id, and reject those of no class and the repeated ones."""
+        """Give each object its class id; reject objects without a class, and duplicates."""
         found = self.found
         ids, problems = [], {}
         for number, token in enumerate(found.tokens):
@@ -114,7 +114,7 @@ class SourceSplit:
         self.events.append(LabelEvent(image, line, kind, reason, text))
 
     def _repeated(self) -> list[tuple[int, int]]:
-        """Return the objects that repeat an earlier one, each with that one."""
+        """Return the duplicates, each with the object that it repeats."""
         found = self.found
         if not len(found.lines):
             return []
@@ -179,18 +179,18 @@ def _moved(values: Mapping[int, V], place: Mapping[int, int]) -> dict[int, V]:
 
 
 def source_split(
-    gathered: DiscoveredDataset,
+    discovered: DiscoveredDataset,
     files: SplitFiles,
     schema: LabelSchema,
     sizes: Sequence[Size | UnreadableImage],
 ) -> SourceSplit:
-    """Return a split whose labels are still to be parsed; `sizes` are those of its images."""
+    """Return a split before its labels are parsed; `sizes` are those of its images."""
     jobs, unreadable = [], {}
     for number, (image, size) in enumerate(zip(files.images, sizes, strict=True)):
         if isinstance(size, UnreadableImage):
             path = files.image_root / image.name
             unreadable[number] = str(size)
-            reason = f"its image {shown_path(path, gathered.root)} cannot be read"
+            reason = f"its image {shown_path(path, discovered.root)} cannot be read"
             jobs.append(_job(image, None, "unreadable image", reason))
         else:
             jobs.append(_job(image, size))
@@ -199,7 +199,7 @@ def source_split(
             jobs.append(_job(orphan, None, "missing image", f"there is no image '{orphan.name}'"))
         else:
             jobs.append(_job(orphan, None, "no image", "there is no image for this label file"))
-    return SourceSplit(gathered.root, files, schema, jobs, unreadable)
+    return SourceSplit(discovered.root, files, schema, jobs, unreadable)
 
 
 def _job(image: ImageFile, size: Size | None, kind: str = "", reason: str = "") -> ImageJob:

@@ -16,13 +16,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from label_tables import table_of
 from numpy.typing import NDArray
 from pycocotools import mask as mask_api
 
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.masks import decoded
 from detfinetune.labels.dataset.records import Annotation, Box, ImageRecord, Polygon, RleMask
-from detfinetune.labels.dataset.table import LabelTable, table_of
+from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.formats.lines.txt import parse_txt_line
 from detfinetune.labels.formats.lines.yolo import parse_yolo_line
 from detfinetune.labels.parsing.box_rules import check_box, check_polygon, polygon_area

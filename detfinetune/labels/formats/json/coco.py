@@ -8,7 +8,7 @@ from typing import Any
 
 from detfinetune.labels.formats.json.coco_annotation import (
     BAD_AREA,
-    FLAT_OUTLINE,
+    FLAT_POLYGON,
     LARGEST_ID,
     OTHER_KINDS,
     name_annotation,
@@ -46,9 +46,9 @@ Id = int | str
 
 
 def detect_coco(head: str) -> str:
-    """Return by what the beginning of a file (4,000 characters will do) shows COCO, or nothing.
+    """Return how the head of a file (4,000 characters are enough) shows COCO, or nothing.
 
-    The keys may come in any order, so that one of the three lists is enough.
+    The keys may come in any order, so one of the three lists is enough.
     """
     found = paths_in(head)
     top = [key for key in _LISTS if (key,) in found]
@@ -61,7 +61,7 @@ def parse_coco(text: str) -> Document:
     """Read a COCO file; ids may be numbers or strings, in any order and with gaps.
 
     Objects carry the name of their category, and the document's classes are these names sorted by
-    category id. Crowds and masks, outlines or run lengths, are kept.
+    category id. Crowds, polygons, RLE masks, areas and ids are kept.
 
     Raises:
         BadFile: no valid JSON, another kind of JSON, or ids given twice.
@@ -88,7 +88,7 @@ def parse_coco(text: str) -> Document:
 
 @dataclass
 class _Content:
-    """What a file holds, before ids are looked up: categories may come last."""
+    """Content of a file before ids are resolved: categories may come last."""
 
     images: dict[Id, RawImage] = field(default_factory=dict)
     categories: dict[Id, str] = field(default_factory=dict)
@@ -99,21 +99,21 @@ class _Content:
     """Annotations without a usable image id."""
 
     unusable: dict[str, list[int]] = field(default_factory=dict)
-    """Lines of images and categories that are no such thing."""
+    """Lines of invalid images and categories."""
 
     seen: Counter[str] = field(default_factory=Counter)
     annotations: int = 0
 
     def notes(self) -> list[str]:
-        """Say what was passed over, and what was read in another way than COCO's."""
+        """Return what was ignored, and what was read although COCO does not allow it."""
         notes = [
-            f"entries of '{key}' without id or name, passed over (the annotations that need them "
+            f"entries of '{key}' without id or name, ignored (the annotations that need them "
             f"are listed as problems): {len(lines)}, first on line {lines[0]}"
             for key, lines in self.unusable.items()
         ]
-        if count := self.seen[FLAT_OUTLINE]:
+        if count := self.seen[FLAT_POLYGON]:
             notes.append(
-                f"segmentations that are a flat list of numbers, each taken as one outline: {count}"
+                f"segmentations that are a flat list of numbers, each read as one polygon: {count}"
             )
         if count := self.seen[BAD_AREA]:
             notes.append(f"areas that are not numbers or negative, computed instead: {count}")
@@ -179,7 +179,7 @@ def _add_entry(key: str, item: Any, line: int, content: _Content) -> None:
     """Take an image or a category.
 
     Raises:
-        BadFile: its id was there already, so that nobody can say whose the annotations are.
+        BadFile: its id is a duplicate, so its annotations cannot be assigned.
     """
     identity = _identity(item.get("id")) if isinstance(item, dict) else None
     name = _name_of(key, item) if identity is not None else ""
@@ -284,7 +284,7 @@ def _id_order(identity: Id) -> tuple[int, int, str]:
 def _with_class(
     entry: RawLabel | RawProblem, category_id: Id | None, names: dict[Id, str], image: RawImage
 ) -> RawLabel | RawProblem:
-    """Give an object its class name, and see that its mask is of its image's size."""
+    """Give an object its class name; check that its mask has its image's size."""
     if isinstance(entry, RawProblem):
         return entry
     if category_id is None:

@@ -19,15 +19,15 @@ from detfinetune.labels.formats.json.rle import read_rle, tight_box
 from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel
 
 OTHER_KINDS = {
-    "caption": "captions of whole pictures, not objects; take the instances_*.json beside it",
-    "segments_info": "panoptic labels, whose masks lie in PNG files; take the instances_*.json",
+    "caption": "captions of images, not objects; use the instances_*.json beside it",
+    "segments_info": "panoptic labels, with masks in PNG files; use the instances_*.json",
 }
 """Keys of annotations of COCO's other tasks, and what their files are."""
 
-FLAT_OUTLINE = "flat outline"
+FLAT_POLYGON = "flat polygon"
 BAD_AREA = "area that is not a number"
 LARGEST_ID = 2**62
-"""Ids from here on are numbered anew: they do not fit a 64-bit integer with room for arithmetic."""
+"""Larger ids are replaced: they do not fit into 64 bits with room for arithmetic."""
 _BOX = ("the left of the box", "its top", "its width", "its height")
 
 
@@ -45,13 +45,13 @@ def read_annotation(item: Any, what: str, seen: Counter[str]) -> RawLabel:
     Args:
         item: the annotation as decoded.
         what: its name for the ledger.
-        seen: counts what a note has to say: flat outlines, areas that are none, other tasks' keys.
+        seen: counts for notes: flat polygons, invalid areas, keys of other tasks.
 
     Raises:
-        BadLabel: it has no box and no outline or mask, or something in it is wrong.
+        BadLabel: it has no box, polygon or mask, or something in it is wrong.
     """
     if not isinstance(item, dict):
-        raise BadLabel("not an object", f"{shown(item)} stands where an annotation should")
+        raise BadLabel("not an object", f"{shown(item)} is not an annotation")
     box, segmentation, crowd = item.get("bbox"), item.get("segmentation"), item.get("iscrowd")
     if crowd not in (0, 1, None):
         raise BadLabel("not a number", f"iscrowd is {shown(crowd)}, not 0 or 1")
@@ -113,17 +113,17 @@ def _no_shape(item: dict[str, Any], seen: Counter[str]) -> BadLabel:
 
 
 def _polygons(segmentation: list[Any], seen: Counter[str]) -> Iterator[Polygon]:
-    """Yield the outlines of a `segmentation` that is a list, not empty, with anything in it."""
+    """Yield the polygons of a `segmentation` that is a non-empty list of anything."""
     if type(segmentation[0]) in (int, float):
-        seen[FLAT_OUTLINE] += 1
+        seen[FLAT_POLYGON] += 1
         segmentation = [segmentation]
     for index, values in enumerate(segmentation, start=1):
         if not isinstance(values, list):
-            raise BadLabel("not a number", f"outline {index} is {shown(values)}, not a list")
+            raise BadLabel("not a number", f"polygon {index} is {shown(values)}, not a list")
         if len(values) % 2:
             raise BadLabel(
                 "wrong number of values",
-                f"outline {index} has {len(values)} numbers, which make no x and y pairs",
+                f"polygon {index} has {len(values)} numbers, which are not x, y pairs",
             )
         if values:
-            yield tuple(number(value, f"a value of outline {index}") for value in values)
+            yield tuple(number(value, f"a value of polygon {index}") for value in values)

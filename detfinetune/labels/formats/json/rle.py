@@ -1,4 +1,4 @@
-"""Masks as COCO's run lengths: read, checked before any C code sees them, and made from pixels."""
+"""RLE masks: read, checked before any C code sees them, and encoded from pixels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_rle(value: dict[str, Any]) -> RleMask:
     pycocotools may never return from lengths that do not fill the image, so that each is checked.
 
     Raises:
-        BadLabel: size or lengths are no mask.
+        BadLabel: the size or the counts are not those of a mask.
     """
     size, counts = value.get("size"), value.get("counts")
     sides = [side(item) for item in size] if isinstance(size, list) and len(size) == 2 else []
@@ -36,7 +36,7 @@ def read_rle(value: dict[str, Any]) -> RleMask:
         raise BadLabel(BAD_MASK, f"the mask's size is {shown(size)}, not [height, width]")
     height, width = sides[0], sides[1]
     if height * width >= _MOST_PIXELS:
-        raise BadLabel(BAD_MASK, f"the mask's size, {height}x{width}, is that of no picture")
+        raise BadLabel(BAD_MASK, f"the mask's size, {height}x{width}, is too large")
     if isinstance(counts, str):
         lengths = _decompress(counts, height * width)
     elif isinstance(counts, list):
@@ -70,7 +70,7 @@ def tight_box(mask: RleMask) -> tuple[float, float, float, float]:
     starts, ends = starts[ends > starts], ends[ends > starts] - 1
     if not len(starts):
         raise BadLabel("empty mask", "no pixel of the mask is set")
-    # Columns follow each other, so a run that goes on into the next one spans the whole height.
+    # Columns follow each other: a run that continues in the next one spans the whole height.
     spans = starts // height != ends // height
     top = 0 if spans.any() else int((starts % height).min())
     bottom = height if spans.any() else int((ends % height).max()) + 1
