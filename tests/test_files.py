@@ -111,7 +111,7 @@ def test_an_output_that_cannot_be_created_is_reported_before_the_work(tmp_path: 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_output_where_nothing_may_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+def test_an_output_without_write_permission_is_reported_before_the_work(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     with pytest.raises(OutputExistsError, match="closed may not be written to"):

@@ -66,7 +66,7 @@ def test_tag_is_never_cut_off(corner: tuple[int, int]) -> None:
     assert tag_pixels(drawn) >= tag_pixels(on_larger) - 40
 
 
-def test_outline_is_filled_so_that_the_ground_shines_through() -> None:
+def test_polygons_are_filled_translucently() -> None:
     triangle = DrawnObject((10, 10, 60, 60), polygons=((10, 10, 70, 10, 10, 70),))
     drawn = draw_objects(blank(), [triangle], 1)
     inside, outside = drawn.getpixel((25, 25)), drawn.getpixel((65, 65))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.checks.findings import Finding
+from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.places import MOST_PLACES, AllObjects, counted
 from detfinetune.labels.dataset.table import LabelTable
 
@@ -91,12 +91,6 @@ def _labelled_twice(
 ) -> Finding | None:
     if not len(pairs):
         return None
-    places = []
-    for (first, second), iou in zip(pairs[:MOST_PLACES].tolist(), ious.tolist(), strict=False):
-        earlier = objects.place(first)
-        name = classes[objects.category(second)]
-        detail = f"{name}: IoU {iou:.3f} with the {name} of {earlier.where}"
-        places.append(objects.place(second, detail, earlier))
     twice = len(np.unique(pairs[:, 1]))
     return Finding(
         "near_duplicate_box",
@@ -105,7 +99,7 @@ def _labelled_twice(
         "box.",
         "Remove one of the two. A detection matches only one of them, so the other is always a "
         "false negative and limits AP.",
-        tuple(places),
+        _places(objects, pairs, ious, classes),
         {"objects": twice, "pairs": len(pairs), "least_iou": SAME_IOU},
     )
 
@@ -131,12 +125,6 @@ def _two_classes(
         for (a, b), count in kinds.most_common(_MOST_CLASS_PAIRS)
         if count >= max(_FEWEST_NESTED, _NESTED_SHARE * min(counts[a], counts[b]))
     ]
-    places = []
-    for (first, second), iou in zip(pairs[:MOST_PLACES].tolist(), ious.tolist(), strict=False):
-        earlier = objects.place(first)
-        names = [classes[objects.category(index)] for index in (second, first)]
-        detail = f"{names[0]} here and {names[1]} in {earlier.where}, IoU {iou:.3f}"
-        places.append(objects.place(second, detail, earlier))
     advice = (
         "Keep the right class. The detector is trained on one class for each box, so the two "
         "labels contradict each other."
@@ -151,6 +139,21 @@ def _two_classes(
         "warning",
         f"{counted(len(pairs), 'box has', 'boxes have')} two classes.",
         advice,
-        tuple(places),
+        _places(objects, pairs, ious, classes),
         {"pairs": len(pairs), "by_classes": by_name, "least_iou": SAME_IOU},
     )
+
+
+def _places(
+    objects: AllObjects,
+    pairs: NDArray[np.int64],
+    ious: NDArray[np.float64],
+    classes: Sequence[str],
+) -> tuple[Place, ...]:
+    places = []
+    for (first, second), iou in zip(pairs[:MOST_PLACES].tolist(), ious.tolist(), strict=False):
+        other = objects.place(first)
+        names = [classes[objects.category(index)] for index in (second, first)]
+        detail = f"{names[0]}: IoU {iou:.3f} with {names[1]} in {other.where}"
+        places.append(objects.place(second, detail, other))
+    return tuple(places)

@@ -28,7 +28,7 @@ def image_findings(
     root: Path | None = None,
     rejected: Sequence[ImageEntry] = (),
 ) -> list[Finding]:
-    """Return what is wrong with images, alone and in pairs.
+    """Return findings about images, and about pairs of images.
 
     Args:
         tables: labels by split.

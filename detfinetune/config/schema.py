@@ -277,8 +277,8 @@ class HardwareConfig(Section):
     """torch device: cpu, cuda, cuda:1, mps."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16
-    where the device has it, else fp16 on a GPU; fp32 on a CPU."""
+    """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16 if
+    the device supports it, otherwise fp16 on a GPU and fp32 on a CPU."""
 
     num_workers: NonNegativeInt = 2
     """Data loader processes; 0 loads in the main process."""
@@ -287,8 +287,7 @@ class HardwareConfig(Section):
     """Store activations as NHWC, which is faster for most convolutions."""
 
     sparse_roi_align: bool = True
-    """On a CPU, compute ROIAlign as a sparse matrix product (same result, several times as
-    fast)."""
+    """Compute ROIAlign on a CPU as a sparse matrix product: same result, several times as fast."""
 
 
 class EvaluationConfig(Section):

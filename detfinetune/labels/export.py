@@ -83,7 +83,8 @@ def export_dataset(
         console.say(f"  {written.text()}")
     if images == "leave":
         console.say(
-            "Images are not copied. Rerun with images=link or images=copy to have them beside the labels."
+            "Images stay where they are. To have them beside the labels, rerun with images=link or "
+            "images=copy."
         )
     return result
 

@@ -1,1 +1,1 @@
-"""One self-contained HTML page that shows a data set and what was found in it."""
+"""The HTML page of a data set and its findings."""

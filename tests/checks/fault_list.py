@@ -43,7 +43,7 @@ class Fault:
     """Whatever else of severity error or warning the fault brings about."""
 
     options: tuple[tuple[str, object], ...] = ()
-    """Keys of `data`, where the reading is told something."""
+    """Keys of `data`, if any are set."""
 
     only_some: bool = False
     """Whether the places found may be fewer than those planted: not each wrong box shows it."""

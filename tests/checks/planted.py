@@ -21,7 +21,7 @@ COUNTS = {"train": 40, "val": 20, "test": 20}
 """A held-out split needs 20 images and 100 objects for nothing to be said of its size."""
 ANCHORS = AnchorSettings(192, 320, (16.0, 32.0, 64.0, 128.0, 256.0))
 
-LabelForm = Literal["yolo", "outlines", "txt", "voc"]
+LabelForm = Literal["yolo", "polygons", "txt", "voc"]
 Corners = tuple[int, int, int, int]
 
 _CELL = 64
@@ -83,7 +83,7 @@ def encoded(image: Image.Image, image_format: str = "JPEG", **options: object) -
 
 
 def normalized(corners: tuple[float, ...]) -> tuple[float, float, float, float]:
-    """Return centre and size of x1, y1, x2, y2 as shares of the image's size."""
+    """Return centre and size of x1, y1, x2, y2 in normalized coordinates."""
     x1, y1, x2, y2 = corners
     width, height = SIZE
     return (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height
@@ -94,7 +94,7 @@ def yolo_line(category: int, corners: tuple[float, ...]) -> str:
 
 
 def polygon_line(category: int, points: list[tuple[float, float]]) -> str:
-    """Return a YOLO line of an outline, points in pixels."""
+    """Return a YOLO line of a polygon, points in pixels."""
     shares = [f"{x / SIZE[0]:.6f} {y / SIZE[1]:.6f}" for x, y in points]
     return " ".join([str(category), *shares])
 
@@ -136,7 +136,7 @@ def voc_text(scene: Scene, size: tuple[int, int] = SIZE, names: tuple[str, ...] 
 
 _WRITERS: dict[LabelForm, Callable[[Scene], str]] = {
     "yolo": lambda scene: "".join(f"{yolo_line(*item)}\n" for item in scene.objects),
-    "outlines": lambda scene: "".join(
+    "polygons": lambda scene: "".join(
         f"{polygon_line(category, corner_points(corners))}\n" for category, corners in scene.objects
     ),
     "txt": lambda scene: "".join(f"{txt_line(*item)}\n" for item in scene.objects),

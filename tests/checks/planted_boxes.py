@@ -23,13 +23,13 @@ def _empty(p: Planted) -> list[Spot]:
     return appended(p, txt_line(0, (40, 40, 40, 40)))
 
 
-@fault("hair-thin box", "thin_box", "warning")
+@fault("thin box", "thin_box", "warning")
 def _thin(p: Planted) -> list[Spot]:
     return appended(p, yolo_line(2, (100, 20, 101.6, 80)))
 
 
-@fault("tiny_box", "tiny_box", "warning")
-def _speck(p: Planted) -> list[Spot]:
+@fault("tiny box", "tiny_box", "warning")
+def _tiny(p: Planted) -> list[Spot]:
     return appended(p, yolo_line(2, (100, 20, 101.5, 21.5)))
 
 
@@ -74,7 +74,7 @@ def _two_classes(p: Planted) -> list[Spot]:
     return appended(p, yolo_line((category + 1) % 3, corners))
 
 
-@fault("outline that crosses itself", "self_intersecting_polygon", "warning", form="outlines")
+@fault("self-intersecting polygon", "self_intersecting_polygon", "warning", form="polygons")
 def _crossing(p: Planted) -> list[Spot]:
     points = [(20.0, 20.0), (60.0, 60.0), (60.0, 20.0), (20.0, 40.0)]
     return appended(p, polygon_line(1, points))

@@ -77,9 +77,9 @@ def _two_spellings(p: Planted) -> list[Spot]:
     return [Spot(), *(at(p, "train", number, 8 + 9 * n) for number in range(8) for n in (1, 4))]
 
 
-@fault("slip in a class name", "class_name_typo", "note", form="voc",
+@fault("typo in a class name", "class_name_typo", "note", form="voc",
        also=("rare_class", "class_not_evaluated"))  # fmt: skip
-def _slip(p: Planted) -> list[Spot]:
+def _typo(p: Planted) -> list[Spot]:
     names = (CLASSES[0], CLASSES[1], "scooter")
     for split in COUNTS:
         for number in range(COUNTS[split]):

@@ -127,17 +127,17 @@ def _icon(p: Planted) -> list[Spot]:
     return [image_spot(p, "train", 6)]
 
 
-@fault("EXIF-turned image", "image_exif_rotated", "note")
-def _turned_image(p: Planted) -> list[Spot]:
+@fault("EXIF-rotated image", "image_exif_rotated", "note")
+def _exif_rotated(p: Planted) -> list[Spot]:
     block = Image.Exif()
     block[0x0112] = 3
     p.write_image("train", 6, encoded(p.read_image("train", 6), exif=block))
     return [image_spot(p, "train", 6)]
 
 
-@fault("EXIF-turned images with labels of the unturned", "boxes_before_exif_rotation", "error",
+@fault("labels made before EXIF rotation", "boxes_before_exif_rotation", "error",
        form="txt", also=("box_outside",))  # fmt: skip
-def _turned(p: Planted) -> list[Spot]:
+def _before_exif_rotation(p: Planted) -> list[Spot]:
     block = Image.Exif()
     block[0x0112] = 6
     spots = []
@@ -176,7 +176,7 @@ def _unlabelled(p: Planted) -> list[Spot]:
 
 
 @fault("two images of one stem", "label_file_shared", "warning")
-def _twins(p: Planted) -> list[Spot]:
+def _same_stem(p: Planted) -> list[Spot]:
     name = p.image("train", 6).replace(".jpg", ".png")
     p.write(f"images/train/{name}", encoded(p.read_image("train", 7), "PNG"))
     return [Spot("train", name)]
@@ -247,7 +247,7 @@ def _saved_again_beside(p: Planted) -> list[Spot]:
     return [spot]
 
 
-@fault("outline wide of its label's image", "box_partly_outside", "warning", form="outlines")
+@fault("polygon outside the image", "box_partly_outside", "warning", form="polygons")
 def _polygon_outside(p: Planted) -> list[Spot]:
     p.append("train", 5, polygon_line(1, [(230, 20), (270, 25), (260, 60), (232, 50)]))
     return [at(p, "train", 5, 7)]

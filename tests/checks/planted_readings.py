@@ -1,4 +1,4 @@
-"""Labels that are read in another way than they were written; see `fault_list`."""
+"""Labels that are misread; see `fault_list`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from planted import SIZE, Corners, Planted, txt_line, voc_text
 
 
 @fault(
-    "x,y,w,h read as corners", "xywh_as_xyxy", "error", form="txt", only_some=True,
+    "xywh read as xyxy", "xywh_as_xyxy", "error", form="txt", only_some=True,
     also=("labels_misread", "corners_swapped", "box_empty", "thin_box", "anchor_recall"),
 )  # fmt: skip
 def _xywh(p: Planted) -> list[Spot]:
@@ -18,7 +18,7 @@ def _xywh(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "corners read as x,y,w,h", "xyxy_as_xywh", "error", form="txt", only_some=True,
+    "xyxy read as xywh", "xyxy_as_xywh", "error", form="txt", only_some=True,
     also=("box_partly_outside", "boxes_at_edge"), columns="class,x,y,w,h",
 )  # fmt: skip
 def _xyxy(p: Planted) -> list[Spot]:
@@ -26,7 +26,7 @@ def _xyxy(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "pixels read as fractions", "absolute_as_normalized", "error", only_some=True,
+    "absolute coordinates read as normalized", "absolute_as_normalized", "error", only_some=True,
     also=("labels_misread", "box_outside", "no_training_objects", "empty_split"),
     format="yolo",
 )  # fmt: skip
@@ -39,7 +39,7 @@ def _pixels(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "fractions read as pixels", "normalized_as_absolute", "error", only_some=True,
+    "normalized coordinates read as absolute", "normalized_as_absolute", "error", only_some=True,
     form="yolo", format="txt", coordinates="absolute",
     also=(
         "labels_misread", "corners_swapped", "box_empty", "tiny_box", "small_after_resizing",
@@ -51,7 +51,7 @@ def _normalized(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "x,y,w,h in one split", "xywh_as_xyxy", "error", form="txt", only_some=True,
+    "xywh in one split", "xywh_as_xyxy", "error", form="txt", only_some=True,
     also=("corners_swapped", "box_empty", "thin_box", "split_sizes_differ"),
 )  # fmt: skip
 def _xywh_in_a_split(p: Planted) -> list[Spot]:
@@ -59,7 +59,7 @@ def _xywh_in_a_split(p: Planted) -> list[Spot]:
     return every_object(p, ("val",))
 
 
-@fault("pixels in one split", "absolute_as_normalized", "error",
+@fault("absolute coordinates in one split", "absolute_as_normalized", "error",
        also=("box_outside", "empty_split"))  # fmt: skip
 def _pixels_in_a_split(p: Planted) -> list[Spot]:
     def line(category: int, b: Corners) -> str:
@@ -70,7 +70,7 @@ def _pixels_in_a_split(p: Planted) -> list[Spot]:
 
 
 @fault(
-    "centre and size in pixels read as corners", "cxcywh_as_xyxy", "error", form="txt",
+    "absolute cxcywh read as xyxy", "cxcywh_as_xyxy", "error", form="txt",
     only_some=True,
     also=("labels_misread", "corners_swapped", "box_empty", "thin_box", "anchor_recall"),
 )  # fmt: skip
@@ -82,7 +82,7 @@ def _centre(p: Planted) -> list[Spot]:
     return every_object(p)
 
 
-@fault("corners in fractions read as YOLO", "xyxy_as_cxcywh", "error", only_some=True,
+@fault("normalized xyxy read as YOLO", "xyxy_as_cxcywh", "error", only_some=True,
        also=("box_partly_outside",), format="yolo")  # fmt: skip
 def _corner_normalized(p: Planted) -> list[Spot]:
     p.rewrite(lambda c, b: txt_line(c, tuple(v / SIZE[i % 2] for i, v in enumerate(b))))
@@ -111,7 +111,7 @@ def _cut_to_image(p: Planted) -> list[Spot]:
     return every_object(p)
 
 
-@fault("x and y exchanged", "xy_swapped", "error", form="txt", only_some=True,
+@fault("x and y swapped", "xy_swapped", "error", form="txt", only_some=True,
        also=("labels_misread", "box_outside", "split_too_small"))  # fmt: skip
 def _exchanged(p: Planted) -> list[Spot]:
     p.rewrite(lambda c, b: txt_line(c, (b[1], b[0], b[3], b[2])))

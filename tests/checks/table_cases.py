@@ -28,7 +28,7 @@ REAL_SETS: dict[str, dict[str, str]] = {
 
 
 def clean_records(counts: Mapping[str, int] | None = None, seed: int = 0) -> Records:
-    """Return images of 640x480 with 6 objects each, of three classes alike, none overlapping."""
+    """Return images of 640x480 with 6 objects each, of three similar classes, none overlapping."""
     generator = np.random.default_rng(seed)
     counts = {"train": 60, "val": 25} if counts is None else counts
     return {

@@ -122,8 +122,8 @@ def test_a_class_of_all_sizes_may_fill_the_image() -> None:
 def test_an_object_labelled_twice_names_both_lines() -> None:
     records = clean_records()
     x, y, w, h = records["train"][5].annotations[2].bbox
-    twin = Annotation(records["train"][5].annotations[2].category, (x + 0.5, y, w, h))
-    records, planted = add(records, "train", 5, twin)
+    duplicate = Annotation(records["train"][5].annotations[2].category, (x + 0.5, y, w, h))
+    records, planted = add(records, "train", 5, duplicate)
     finding = findings_of(records)["near_duplicate_box"]
     assert wheres(finding) == planted == ["labels/train_005.txt:7"]
     other = finding.places[0].other
@@ -135,11 +135,11 @@ def test_an_object_labelled_twice_names_both_lines() -> None:
 def test_one_box_under_two_classes() -> None:
     records = clean_records()
     original = records["train"][5].annotations[2]
-    twin = Annotation((original.category + 1) % 3, original.bbox)
-    records, planted = add(records, "train", 5, twin)
+    duplicate = Annotation((original.category + 1) % 3, original.bbox)
+    records, planted = add(records, "train", 5, duplicate)
     finding = findings_of(records)["same_box_two_classes"]
     assert wheres(finding) == planted
-    names = sorted((CLASSES[original.category], CLASSES[twin.category]), key=CLASSES.index)
+    names = sorted((CLASSES[original.category], CLASSES[duplicate.category]), key=CLASSES.index)
     assert finding.figures["by_classes"] == {" / ".join(names): 1}
     assert "subclass" not in finding.advice
 
@@ -274,10 +274,10 @@ def test_mostly_crowds_is_a_warning() -> None:
 
 
 def test_places_are_capped_but_counted() -> None:
-    specks = [
+    tiny = [
         Annotation(0, (float(i % 600), float(i // 600), 1.0, 1.0)) for i in range(MOST_PLACES + 5)
     ]
-    records, _ = add(clean_records(), "train", 0, *specks)
+    records, _ = add(clean_records(), "train", 0, *tiny)
     finding = findings_of(records)["tiny_box"]
     assert len(finding.places) == MOST_PLACES
     assert finding.figures["objects"] == MOST_PLACES + 5

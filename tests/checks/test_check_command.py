@@ -134,8 +134,8 @@ def test_the_data_is_as_it_was(checked: Checked) -> None:
 @pytest.mark.parametrize("images", [None, "{folder}/data/images/{{split}}"])
 def test_the_corrected_copy_reads_without_a_fault(checked: Checked, images: str | None) -> None:
     copy = checked.folder / "datasets/custom_fixed"
-    told = images.format(folder=checked.folder) if images else None
-    dataset = read_dataset(DataConfig(root=copy, images=told))
+    given = images.format(folder=checked.folder) if images else None
+    dataset = read_dataset(DataConfig(root=copy, images=given))
     assert dataset.format == "yolo"
     of_labels = [entry for entry in dataset.ledger.entries if entry.kind != "unreadable image"]
     assert of_labels == []

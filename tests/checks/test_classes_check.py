@@ -1,4 +1,4 @@
-"""The class list: without objects, rare, doubled, shifted, nameless."""
+"""Checks of classes: empty, rare, duplicate names, ids off by one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def findings_of(
 
 
 def recoloured(records: Records, old: int, new: int) -> Records:
-    """Return the records with one class turned into another."""
+    """Return the records with one class replaced by another."""
     return {
         split: [
             replace(
@@ -143,7 +143,7 @@ def test_one_class_in_three_spellings_is_one_group_with_the_objects_to_fix() -> 
     assert "'Cat' here, 'cat' elsewhere" in finding.places[2].detail
 
 
-def test_a_slip_counts_only_where_one_spelling_is_far_rarer() -> None:
+def test_a_typo_counts_only_if_one_spelling_is_far_rarer() -> None:
     classes = ("giraffe", "girafe", "horse")
     assert "class_name_typo" not in findings_of(clean_records(), classes)
     few = recoloured(clean_records(), 1, 0)

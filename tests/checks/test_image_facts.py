@@ -167,7 +167,7 @@ def test_an_image_of_no_split_is_reported_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_size_orientation_and_looks_are_those_of_the_turned_image(
+def test_size_and_pixels_are_those_of_the_rotated_image(
     tmp_path: Path, image_format: str, orientation: int
 ) -> None:
     path = tmp_path / "a"

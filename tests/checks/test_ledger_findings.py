@@ -1,4 +1,4 @@
-"""What becomes of a ledger's entries: one finding a rule, its words, its places."""
+"""Findings from a ledger: one per rule, with title and places."""
 
 from __future__ import annotations
 

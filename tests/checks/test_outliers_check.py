@@ -1,4 +1,4 @@
-"""Objects and images unlike the others."""
+"""Outliers in size, shape and number of objects."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_object_of_another_shape() -> None:
     assert "width / height 1e+02, usually 1" in found["unusual_shape"].places[0].detail
 
 
-def test_what_the_edge_cuts_off_may_have_any_shape() -> None:
+def test_truncated_objects_may_have_any_shape() -> None:
     records, _ = add(clean_records(), "train", 3, Annotation(2, (0.0, 20.0, 600.0, 6.0)))
     assert findings_of(records) == {}
 
@@ -86,20 +86,20 @@ def test_an_image_with_far_fewer_objects() -> None:
     assert found["unusual_count"].title == "1 image has far fewer objects than the usual 56."
 
 
-def test_two_usual_sizes_are_not_strange() -> None:
+def test_two_usual_sizes_are_not_outliers() -> None:
     records = clean_records()
     for image in range(0, 60, 2):
         records, _ = add(records, "train", image, Annotation(0, (1.0, 1.0, 638.0, 478.0)))
     assert "unusual_size" not in findings_of(records)
 
 
-def test_few_objects_of_a_class_are_not_judged() -> None:
+def test_classes_with_few_objects_are_not_checked() -> None:
     records = clean_records({"train": 9})
     records, _ = add(records, "train", 0, Annotation(0, (20.0, 20.0, 600.0, 440.0)))
     assert findings_of(records) == {}
 
 
-def test_the_strangest_come_first_and_no_more_than_fifty() -> None:
+def test_the_farthest_come_first_and_at_most_fifty() -> None:
     records = clean_records({"train": 600})
     for image in range(60):
         side = 4.0 - image / 20

@@ -84,7 +84,7 @@ def test_a_real_set_as_it_is_and_without_what_was_rejected(
     assert set(of_severity(again, "warning")) == WARNINGS[name] - of_pictures
 
 
-def test_deeppcb_read_in_the_wrong_order_is_told_its_columns(shared_data: Path) -> None:
+def test_deeppcb_read_in_the_wrong_order_gets_its_columns(shared_data: Path) -> None:
     dataset = read_dataset(DataConfig(root=shared_data / "deeppcb"))
     (misread,) = [f for f in find(dataset, decode=False) if f.kind == "labels_misread"]
     assert misread.severity == "error"

@@ -116,7 +116,7 @@ def test_mistakes_get_one_helpful_line(override: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load_train_config(["solver.lr=1", "+experiment=bcd", "solver.max_iter=0", "-v"])
     text = str(caught.value)

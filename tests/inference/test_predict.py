@@ -89,17 +89,17 @@ def test_a_nested_folder_of_any_type_and_name(run: Path, tmp_path: Path) -> None
     source = tmp_path / "in"
     _save_image(source / "a b.png")
     _save_image(source / "süd" / "x.JPG", 40, 80)
-    _save_image(source / "twin.png")
-    _save_image(source / "twin.bmp")
+    _save_image(source / "same.png")
+    _save_image(source / "same.bmp")
     (source / "notes.txt").write_text("no image")
     (source / "torn.jpg").write_bytes((source / "süd" / "x.JPG").read_bytes()[:200])
     output = tmp_path / "out"
     written = _predict(run, source, output)
 
     names = [image["file_name"] for image in written["images"]]
-    assert names == ["a b.png", "süd/x.JPG", "twin.bmp", "twin.png"]
+    assert names == ["a b.png", "same.bmp", "same.png", "süd/x.JPG"]
     pictures = sorted(file.relative_to(output).as_posix() for file in output.rglob("*.jpg"))
-    assert pictures == ["a b.jpg", "süd/x.jpg", "twin.bmp.jpg", "twin.png.jpg"]
+    assert pictures == ["a b.jpg", "same.bmp.jpg", "same.png.jpg", "süd/x.jpg"]
     assert _image_size(output / "süd" / "x.jpg") == (40, 80)
     assert len(written["info"]["skipped"]) == 1
     assert "torn.jpg: the image cannot be read" in written["info"]["skipped"][0]
@@ -119,13 +119,13 @@ def test_a_nested_folder_of_any_type_and_name(run: Path, tmp_path: Path) -> None
         assert entry["category_id"] in (1, 2)
 
 
-def test_an_image_is_turned_by_its_exif_flag(run: Path, tmp_path: Path) -> None:
+def test_an_image_is_rotated_by_its_exif_flag(run: Path, tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # seen turned by a quarter
-    source = _save_image(tmp_path / "turned.jpg", 90, 60, exif=exif)
+    exif[0x0112] = 6  # rotated by 90 degrees
+    source = _save_image(tmp_path / "rotated.jpg", 90, 60, exif=exif)
     written = _predict(run, source, tmp_path / "out")
     assert (written["images"][0]["width"], written["images"][0]["height"]) == (60, 90)
-    assert _image_size(tmp_path / "out" / "turned.jpg") == (60, 90)
+    assert _image_size(tmp_path / "out" / "rotated.jpg") == (60, 90)
 
 
 def test_a_video_stays_a_video(run: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_the_threshold_is_the_runs_unless_one_is_given(run: Path, tmp_path: Path
     assert Predictor(fresh, CPU).score_threshold == 0.5
 
 
-def test_the_predictor_takes_files_and_arrays_alike(run: Path, tmp_path: Path) -> None:
+def test_the_predictor_takes_files_and_arrays(run: Path, tmp_path: Path) -> None:
     source = _save_image(tmp_path / "a.png")
     predictor = Predictor(run, CPU)
     from_file = predictor(source)
@@ -173,14 +173,14 @@ def test_the_predictor_takes_files_and_arrays_alike(run: Path, tmp_path: Path) -
     for entry in from_file:
         mask = mask_api.decode(entry.segmentation)
         assert mask.shape == (60, 90)
-        for outline in entry.polygons():
-            assert len(outline) >= 6
-            assert max(outline[0::2]) <= 90
+        for polygon in entry.polygons():
+            assert len(polygon) >= 6
+            assert max(polygon[0::2]) <= 90
     with pytest.raises(DataError, match=r"not float64 with shape \[60, 90\]"):
         predictor(np.zeros((60, 90)))
 
 
-def test_an_output_is_not_overwritten_without_being_told(run: Path, tmp_path: Path) -> None:
+def test_an_output_is_not_overwritten_by_default(run: Path, tmp_path: Path) -> None:
     source = _save_image(tmp_path / "a.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep")

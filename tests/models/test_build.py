@@ -40,8 +40,8 @@ def training_image(task: str = "bbox") -> dict[str, Any]:
     instances.gt_boxes = Boxes(torch.tensor([[30.0, 20.0, 80.0, 60.0]]))
     instances.gt_classes = torch.tensor([1])
     if task == "segm":
-        outline = torch.tensor([30.0, 20, 80, 20, 80, 60, 30, 60]).double().numpy()
-        instances.gt_masks = PolygonMasks([[outline]])
+        polygon = torch.tensor([30.0, 20, 80, 20, 80, 60, 30, 60]).double().numpy()
+        instances.gt_masks = PolygonMasks([[polygon]])
     return {"image": image, "instances": instances, "height": 96, "width": 128}
 
 

@@ -40,14 +40,14 @@ def box(category: int, *corners: float, line: int = 1) -> Annotation:
 def make_dataset(root: Path) -> LabelledDataset:
     """Write images below `root` and return their labels: six in train, three in val.
 
-    Train: one true negative, one damaged file, one that is missing, an outline, a mask, a crowd.
+    Train: one negative, one damaged file, one missing file, a polygon, a mask, a crowd region.
     """
-    outline = Annotation(1, (20, 30, 40, 30), ((20, 30, 60, 30, 60, 60, 20, 60),), line=2)
+    polygon = Annotation(1, (20, 30, 40, 30), ((20, 30, 60, 30, 60, 60, 20, 60),), line=2)
     # Ten columns of ninety pixels, of which the first five are set.
     mask = Annotation(0, (0, 0, 5, 90), mask=RleMask((90, 120), (0, 450, 10350)), line=3)
     crowd = Annotation(0, (60, 10, 50, 70), crowd=True, line=4)
     train = [
-        record(QUOTED_NAME, box(0, 20, 30, 40, 30), outline, label_file="labels/quoted.txt"),
+        record(QUOTED_NAME, box(0, 20, 30, 40, 30), polygon, label_file="labels/quoted.txt"),
         record(FOREIGN_NAME, box(1, 20, 30, 40, 30), mask, crowd, label_file="labels/foreign.txt"),
         record(LONG_NAME, box(0, 5, 5, 6, 4), label_file="labels/long.txt"),
         record("empty.png", label_file="labels/empty.txt"),
@@ -100,7 +100,7 @@ def make_findings() -> list[Finding]:
         Finding("rare_class", "note", "A class is rare", "Look.", figures={"objects": [3, 0]}),
         Finding("too_many", "warning", "45 boxes are odd", "Look at them.", many),
         Finding(
-            "images_alike", "warning", "1 pair is alike", "Keep both in one split.",
+            "duplicate_images", "warning", "1 pair of duplicates", "Keep both in one split.",
             (Place("train", FOREIGN_NAME, detail="2 bits", other=Place("val", "val 0.png")),),
         ),
         Finding(

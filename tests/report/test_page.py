@@ -58,7 +58,7 @@ def test_header_gives_counts_and_verdict(page: Page) -> None:
 
 def test_findings_stand_worst_first(page: Page) -> None:
     kinds = [given["data-kind"] for given in page.all("details") if "data-kind" in given]
-    assert kinds == ["unreadable", "box_outside", "too_many", "images_alike", "rare_class"]
+    assert kinds == ["unreadable", "box_outside", "too_many", "duplicate_images", "rare_class"]
     assert "largest px 170 share of boxes: 0.1" in page.text
     assert "fixed by conversion" in page.text
 
@@ -80,7 +80,7 @@ def test_classes_and_ledger_are_counted(page: Page) -> None:
     assert "labels/long.txt:2 no area <b>0</b>" in text
 
 
-def test_samples_name_true_negatives(page: Page) -> None:
+def test_samples_mark_negatives(page: Page) -> None:
     samples = list(page.all("figure", data_item="sample"))
     assert [s["data-split"] for s in samples] == ["train"] * 6 + ["val"] * 3
     assert [s["data-classes"] for s in samples[:4]] == ["0 1", "0 1", "0", ""]
@@ -110,7 +110,7 @@ def test_nothing_is_loaded_and_no_handler_is_inline(page: Page) -> None:
 def test_every_picture_has_words_and_decodes(page: Page) -> None:
     pictures = [given for given in page.all("img") if given.get("class") == "zoom"]
     # 7 of 9 samples; of sound images 5 crops of class 0 (a crowd is none) and 3 of class 1; each
-    # of 1 box outside and the first 6 odd ones close up and whole; a pair alike.
+    # of 1 box outside and the first 6 odd ones, close-up and whole; a pair of duplicates.
     assert len(pictures) == 7 + 5 + 3 + 2 + 6 * 2 + 2
     for given in pictures:
         assert given["alt"]

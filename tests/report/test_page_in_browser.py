@@ -70,11 +70,11 @@ def test_a_page_that_does_ask_is_noticed(tmp_path: Path) -> None:
     [
         # What has no place is kept whatever the split, and a pair is of both of its splits.
         # Places count even where their finding is hidden.
-        ({"split": "val"}, ["box_outside", "images_alike", "rare_class"], 3, 3, 2),
+        ({"split": "val"}, ["box_outside", "duplicate_images", "rare_class"], 3, 3, 2),
         ({"severity": "warning", "class": "1"}, [], 3, 3, 1),
         ({"q": "DAMAGED"}, ["unreadable"], 1, 1, 1),
         ({"q": "odd txt:44"}, ["too_many"], 0, 0, 1),
-        ({"q": FOREIGN_NAME}, ["images_alike"], 1, 2, 1),
+        ({"q": FOREIGN_NAME}, ["duplicate_images"], 1, 2, 1),
         ({"q": "too_many <script>", "split": "train"}, ["too_many"], 0, 0, 45),
         ({"q": "no such words"}, [], 0, 0, 0),
     ],

@@ -21,7 +21,7 @@ ROUNDING_PIXELS = 0.5
 """How far outside the image a coordinate may lie and still count as rounding."""
 
 SMALLEST_PIXELS = 0.01
-"""A smaller width or height counts as zero: six decimals of a normalized value cannot express it."""
+"""A smaller width or height counts as zero: a normalized value of six decimals cannot hold it."""
 
 _DIGITS = 3
 
