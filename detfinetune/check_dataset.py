@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from detfinetune import files
 from detfinetune.checks.anchor_fit import AnchorSettings
-from detfinetune.checks.findings import SEVERITIES, Finding, Place
+from detfinetune.checks.findings import SEVERITIES, Finding, Place, findings_json
 from detfinetune.checks.run import dataset_findings
-from detfinetune.config.anchors import DEFAULT_ANCHOR_SIZES, anchors_per_level
 from detfinetune.config.schema import CheckConfig, TrainConfig
 from detfinetune.console import say, table
-from detfinetune.engine.recipe import resolve_recipe, settled
+from detfinetune.engine.recipe import resolve_recipe, resolved_anchors
 from detfinetune.errors import ConfigError
 from detfinetune.labels.convert import say_what_was_taken, write_converted
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
@@ -28,7 +27,6 @@ from detfinetune.labels.discovery.discovered import shown_path
 from detfinetune.labels.export import ExportFormat, export_read
 from detfinetune.labels.misread import check_misread
 from detfinetune.labels.read import read_dataset
-from detfinetune.models.d2_cfg import anchor_strides
 from detfinetune.report.page import write_dataset_page
 
 _FINDINGS_NAME = "findings.json"
@@ -154,17 +152,6 @@ def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> Ancho
     return resolved_anchors(resolved)
 
 
-def resolved_anchors(config: TrainConfig) -> AnchorSettings:
-    """Return the anchors of a resolved configuration."""
-    sizes = config.model.anchor_sizes or DEFAULT_ANCHOR_SIZES
-    return AnchorSettings(
-        settled(config.augment.image_size),
-        settled(config.augment.max_size),
-        anchors_per_level(config.model.name, sizes),
-        strides=anchor_strides(config.model.name),
-    )
-
-
 def findings_text(findings: list[Finding], dataset: LabelledDataset | None = None) -> str:
     """Return findings for the screen: all in a table, then what to do about the worst.
 
@@ -220,11 +207,6 @@ def _as_json(dataset: LabelledDataset, findings: list[Finding]) -> dict[str, Any
         "counts": {s: sum(f.severity == s for f in findings) for s in SEVERITIES},
         "findings": findings_json(findings),
     }
-
-
-def findings_json(findings: list[Finding]) -> list[dict[str, Any]]:
-    """Return findings as JSON values."""
-    return [asdict(finding) for finding in findings]
 
 
 def _as_csv(findings: list[Finding], dataset: LabelledDataset) -> str:

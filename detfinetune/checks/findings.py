@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from detfinetune.labels.dataset.records import Box, Polygon
@@ -76,3 +76,8 @@ def sorted_findings(findings: Sequence[Finding]) -> list[Finding]:
         findings,
         key=lambda f: (SEVERITIES.index(f.severity), bool(f.places), -len(f.places), f.kind),
     )
+
+
+def findings_json(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON values."""
+    return [asdict(finding) for finding in findings]

@@ -9,13 +9,13 @@ from typing import cast
 
 from detectron2.utils import comm
 
-from detfinetune.check_dataset import findings_json, resolved_anchors
+from detfinetune.checks.findings import findings_json
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
 from detfinetune.console import say, table, warn
 from detfinetune.data.loaders import batch_share
 from detfinetune.engine.distributed import from_main
-from detfinetune.engine.recipe import Choice, resolve_recipe, settled
+from detfinetune.engine.recipe import Choice, resolve_recipe, resolved_anchors, settled
 from detfinetune.engine.run_folder import RunFolder, clear_leftovers, new_run_folder, write_start
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.files import write_json

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from detfinetune.checks.anchor_fit import AnchorSettings
+from detfinetune.config.anchors import DEFAULT_ANCHOR_SIZES, anchors_per_level
 from detfinetune.config.schema import TrainConfig
 from detfinetune.labels.dataset.statistics import DatasetStatistics
+from detfinetune.models.d2_cfg import anchor_strides
 from detfinetune.models.weights import zoo_reachable, zoo_weights_cached
 from detfinetune.models.zoo import PACKAGED_MODEL, check_model_name, model_kind
 
@@ -37,6 +40,17 @@ class Choice:
     key: str
     value: Any
     reason: str
+
+
+def resolved_anchors(config: TrainConfig) -> AnchorSettings:
+    """Return the anchors of a resolved configuration."""
+    sizes = config.model.anchor_sizes or DEFAULT_ANCHOR_SIZES
+    return AnchorSettings(
+        settled(config.augment.image_size),
+        settled(config.augment.max_size),
+        anchors_per_level(config.model.name, sizes),
+        strides=anchor_strides(config.model.name),
+    )
 
 
 def settled(value: T | None) -> T:
