@@ -20,13 +20,13 @@ from detfinetune.errors import ConfigError
 from detfinetune.labels.convert import say_what_was_taken, write_converted
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.statistics import table_statistics
-from detfinetune.labels.dataset.summary import dataset_summary
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discovered import shown_path
 from detfinetune.labels.export import ExportFormat, export_read
 from detfinetune.labels.misread import check_misread
 from detfinetune.labels.read import read_dataset
+from detfinetune.labels.summary import dataset_summary
 from detfinetune.report.page import write_dataset_page
 
 _FINDINGS_NAME = "findings.json"

@@ -15,12 +15,12 @@ from detfinetune.labels.dataset.coco_json import write_coco
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger
 from detfinetune.labels.dataset.manifest import MANIFEST_NAME, write_manifest
-from detfinetune.labels.dataset.summary import dataset_summary
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.misread import refuse_misread
 from detfinetune.labels.preview.contact_sheet import write_label_sheet
 from detfinetune.labels.read import read_dataset
 from detfinetune.labels.splits.split_file import write_split_file
+from detfinetune.labels.summary import dataset_summary
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from detfinetune.labels.convert import say_what_was_taken, write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger
 from detfinetune.labels.dataset.manifest import EXPORT_NAME
-from detfinetune.labels.dataset.summary import dataset_summary
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.misread import refuse_misread
 from detfinetune.labels.read import read_dataset
+from detfinetune.labels.summary import dataset_summary
 from detfinetune.labels.writers import WrittenLabels
 from detfinetune.labels.writers.txt import write_txt
 from detfinetune.labels.writers.voc import write_voc

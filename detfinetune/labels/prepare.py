@@ -7,9 +7,9 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
 from detfinetune.labels.convert import say_what_was_taken
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.dataset.summary import dataset_summary
 from detfinetune.labels.misread import refuse_misread
 from detfinetune.labels.read import read_dataset
+from detfinetune.labels.summary import dataset_summary
 
 
 def prepare_dataset(data: DataConfig, *, brief: bool = False) -> LabelledDataset:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from detfinetune.labels.dataset.coco_json import coco_fingerprint
 from detfinetune.labels.dataset.ledger import Ledger
+from detfinetune.labels.dataset.records import SplitRow
 from detfinetune.labels.dataset.table import LabelTable
-from detfinetune.labels.splits.split_file import SplitRow
 
 if TYPE_CHECKING:
     from detfinetune.labels.parsing.label_schema import LabelSchema

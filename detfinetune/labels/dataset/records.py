@@ -1,4 +1,4 @@
-"""Annotations and image records: what labels of any format become.
+"""Annotations, image records and split rows: what labels of any format become.
 
 All coordinates are absolute pixels, x to the right and y down, with the image's top left corner
 (not its first pixel's centre) at 0, 0; boxes are XYWH.
@@ -6,7 +6,7 @@ All coordinates are absolute pixels, x to the right and y down, with the image's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Box = tuple[float, float, float, float]
 Polygon = tuple[float, ...]
@@ -66,3 +66,23 @@ class ImageRecord:
 
     label_file: str = ""
     """Label file relative to the data root; empty for an image without one."""
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """Where one image belongs."""
+
+    file_name: str
+    """Path of the image, with forward slashes."""
+
+    split: str
+    """train, val or test."""
+
+    fold: int | None = None
+    """Fold of cross-validation, from 0; None for no fold."""
+
+    group: str = ""
+    """Name of the group that stays together; empty without groups."""
+
+    line: int = field(default=0, compare=False)
+    """Line of the file that it was read from, from 1."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES, names_on_disk, split_in
 from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, walk
 from detfinetune.labels.images.sizes import is_image
-from detfinetune.labels.splits.split_names import SPLIT_NAMES, names_on_disk, split_in
 
 
 def choose_by_split(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError
+from detfinetune.labels.dataset.split_names import names_on_disk
 from detfinetune.labels.discovery.folders import (
     IMAGE_FOLDERS,
     LABEL_FOLDERS,
@@ -22,7 +23,6 @@ from detfinetune.labels.discovery.split_sources import (
     split_folders,
     undivided_if_only_train,
 )
-from detfinetune.labels.splits.split_names import names_on_disk
 
 
 def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
+from detfinetune.labels.dataset.split_names import names_on_disk, split_in
 from detfinetune.labels.discovery.annotation_files import (
     choose_by_split,
     configured_annotations,
@@ -28,7 +29,6 @@ from detfinetune.labels.formats.registry import (
     detect_file_format,
 )
 from detfinetune.labels.images.sizes import is_image_name
-from detfinetune.labels.splits.split_names import names_on_disk, split_in
 from detfinetune.labels.text import read_head, read_text_file
 
 _SAMPLED_FILES = 5

@@ -16,6 +16,7 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.ledger import LedgerEntry
 from detfinetune.labels.dataset.manifest import converted_image_roots
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.discovery.annotation_files import (
     find_image_root,
     split_of,
@@ -32,7 +33,6 @@ from detfinetune.labels.discovery.discovered import (
 from detfinetune.labels.discovery.match_images import NameFinder
 from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage, RawProblem
 from detfinetune.labels.formats.registry import DocumentFormat
-from detfinetune.labels.splits.split_names import SPLIT_NAMES
 from detfinetune.labels.text import read_text_file
 
 _EXAMPLES = 3

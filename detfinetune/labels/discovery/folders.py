@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from detfinetune.labels.dataset.manifest import EXPORT_NAME, MANIFEST_NAME
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.discovery.class_names import CLASS_FILES
 from detfinetune.labels.images.sizes import is_image_name
-from detfinetune.labels.splits.split_names import SPLIT_NAMES
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
 LABEL_FOLDERS = (

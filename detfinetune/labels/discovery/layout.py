@@ -22,6 +22,7 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError, did_you_mean
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES, names_on_disk, split_in
 from detfinetune.labels.discovery.class_names import YAML_FILES, read_yaml
 from detfinetune.labels.discovery.configured_layout import configured_layout
 from detfinetune.labels.discovery.discovered import shown_path
@@ -45,7 +46,6 @@ from detfinetune.labels.discovery.split_sources import (
 )
 from detfinetune.labels.discovery.unsupported import refuse_unsupported
 from detfinetune.labels.images.sizes import is_image_name
-from detfinetune.labels.splits.split_names import SPLIT_NAMES, names_on_disk, split_in
 
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", "splits", "")
 

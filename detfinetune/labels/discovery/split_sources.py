@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
+from detfinetune.labels.dataset.split_names import names_on_disk, split_in
 from detfinetune.labels.discovery.folders import subfolders
-from detfinetune.labels.splits.split_names import names_on_disk, split_in
 
 
 @dataclass(frozen=True)

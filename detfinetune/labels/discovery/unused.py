@@ -9,6 +9,7 @@ from pathlib import Path
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.ledger import IN_NO_SPLIT, LedgerEntry
 from detfinetune.labels.dataset.manifest import MANIFEST_NAME
+from detfinetune.labels.dataset.split_names import names_on_disk, split_in
 from detfinetune.labels.discovery.detect_format import (
     Detected,
     FormatChoice,
@@ -19,7 +20,6 @@ from detfinetune.labels.discovery.folders import is_label_name, names_below
 from detfinetune.labels.discovery.match_images import label_key, match_labels
 from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES, WAY_OUT
 from detfinetune.labels.images.sizes import is_image_name
-from detfinetune.labels.splits.split_names import names_on_disk, split_in
 
 _SHOWN = 3
 _MOST_DETECTED = 20

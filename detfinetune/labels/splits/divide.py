@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError
+from detfinetune.labels.dataset.records import SplitRow
 from detfinetune.labels.splits.assign import assign_folds, assign_splits, fold_splits
 from detfinetune.labels.splits.groups import (
     ImageGroups,
@@ -19,7 +20,6 @@ from detfinetune.labels.splits.groups import (
     suggest_groups,
 )
 from detfinetune.labels.splits.split_file import (
-    SplitRow,
     listed_splits,
     read_split_file,
     split_rows,

@@ -14,38 +14,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from detfinetune import files
 from detfinetune.errors import ConfigError, DataError, did_you_mean
 from detfinetune.labels.csv_text import ImageRow, read_image_rows
+from detfinetune.labels.dataset.records import SplitRow
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.discovery.match_images import match_listed
-from detfinetune.labels.splits.split_names import SPLIT_NAMES
 
 _PROBLEMS_SHOWN = 10
 # Characters that reading strips from lines; cells that start or end with them are quoted.
 _STRIPPED = " \t\0\x1a\ufeff\xa0"
-
-
-@dataclass(frozen=True)
-class SplitRow:
-    """Where one image belongs."""
-
-    file_name: str
-    """Path of the image, with forward slashes."""
-
-    split: str
-    """train, val or test."""
-
-    fold: int | None = None
-    """Fold of cross-validation, from 0; None for no fold."""
-
-    group: str = ""
-    """Name of the group that stays together; empty without groups."""
-
-    line: int = field(default=0, compare=False)
-    """Line of the file that it was read from, from 1."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from conftest import MakeDataset
 from detfinetune.checks.from_ledger import ledger_findings
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.dataset.summary import dataset_summary
+from detfinetune.labels.dataset.split_names import split_in
 from detfinetune.labels.misread import refuse_misread
 from detfinetune.labels.read import read_dataset
-from detfinetune.labels.splits.split_names import split_in
+from detfinetune.labels.summary import dataset_summary
 
 LINE = "0 0.5 0.5 0.2 0.2\n"
 VOC = (

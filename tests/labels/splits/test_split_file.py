@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detfinetune.errors import ConfigError, DataError
+from detfinetune.labels.dataset.records import SplitRow
 from detfinetune.labels.splits.assign import HELD_OUT, fold_splits
 from detfinetune.labels.splits.split_file import (
-    SplitRow,
     listed_splits,
     read_split_file,
     split_rows,
