@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from detfinetune.errors import DataError, did_you_mean
@@ -129,14 +130,16 @@ def read_image_rows(
     Raises:
         DataError: the file cannot be read, or a line is not what it should be.
     """
+    heading: list[str] | None = None
     rows = CsvText(read_text_file(path).text).rows()
-    first = next(rows, Row(1, [], ""))
-    heading = [cell.strip() for cell in first.cells]
-    columns = _columns(f"{path}:{first.line}", heading, required, optional, others_allowed)
-    for row in rows:
+    for row in chain([next(rows, Row(1, [], ""))], rows):
         where = f"{path}:{row.line}"
         if row.problem:
             raise DataError(f"{where}: {row.problem}.")
+        if heading is None:
+            heading = [cell.strip() for cell in row.cells]
+            columns = _columns(where, heading, required, optional, others_allowed)
+            continue
         if len(row.cells) != len(columns):
             raise DataError(
                 f"{where}: {len(row.cells)} cells, and the heading has {len(columns)} "

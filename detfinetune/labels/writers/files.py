@@ -80,7 +80,7 @@ def pixel_corners(boxes: NDArray[np.float64]) -> list[list[str]]:
     return [[plain(value) for value in row] for row in rounded(corners, 6).tolist()]
 
 
-def rounded(values: NDArray[np.float64], decimals: int | NDArray[np.int64]) -> NDArray[np.float64]:
+def rounded(values: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:
     """Return values rounded to so many decimals, each the float whose shortest text has them."""
     scale = 10.0**decimals
     return np.asarray(np.rint(values * scale) / scale, dtype=np.float64)

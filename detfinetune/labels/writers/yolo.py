@@ -36,18 +36,15 @@ from detfinetune.labels.writers.polygons import (
 )
 from detfinetune.labels.writers.txt import boxes_written
 
-_LARGEST_ERROR = 0.0004
-"""Pixels by which an edge may be off when read back: less than half of a thousandth, so that
-coordinates with three decimals come back as they were."""
+_DECIMALS = 9
+"""So that in images of up to 500,000 pixels a side, coordinates with three decimals in pixels come
+back as they were."""
 
 
 def write_yolo(
     folder: Path, split: str, table: LabelTable, classes: Sequence[str]
 ) -> WrittenLabels:
     """Write `labels/<split>/<image>.txt` below `folder`; images without objects get empty files.
-
-    Numbers have as many decimals as it takes for an edge to come back within 0.0004 pixels, seven
-    for most images, and no zeros at their end.
 
     Where there are polygons or masks, polygons are written. YOLO has one ring an object: several
     polygons, and the holes of a mask, are joined to one (see `writers.polygons`), masks are traced
@@ -109,18 +106,6 @@ def write_yolo_names(
     (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
 
 
-def decimals(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each image how many decimals keep an edge within 0.0004 pixels.
-
-    A normalized coordinate is off by half of its last decimal; an edge is a centre and half a size.
-
-    Args:
-        sizes: width and height of images in pixels; (images, 2).
-    """
-    digits = np.ceil(np.log10(0.75 * sizes.max(axis=1, initial=1) / _LARGEST_ERROR))
-    return np.asarray(np.maximum(digits, 1), dtype=np.int64)
-
-
 class _Loss:
     """What writing polygons has cost so far."""
 
@@ -135,7 +120,7 @@ def _box_lines(table: LabelTable) -> list[str]:
     normalized = table.boxes.copy()
     normalized[:, :2] += normalized[:, 2:] / 2
     normalized /= table.sizes[table.image_of][:, [0, 1, 0, 1]]
-    rows = rounded(normalized, decimals(table.sizes)[table.image_of][:, None]).tolist()
+    rows = rounded(normalized, _DECIMALS).tolist()
     return [
         f"{category} {plain(x)} {plain(y)} {plain(w)} {plain(h)}\n"
         for category, (x, y, w, h) in zip(table.categories.tolist(), rows, strict=True)
@@ -145,19 +130,16 @@ def _box_lines(table: LabelTable) -> list[str]:
 def _texts(table: LabelTable, loss: _Loss) -> Iterator[str]:
     """Yield the text of each image's label file, with polygons where there are any."""
     boxes = _box_lines(table)
-    digits = decimals(table.sizes)
     for image, objects in enumerate(kept_objects(table)):
         lines = []
         for index in objects:
-            numbers = _polygon(table, index, table.sizes[image], digits[image], loss)
+            numbers = _polygon(table, index, table.sizes[image], loss)
             loss.boxes_only += not numbers
             lines.append(f"{table.categories[index]} {numbers}\n" if numbers else boxes[index])
         yield "".join(lines)
 
 
-def _polygon(
-    table: LabelTable, index: int, size: NDArray[np.int64], digits: int, loss: _Loss
-) -> str:
+def _polygon(table: LabelTable, index: int, size: NDArray[np.int64], loss: _Loss) -> str:
     """Return an object's polygon as written; empty where it has none with an area."""
     polygons = [p for p in table.polygons.get(index, ()) if len(p) >= FEWEST_VALUES]
     mask = table.masks.get(index)
@@ -166,7 +148,7 @@ def _polygon(
     width, height = size.tolist()
     changed = len(polygons) != 1
     polygon = one_polygon(polygons, mask, width, height) if changed else polygons[0]
-    normalized = rounded(np.reshape(polygon, (-1, 2)) / size, digits)
+    normalized = rounded(np.reshape(polygon, (-1, 2)) / size, _DECIMALS)
     # As reading it gives it, to a thousandth of a pixel (`labels.parsing`).
     written: Polygon = tuple(rounded(normalized * size, 3).ravel().tolist())
     if polygon_area(written) < SMALLEST_PIXELS:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from detfinetune.labels.formats.lines.dota import detect_dota, is_dota_header, parse_dota_line
 from detfinetune.labels.formats.raw_labels import BadFile, BadLabel, Document
 from detfinetune.labels.formats.tables.csv_table import detect_csv, parse_csv
+from detfinetune.labels.formats.tables.geometry import looks_like_geometry, parse_geometry
 from detfinetune.labels.formats.tables.openimages import (
     detect_openimages,
     parse_openimages,
@@ -199,6 +202,32 @@ def test_any_text_as_openimages(parse: Callable[[str], object], text: str) -> No
     for start in ("", "ImageID,LabelName,XMin,XMax,YMin,YMax\n"):
         with contextlib.suppress(BadFile):
             parse(start + text)
+
+
+GEOMETRY_VALUES = st.recursive(
+    st.one_of(st.integers(-5, 2000), st.floats(), st.sampled_from([None, True, "x", 10**400])),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.just("type"), inner),
+    max_leaves=20,
+)
+
+
+@settings(thorough, max_examples=300)
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        GEOMETRY_VALUES.map(json.dumps),
+        GEOMETRY_VALUES.map(str),
+        st.text("POLYGNMULTI ()0123456789.,e-naif", max_size=60).map("POLYGON ((".__add__),
+    )
+)
+def test_any_cell_as_geometry(cell: str) -> None:
+    looks_like_geometry(cell)
+    with contextlib.suppress(BadLabel):
+        geometry = parse_geometry(cell)
+        assert geometry is None or all(
+            len(polygon) >= 6 and len(polygon) % 2 == 0 and all(map(math.isfinite, polygon))
+            for polygon in geometry.polygons
+        )
 
 
 DOTA_NUMBERS = st.one_of(NUMBERS, st.integers(0, 4000).map(str))

@@ -103,6 +103,7 @@ def test_words_and_separators_that_people_use(tmp_path: Path) -> None:
         ("file_name,split\na.jpg", r":2: 1 cells, and the heading has 2 \(file_name,split\)"),
         ("file_name,split\n,train", ":2: the file name is empty"),
         ('file_name,split\n"a.jpg,train\nb.jpg,val', ":2: a quote opens here"),
+        ('"file_name,split\na.jpg,train', ":1: a quote opens here"),
         ("file_name,split\n", "it lists no images"),
         ("", ":1: there is no column 'file_name'"),
     ],

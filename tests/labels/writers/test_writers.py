@@ -102,7 +102,7 @@ def test_yolo_boxes_read_back_equal(tmp_path: Path) -> None:
         assert found == [(a.category, a.bbox) for a in record.annotations]
 
 
-def test_yolo_text_is_no_longer_than_needed(tmp_path: Path) -> None:
+def test_yolo_numbers_have_no_zeros_at_the_end(tmp_path: Path) -> None:
     table = table_of(
         Path(),
         [
@@ -114,7 +114,8 @@ def test_yolo_text_is_no_longer_than_needed(tmp_path: Path) -> None:
     write_yolo(tmp_path, "val", table, CLASSES)
     labels = tmp_path / "labels" / "val"
     assert (labels / "a.txt").read_bytes() == b"2 0.5 0.5 0.5 0.5\n0 0.5 0.5 1 1\n"
-    assert (labels / "sub" / "b.txt").read_bytes() == b"1 0.000055 0.166667 0.00011 0.333333\n"
+    content = (labels / "sub" / "b.txt").read_bytes()
+    assert content == b"1 0.000055 0.166666667 0.00011 0.333333333\n"
     assert (labels / "c.txt").read_bytes() == b""
 
 

@@ -113,7 +113,8 @@ def _of_shape(text: str) -> Geometry | None:
         with np.errstate(invalid="ignore"):
             read = shapely.from_geojson if text.startswith("{") else shapely.from_wkt
             shape = read(text)
-    except shapely.errors.ShapelyError:
+    # ValueError: its own error text may be cut inside a character.
+    except (shapely.errors.ShapelyError, ValueError):
         raise BadLabel("not a geometry", f"{shown(text)} is not WKT, GeoJSON or a list") from None
     if shape.is_empty:
         return None
