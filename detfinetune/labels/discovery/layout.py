@@ -85,41 +85,44 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
                 "all": SplitSource(labels, None)
             }
             return Layout(mark_shared_images(splits), f"labels in {shown_path(labels, root)}/")
-    layouts = _divided_layouts(data, root, suffix)
-    layouts += [layout for find in (_one_pair, _one_folder) if (layout := find(data, root, suffix))]
-    if not layouts:
+    layout = (
+        _divided_layout(data, root, suffix)
+        or _one_pair(data, root, suffix)
+        or _one_folder(data, root, suffix)
+    )
+    if layout is None:
         refuse_unsupported(root)
         raise DataError(_nothing_found(root, suffix))
-    first, others = layouts[0], layouts[1:]
-    notes = _yaml_notes(root, suffix)
-    rivals = [other for other in others if _is_elsewhere(other, first)]
-    if rivals:
-        notes.append(
-            f"also possible: {'; '.join(other.found for other in rivals)}. To choose, give "
-            "data.images and data.labels, with {split} in place of the split's name"
-        )
-    return replace(first, notes=tuple(notes))
+    return replace(layout, notes=tuple(_yaml_notes(root, suffix)))
 
 
-def _divided_layouts(data: DataConfig, root: Path, suffix: str) -> list[Layout]:
-    """Return the layouts with splits of the data root, or else of the one folder that has any."""
-    layouts = _layouts_of(data, root, suffix)
-    if layouts and (not _is_whole(layouts[0]) or _has_list(layouts[0])):
-        return layouts
+def _divided_layout(data: DataConfig, root: Path, suffix: str) -> Layout | None:
+    """Return the layout with splits of the data root, or else of the one folder that has any."""
+    layout = _layout_of(data, root, suffix)
+    if layout is not None and (not _is_whole(layout) or _has_list(layout)):
+        return layout
     # A lone `train` may be one class of several, and a folder below may hold a few images only.
     labelled = _labelled_images(root, root, suffix)
     for base in (root, *_bases(data, root)):
-        layouts = _layouts_of(data, base, suffix)
-        if layouts and 2 * _covered(layouts[0], suffix) > labelled:
+        layout = _layout_of(data, base, suffix)
+        if layout is not None and 2 * _covered(layout, suffix) > labelled:
             place = "" if base == root else f" in {shown_path(base, root)}/"
-            return [replace(layout, found=f"{layout.found}{place}") for layout in layouts]
-    return []
+            return replace(layout, found=f"{layout.found}{place}")
+    return None
 
 
-def _layouts_of(data: DataConfig, base: Path, suffix: str) -> list[Layout]:
+def _layout_of(data: DataConfig, base: Path, suffix: str) -> Layout | None:
     found = [layout for find in _DIVIDED if (layout := find(data, base, suffix)) is not None]
-    # A list comes before a lone `train`: CVAT lists obj_train_data/ in train.txt.
-    return sorted(found, key=lambda layout: _is_whole(layout) and not _has_list(layout))
+    words = {word.lower() for options in names_on_disk(data).values() for word in options}
+
+    def is_vague(layout: Layout) -> bool:
+        """Whether it is a lone folder with `train` in its name, such as obj_train_data."""
+        images = layout.splits["all"].images if _is_whole(layout) else None
+        if images is None or _has_list(layout) or not images.is_relative_to(base):
+            return False
+        return words.isdisjoint(part.lower() for part in images.relative_to(base).parts)
+
+    return min(found, key=is_vague, default=None)
 
 
 def _is_whole(layout: Layout) -> bool:
@@ -163,16 +166,6 @@ def _covered(layout: Layout, suffix: str) -> int:
     """Return how many labelled images the folders of a layout hold."""
     folders = {(source.images, source.labels) for source in layout.splits.values()}
     return sum(_labelled_images(images, labels, suffix) for images, labels in folders if images)
-
-
-def _is_elsewhere(layout: Layout, taken: Layout) -> bool:
-    """Whether a layout means other images, and not the same ones more coarsely."""
-    folders = [source.images for source in taken.splits.values() if source.images]
-    return any(
-        source.images is not None
-        and not any(source.images.resolve() in (f.resolve(), *f.resolve().parents) for f in folders)
-        for source in layout.splits.values()
-    )
 
 
 # --- the known layouts, with splits -----------------------------------------------------------

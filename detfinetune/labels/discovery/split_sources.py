@@ -37,7 +37,7 @@ class Layout:
     """What was detected, for the user."""
 
     notes: tuple[str, ...] = field(default=())
-    """Other possible layouts, and what is ignored."""
+    """What is ignored, for the user."""
 
 
 def undivided_if_only_train(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:

@@ -54,14 +54,14 @@ def _unused_files(
             name for name in names
             if not (is_own and name in beside) and not _is_used(data, discovered, name)
         ]  # fmt: skip
-        known_names = [name for name in free if name in beside]
+        named_as_image = [name for name in free if name in beside]
         if suffix == ".txt":
             # Others are read-mes, class lists and image lists more often than labels.
-            if known_names:
-                groups["one object a line (data.format=txt or yolo reads these)"] = known_names
+            if named_as_image:
+                groups["one object a line (data.format=txt or yolo reads these)"] = named_as_image
             continue
         others = [name for name in free if name not in beside]
-        for part in (known_names, others[_MOST_DETECTED:]):
+        for part in (named_as_image, others[_MOST_DETECTED:]):
             if part:
                 reason = _reason(suffix, seen.format_of_most(part), choice)
                 groups.setdefault(reason, []).extend(part)
@@ -127,7 +127,7 @@ def _unused_splits(data: DataConfig, discovered: DiscoveredDataset) -> list[str]
     used = {files.image_root for files in discovered.splits.values()} | set(
         discovered.label_folders
     )
-    divided = set(discovered.splits) != {"all"}
+    divided = set(discovered.splits) != {"all"} or bool(discovered.image_lists)
     notes = []
     for place, count in sorted(images.items()):
         place_path = root / place

@@ -1,4 +1,4 @@
-"""A contact sheet of labels: the quickest way to see whether they were read rightly."""
+"""A contact sheet of labels: the quickest way to see whether they were read correctly."""
 
 from __future__ import annotations
 

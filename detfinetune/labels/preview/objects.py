@@ -23,7 +23,7 @@ def drawn_objects(record: ImageRecord, classes: Sequence[str]) -> tuple[DrawnObj
 
 
 def drawn_object(annotation: Annotation, text: str = "") -> DrawnObject:
-    """Return one object with its outlines, those of a mask if it has no others."""
+    """Return one object with its polygons, or those traced from its mask."""
     polygons = annotation.polygons
     if not polygons and annotation.mask is not None:
         polygons = mask_to_polygons(decoded(annotation.mask))

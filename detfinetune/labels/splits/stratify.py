@@ -56,7 +56,7 @@ def stratify(
         sizes: images in each unit; they are balanced as well.
         shares: the share of each part, above 0, together 1.
         kinds: how many kinds there are.
-        seed: of the order among units that are alike.
+        seed: of the order among equal units.
         first_is_train: whether the first part is served first when there is too little for all.
     """
     rng = random.Random(seed)

@@ -121,6 +121,8 @@ def test_layout(make_dataset: MakeDataset, layout: str) -> None:
     assert (found, dataset.format) == (splits, format_)
     for table in dataset.tables.values():
         assert table.num_objects == 1
+    if layout != "Kaggle, global wheat detection":
+        assert not any("not used" in note or "not read" in note for note in dataset.notes)
 
 
 VISDRONE = "10,10,20,30,1,4,0,0\n50,10,20,30,0,0,0,0\n"

@@ -173,3 +173,9 @@ def test_a_label_file_for_images_in_folders_of_several_splits(make_dataset: Make
     for split in ("train", "test"):
         assert f"{split}/ (1 images) is not used as split {split}: boxes.csv lists its" in said
     assert "val/ (1 images) is not used as split val: no label file lists its images" in said
+
+
+def test_a_lone_train_folder_comes_before_its_list(make_dataset: MakeDataset) -> None:
+    texts = {"Annotations/train/a.xml": VOC, "ImageSets/Main/train.txt": "train/a\n"}
+    dataset = read(make_dataset(["JPEGImages/train/a.jpg"], texts))
+    assert dataset.tables["train"].names == ("a.jpg",)

@@ -165,7 +165,7 @@ def test_unlisted_images_are_left_out_and_missing_ones_rejected(
     left = ", ".join(image for image in (*SCENE, "extra.jpg") if image not in listed)
     count = 4 - len(listed)
     assert (
-        f"{count} images in images are not in {file} and are left out, such as {left}"
+        f"{count} images in images are not in {file} and are ignored, such as {left}"
         in dataset.notes
     )
     assert sums(dataset) == (len(listed), len(listed) - 2, 1, 5, 3, 0, 2)
