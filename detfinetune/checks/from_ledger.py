@@ -114,7 +114,7 @@ _RULES = {
         "image_listed_twice", "note", "listed twice", "Remove one of the two lines.", "image",
     ),
     IN_NO_SPLIT: _Rule(
-        "labelled_image_in_no_split", "warning", "have labels, but are in no split",
+        "labelled_image_in_no_split", "warning", "labelled, but in no split (ignored)",
         "Update or remove the image lists, or move the images into a split's folder.", "image",
     ),
     "encoding": _Rule(

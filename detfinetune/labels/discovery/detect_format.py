@@ -21,12 +21,12 @@ from detfinetune.labels.discovery.annotation_files import (
 )
 from detfinetune.labels.discovery.folders import is_label_name, names_below
 from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES
-from detfinetune.labels.formats.raw_labels import BadFile
 from detfinetune.labels.formats.registry import (
     DOCUMENT_FORMATS,
     LINE_FORMATS,
     DocumentFormat,
     detect_file_format,
+    explain_unreadable,
 )
 from detfinetune.labels.images.sizes import is_image_name
 from detfinetune.labels.text import read_head, read_text_file
@@ -244,10 +244,7 @@ def _no_such_file(seen: LabelLikeFiles, wanted: DocumentFormat) -> str:
     names.sort(key=lambda name: name.count("/"))
     text = f"{seen.root}: data.format={wanted.name}, but no {wanted.suffix} file is in this format."
     for name in names[:_SHOWN]:
-        try:
-            wanted.parse(read_text_file(seen.root / name).text)
-        except (BadFile, DataError) as problem:
-            text += f"\n  {name}: {problem}"
+        text += f"\n  {name}{explain_unreadable(wanted, read_text_file(seen.root / name).text)}"
     return (
         f"{text}\nGive the file with data.annotations=FILE ({{split}} stands for the split's name)."
     )

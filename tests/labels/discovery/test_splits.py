@@ -103,7 +103,7 @@ def test_labelled_images_that_no_list_names(
     assert "(labelled, in no split)        10" in dataset_summary(dataset)
     findings = {finding.kind: finding for finding in ledger_findings(dataset.ledger)}
     assert findings["labelled_image_in_no_split"].title == (
-        "10 images have labels, but are in no split"
+        "10 images: labelled, but in no split (ignored)."
     )
     refuse_misread(dataset)
     assert "10 labelled images are in no split and are ignored" in capsys.readouterr().err

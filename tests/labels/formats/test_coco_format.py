@@ -93,7 +93,7 @@ def test_polygons_without_a_box_are_their_own_box() -> None:
     assert only_label(flat).polygons == ((0, 0, 4, 0, 4, 4),)
     assert only_label(flat).has_box
     assert flat.notes == [
-        "segmentations that are a flat list of numbers, each taken as one outline: 1"
+        "segmentations that are a flat list of numbers, each read as one polygon: 1"
     ]
 
 
@@ -225,7 +225,7 @@ def test_entries_that_are_no_images_and_names_given_twice_are_noted() -> None:
     assert [image.name for image in document.images] == ["a.jpg"]
     assert len(document.images[0].labels) == 2
     assert document.notes == [
-        "entries of 'images' without id or name, passed over (the annotations that need them are "
+        "entries of 'images' without id or name, ignored (the annotations that need them are "
         "listed as problems): 2, first on line 1",
         "categories of one name were taken as one class: 2 categories have 1 different names",
         "images listed more than once, with the objects of all entries: 1, such "

@@ -108,7 +108,7 @@ def test_folds_take_turns(films: Path) -> None:
 
 
 def test_a_fold_without_folds_is_refused() -> None:
-    with pytest.raises(ValueError, match="give folds as well, or a split_file with folds"):
+    with pytest.raises(ValueError, match="fold needs folds, or a split_file with folds"):
         DataConfig(fold=1)
 
 
