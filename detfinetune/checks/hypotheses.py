@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from detfinetune.labels.formats.raw_labels import Form
 
 FORM_COLUMNS: dict[Form, str] = {
-    "corners": "x1,y1,x2,y2",
-    "top_left_and_size": "x,y,w,h",
-    "centre_and_size": "cx,cy,w,h",
+    "xyxy": "x1,y1,x2,y2",
+    "xywh": "x,y,w,h",
+    "cxcywh": "cx,cy,w,h",
 }
 _ORDERS = {
-    "x1,y1,x2,y2": ("corners", (0, 1, 2, 3)),
-    "x,y,w,h": ("top_left_and_size", (0, 1, 2, 3)),
-    "cx,cy,w,h": ("centre_and_size", (0, 1, 2, 3)),
-    "y1,x1,y2,x2": ("corners", (1, 0, 3, 2)),
-    "y,x,h,w": ("top_left_and_size", (1, 0, 3, 2)),
-    "cy,cx,h,w": ("centre_and_size", (1, 0, 3, 2)),
-    "x1,x2,y1,y2": ("corners", (0, 2, 1, 3)),
+    "x1,y1,x2,y2": ("xyxy", (0, 1, 2, 3)),
+    "x,y,w,h": ("xywh", (0, 1, 2, 3)),
+    "cx,cy,w,h": ("cxcywh", (0, 1, 2, 3)),
+    "y1,x1,y2,x2": ("xyxy", (1, 0, 3, 2)),
+    "y,x,h,w": ("xywh", (1, 0, 3, 2)),
+    "cy,cx,h,w": ("cxcywh", (1, 0, 3, 2)),
+    "x1,x2,y1,y2": ("xyxy", (0, 2, 1, 3)),
 }
 """By columns (see `data.columns`): the box format, and the positions of x, y, x or w, y or h."""
 
@@ -53,9 +53,7 @@ class Hypothesis:
         """Whether y comes before x."""
         return self.columns.startswith(("y", "cy"))
 
-    def corners(
-        self, numbers: NDArray[np.float64], sizes: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def xyxy(self, numbers: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return xyxy in pixels; (n, 4).
 
         Args:
@@ -64,16 +62,16 @@ class Hypothesis:
         """
         form, order = _ORDERS[self.columns]
         first, second = numbers[:, order[:2]], numbers[:, order[2:]]
-        if form == "top_left_and_size":
+        if form == "xywh":
             second = first + second
-        elif form == "centre_and_size":
+        elif form == "cxcywh":
             first, second = first - second / 2, first + second / 2
         scale = sizes if self.normalized else 1.0
         return np.concatenate([first * scale, second * scale], axis=1)
 
 
 def numbers_written(
-    corners: NDArray[np.float64], sizes: NDArray[np.float64], form: Form, normalized: bool
+    xyxy: NDArray[np.float64], sizes: NDArray[np.float64], form: Form, normalized: bool
 ) -> NDArray[np.float64]:
     """Return the four numbers in the file, given the box in pixels.
 
@@ -84,13 +82,13 @@ def numbers_written(
         normalized: whether the file has normalized coordinates.
     """
     if normalized:
-        corners = corners / np.tile(sizes, 2)
-    first, second = corners[:, :2], corners[:, 2:]
-    if form == "top_left_and_size":
+        xyxy = xyxy / np.tile(sizes, 2)
+    first, second = xyxy[:, :2], xyxy[:, 2:]
+    if form == "xywh":
         return np.concatenate([first, second - first], axis=1)
-    if form == "centre_and_size":
+    if form == "cxcywh":
         return np.concatenate([(first + second) / 2, second - first], axis=1)
-    return corners
+    return xyxy
 
 
 def candidates(current: Hypothesis) -> Iterator[Hypothesis]:
@@ -108,14 +106,14 @@ def candidates(current: Hypothesis) -> Iterator[Hypothesis]:
     )
 
 
-def fitting(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
+def fitting(xyxy: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which boxes have corners in order, sides of at least a pixel, and are inside; (n,).
 
     Args:
         corners: xyxy in pixels; (n, 4).
         sizes: width and height of the images in pixels; (n, 2).
     """
-    first, second = corners[:, :2], corners[:, 2:]
+    first, second = xyxy[:, :2], xyxy[:, 2:]
     inside = (
         (second - first >= SMALLEST_PIXELS)
         & (first >= -_ROUNDING_PIXELS)

@@ -26,7 +26,7 @@ _FEWEST_AT_ONE = 10
 
 
 def check_exif_rotation(
-    corners: NDArray[np.float64],
+    xyxy: NDArray[np.float64],
     sizes: NDArray[np.float64],
     tables: Mapping[str, LabelTable],
     rotated: Mapping[str, Collection[str]] | None,
@@ -50,8 +50,8 @@ def check_exif_rotation(
     if not places:
         return None
     wanted = of_rotated_images(sizes, tables, rotated)
-    wrong = ~fitting(corners, sizes)
-    explained = wrong & fitting(corners, sizes[:, ::-1])
+    wrong = ~fitting(xyxy, sizes)
+    explained = wrong & fitting(xyxy, sizes[:, ::-1])
     inside, elsewhere = wrong[wanted], wrong[~wanted]
     count = int(explained[wanted].sum())
     if count < _FEWEST_MISFITS or count < _EXPLAINED * inside.sum():
@@ -129,7 +129,7 @@ def check_label_sizes(
 
 
 def check_box_scale(
-    corners: NDArray[np.float64],
+    xyxy: NDArray[np.float64],
     sizes: NDArray[np.float64],
     tables: Mapping[str, LabelTable],
     misfits: tuple[Place, ...] = (),
@@ -141,10 +141,10 @@ def check_box_scale(
     they end at twice both, for images of twice the size.
     """
     images = sum(int((np.diff(table.starts) > 0).sum()) for table in tables.values())
-    if len(corners) < _FEWEST_OBJECTS or images < _FEWEST_IMAGES:
+    if len(xyxy) < _FEWEST_OBJECTS or images < _FEWEST_IMAGES:
         return None
-    starts = corners[:, :2] / sizes
-    ends = corners[:, 2:] / sizes
+    starts = xyxy[:, :2] / sizes
+    ends = xyxy[:, 2:] / sizes
     # The 99.9th percentile ignores a few wrong boxes.
     across, down = np.quantile(ends, 0.999, axis=0)
     near_start = bool((np.quantile(starts, 0.005, axis=0) < _NEAR_START).all())
@@ -153,7 +153,7 @@ def check_box_scale(
     if not (near_start and same_factor and dense):
         return None
     factor = float(across + down) / 2
-    wrong = float((~fitting(corners, sizes)).mean())
+    wrong = float((~fitting(xyxy, sizes)).mean())
     larger = factor > _LARGER and wrong >= _LARGER_MISFITS
     if not larger and factor >= _SMALLER:
         return None
@@ -170,12 +170,12 @@ def check_box_scale(
     )
 
 
-def check_one_based(corners: NDArray[np.float64], sizes: NDArray[np.float64]) -> Finding | None:
+def check_one_based(xyxy: NDArray[np.float64], sizes: NDArray[np.float64]) -> Finding | None:
     """Find one-based pixels: boxes start at 1 but never at 0, and end at the full width."""
-    if not len(corners) or (corners % 1).any() or (corners[:, :2] < 1).any():
+    if not len(xyxy) or (xyxy % 1).any() or (xyxy[:, :2] < 1).any():
         return None
-    at_one = int((corners[:, :2] == 1).any(axis=1).sum())
-    at_end = int((corners[:, 2:] == sizes).any(axis=1).sum())
+    at_one = int((xyxy[:, :2] == 1).any(axis=1).sum())
+    at_end = int((xyxy[:, 2:] == sizes).any(axis=1).sum())
     if min(at_one, at_end) < _FEWEST_AT_ONE:
         return None
     return Finding(

@@ -46,19 +46,19 @@ _SURE_MISFITS = 30
 _AS_GOOD = 0.005
 
 _FORMS: dict[str, Form] = {
-    "yolo": "centre_and_size",
-    "coco": "top_left_and_size",
-    "label_studio": "top_left_and_size",
-    "via": "top_left_and_size",
+    "yolo": "cxcywh",
+    "coco": "xywh",
+    "label_studio": "xywh",
+    "via": "xywh",
 }
 _BAD_GEOMETRY = {"clipped", "outside", "swapped corners", "negative size", "zero size"}
 _FORM_KINDS = {
-    ("corners", "top_left_and_size"): "xywh_as_xyxy",
-    ("corners", "centre_and_size"): "cxcywh_as_xyxy",
-    ("top_left_and_size", "corners"): "xyxy_as_xywh",
-    ("top_left_and_size", "centre_and_size"): "cxcywh_as_xywh",
-    ("centre_and_size", "corners"): "xyxy_as_cxcywh",
-    ("centre_and_size", "top_left_and_size"): "xywh_as_cxcywh",
+    ("xyxy", "xywh"): "xywh_as_xyxy",
+    ("xyxy", "cxcywh"): "cxcywh_as_xyxy",
+    ("xywh", "xyxy"): "xyxy_as_xywh",
+    ("xywh", "cxcywh"): "cxcywh_as_xywh",
+    ("cxcywh", "xyxy"): "xyxy_as_cxcywh",
+    ("cxcywh", "xywh"): "xywh_as_cxcywh",
 }
 
 
@@ -87,16 +87,16 @@ def check_units(
         return []
     every = np.concatenate(rows)
     every = every[np.isfinite(every).all(axis=1)][:: max(1, len(every) // _SAMPLE)]
-    corners, sizes = every[:, :4], every[:, 4:]
+    xyxy, sizes = every[:, :4], every[:, 4:]
     form = form or form_of(schema)
     misfits = _bad_places(ledger)
-    found = check_exif_rotation(corners, sizes, tables, rotated, misfits)
+    found = check_exif_rotation(xyxy, sizes, tables, rotated, misfits)
     if found is not None:
         # Leave them out, so that one problem is not reported twice.
         explained = of_rotated_images(sizes, tables, rotated)
-        corners, sizes = corners[~explained], sizes[~explained]
+        xyxy, sizes = xyxy[~explained], sizes[~explained]
     current = Hypothesis(FORM_COLUMNS[form], schema.normalized)
-    better = _better_hypothesis(corners, sizes, current)
+    better = _better_hypothesis(xyxy, sizes, current)
     others: list[Finding | None] = []
     if better is not None:
         others.append(_schema_finding(tables, schema, current, *better, misfits))
@@ -107,9 +107,9 @@ def check_units(
     ):
         others += differing
     else:
-        others.append(check_box_scale(corners, sizes, tables, misfits))
-        if form == "corners" and not (schema.normalized or schema.first_pixel):
-            others.append(check_one_based(corners, sizes))
+        others.append(check_box_scale(xyxy, sizes, tables, misfits))
+        if form == "xyxy" and not (schema.normalized or schema.first_pixel):
+            others.append(check_one_based(xyxy, sizes))
     return [finding for finding in (found, *others) if finding is not None]
 
 
@@ -147,11 +147,11 @@ def form_of(schema: LabelSchema) -> Form:
     """Return the box format of a label format, as far as it is fixed."""
     if schema.format == "txt" and schema.columns:
         return box_form(schema.columns)
-    return _FORMS.get(schema.format, "corners")
+    return _FORMS.get(schema.format, "xyxy")
 
 
 def _better_hypothesis(
-    corners: NDArray[np.float64], sizes: NDArray[np.float64], current: Hypothesis
+    xyxy: NDArray[np.float64], sizes: NDArray[np.float64], current: Hypothesis
 ) -> tuple[Hypothesis, int, float, float] | None:
     """Return the hypothesis that fits nearly all boxes that the current one does not.
 
@@ -159,16 +159,16 @@ def _better_hypothesis(
         The hypothesis, the number of boxes that do not fit now, their share, and the share that
         fits then; None if almost all boxes fit now, or no hypothesis fits them.
     """
-    misfits = int((~fitting(corners, sizes)).sum())
-    count = len(corners)
+    misfits = int((~fitting(xyxy, sizes)).sum())
+    count = len(xyxy)
     enough = misfits >= max(_FEWEST_MISFITS, _MISFIT_SHARE * count)
     if not (enough or (misfits >= _FEWEST_OF_FEW and misfits * 2 > count)):
         return None
     form: Form = current.form  # type: ignore[assignment]
-    numbers = numbers_written(corners, sizes, form, current.normalized)
+    numbers = numbers_written(xyxy, sizes, form, current.normalized)
     best: tuple[Hypothesis, float] | None = None
     for other in candidates(current):
-        share = float(fitting(other.corners(numbers, sizes), sizes).mean())
+        share = float(fitting(other.xyxy(numbers, sizes), sizes).mean())
         if best is None or share > best[1] + _AS_GOOD:
             best = (other, share)
     if best is None or best[1] < _FITTING_SHARE:

@@ -82,15 +82,15 @@ def encoded(image: Image.Image, image_format: str = "JPEG", **options: object) -
     return stream.getvalue()
 
 
-def normalized(corners: tuple[float, ...]) -> tuple[float, float, float, float]:
+def normalized(xyxy: tuple[float, ...]) -> tuple[float, float, float, float]:
     """Return centre and size of x1, y1, x2, y2 in normalized coordinates."""
-    x1, y1, x2, y2 = corners
+    x1, y1, x2, y2 = xyxy
     width, height = SIZE
     return (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height
 
 
-def yolo_line(category: int, corners: tuple[float, ...]) -> str:
-    return " ".join([str(category), *(f"{value:.6f}" for value in normalized(corners))])
+def yolo_line(category: int, xyxy: tuple[float, ...]) -> str:
+    return " ".join([str(category), *(f"{value:.6f}" for value in normalized(xyxy))])
 
 
 def polygon_line(category: int, points: list[tuple[float, float]]) -> str:
@@ -99,13 +99,13 @@ def polygon_line(category: int, points: list[tuple[float, float]]) -> str:
     return " ".join([str(category), *shares])
 
 
-def txt_line(category: int, corners: tuple[float, ...]) -> str:
-    return " ".join(map(str, (category, *corners)))
+def txt_line(category: int, xyxy: tuple[float, ...]) -> str:
+    return " ".join(map(str, (category, *xyxy)))
 
 
-def corner_points(corners: Corners) -> list[tuple[float, float]]:
+def corner_points(xyxy: Corners) -> list[tuple[float, float]]:
     """Return six points around a box, the corners and two between."""
-    x1, y1, x2, y2 = corners
+    x1, y1, x2, y2 = xyxy
     middle = (y1 + y2) / 2
     return [(x1, y1), (x2, y1), (x2, middle), (x2, y2), (x1, y2), (x1, middle)]
 
@@ -121,8 +121,8 @@ def voc_text(scene: Scene, size: tuple[int, int] = SIZE, names: tuple[str, ...] 
         "    <depth>3</depth>",
         "  </size>",
     ]
-    for category, corners in scene.objects:
-        parts = zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
+    for category, xyxy in scene.objects:
+        parts = zip(("xmin", "ymin", "xmax", "ymax"), xyxy, strict=True)
         lines += [
             "  <object>",
             f"    <name>{names[category]}</name>",
@@ -137,7 +137,7 @@ def voc_text(scene: Scene, size: tuple[int, int] = SIZE, names: tuple[str, ...] 
 _WRITERS: dict[LabelForm, Callable[[Scene], str]] = {
     "yolo": lambda scene: "".join(f"{yolo_line(*item)}\n" for item in scene.objects),
     "polygons": lambda scene: "".join(
-        f"{polygon_line(category, corner_points(corners))}\n" for category, corners in scene.objects
+        f"{polygon_line(category, corner_points(xyxy))}\n" for category, xyxy in scene.objects
     ),
     "txt": lambda scene: "".join(f"{txt_line(*item)}\n" for item in scene.objects),
     "voc": voc_text,

@@ -70,8 +70,8 @@ def _nearly_repeated(p: Planted) -> list[Spot]:
 
 @fault("one box under two classes", "same_box_two_classes", "warning")
 def _two_classes(p: Planted) -> list[Spot]:
-    category, corners = p.scenes["train"][5].objects[2]
-    return appended(p, yolo_line((category + 1) % 3, corners))
+    category, xyxy = p.scenes["train"][5].objects[2]
+    return appended(p, yolo_line((category + 1) % 3, xyxy))
 
 
 @fault("self-intersecting polygon", "self_intersecting_polygon", "warning", form="polygons")

@@ -146,8 +146,8 @@ def _before_exif_rotation(p: Planted) -> list[Spot]:
         spots.append(at(p, "train", number, 0))
         spots += [
             at(p, "train", number, line)
-            for line, (_, corners) in enumerate(p.scenes["train"][number].objects, start=1)
-            if corners[2] > SIZE[1]
+            for line, (_, xyxy) in enumerate(p.scenes["train"][number].objects, start=1)
+            if xyxy[2] > SIZE[1]
         ]
     return spots
 

@@ -269,27 +269,27 @@ def test_one_based_pixels_are_noted(tmp_path: Path) -> None:
 
 
 def test_numbers_and_corners_are_inverse() -> None:
-    corners = np.array([[10.0, 20.0, 50.0, 40.0], [1.0, 2.0, 3.0, 4.0]])
+    xyxy = np.array([[10.0, 20.0, 50.0, 40.0], [1.0, 2.0, 3.0, 4.0]])
     sizes = np.array([[100.0, 50.0], [10.0, 8.0]])
     for hypothesis in (
         Hypothesis("x1,y1,x2,y2", True), Hypothesis("x,y,w,h", False),
         Hypothesis("cx,cy,w,h", True),
     ):  # fmt: skip
         form: Any = hypothesis.form
-        numbers = numbers_written(corners, sizes, form, hypothesis.normalized)
-        assert hypothesis.corners(numbers, sizes) == pytest.approx(corners)
+        numbers = numbers_written(xyxy, sizes, form, hypothesis.normalized)
+        assert hypothesis.xyxy(numbers, sizes) == pytest.approx(xyxy)
     current = Hypothesis("x1,y1,x2,y2", False)
     assert current not in list(candidates(current))
     assert len(list(candidates(current))) == 13
-    assert fitting(corners, sizes).tolist() == [True, True]
-    assert fitting(corners[:, [2, 1, 0, 3]], sizes).tolist() == [False, False]
+    assert fitting(xyxy, sizes).tolist() == [True, True]
+    assert fitting(xyxy[:, [2, 1, 0, 3]], sizes).tolist() == [False, False]
 
 
 def test_forms_of_formats() -> None:
-    assert form_of(LabelSchema("yolo", (), True, 0)) == "centre_and_size"
-    assert form_of(LabelSchema("coco", (), False, 0)) == "top_left_and_size"
-    assert form_of(LabelSchema("voc", (), False, 0)) == "corners"
-    assert form_of(LabelSchema("txt", ("x1", "y1", "w", "h"), False, 0)) == "top_left_and_size"
+    assert form_of(LabelSchema("yolo", (), True, 0)) == "cxcywh"
+    assert form_of(LabelSchema("coco", (), False, 0)) == "xywh"
+    assert form_of(LabelSchema("voc", (), False, 0)) == "xyxy"
+    assert form_of(LabelSchema("txt", ("x1", "y1", "w", "h"), False, 0)) == "xywh"
 
 
 @pytest.mark.benchmark_data

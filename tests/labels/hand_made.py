@@ -127,11 +127,11 @@ def cvat_video(scene: Scene) -> str:
     tracks = []
     for frame, objects in enumerate(scene.values()):
         for label, x, y, w, h in objects:
-            corners = f'xtl="{x}" ytl="{y}" xbr="{x + w}" ybr="{y + h}"'
+            xyxy = f'xtl="{x}" ytl="{y}" xbr="{x + w}" ybr="{y + h}"'
             tracks.append(
                 f'<track id="{len(tracks)}" label="{label}">\n'
-                f'<box frame="{frame}" outside="0" keyframe="1" {corners}/>\n'
-                f'<box frame="{frame + 1}" outside="1" keyframe="1" {corners}/>\n</track>\n'
+                f'<box frame="{frame}" outside="0" keyframe="1" {xyxy}/>\n'
+                f'<box frame="{frame + 1}" outside="1" keyframe="1" {xyxy}/>\n</track>\n'
             )
     return (
         "<annotations><version>1.1</version>\n<meta><task><mode>interpolation</mode>"

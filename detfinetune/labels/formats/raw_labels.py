@@ -8,7 +8,7 @@ from typing import Literal
 
 from detfinetune.labels.dataset.records import Polygon, RleMask
 
-Form = Literal["corners", "top_left_and_size", "centre_and_size"]
+Form = Literal["xyxy", "xywh", "cxcywh"]
 
 
 class BadLabel(Exception):
@@ -34,13 +34,13 @@ class RawLabel:
     class_token: str
     """Class number or name; empty where the file has none."""
 
-    corners: tuple[float, float, float, float]
+    xyxy: tuple[float, float, float, float]
     """x1, y1, x2, y2 as written, not necessarily in order; the bounding box of polygons alone."""
 
     polygons: tuple[Polygon, ...] = ()
     """Each x0, y0, x1, y1, ..."""
 
-    form: Form = "corners"
+    form: Form = "xyxy"
     """How the file gives the box; except for xyxy, x2 < x1 means a negative width."""
 
     has_box: bool = True
@@ -64,7 +64,7 @@ class RawLabel:
     identity: int | None = None
     """The file's own id of the object, where it has one (COCO's annotation id)."""
 
-    xywh: tuple[float, float, float, float] | None = None
+    exact_xywh: tuple[float, float, float, float] | None = None
     """Absolute x, y, width, height exactly as written, where they must survive unrounded (COCO)."""
 
 
@@ -124,7 +124,7 @@ class Document:
     """The same for a file of one image, with its count: added up over all files."""
 
 
-def hull(polygons: tuple[Polygon, ...]) -> tuple[float, float, float, float]:
+def bounding_box(polygons: tuple[Polygon, ...]) -> tuple[float, float, float, float]:
     """Return x1, y1, x2, y2 around polygons (at least one, each with a point)."""
     xs = [x for polygon in polygons for x in polygon[0::2]]
     ys = [y for polygon in polygons for y in polygon[1::2]]

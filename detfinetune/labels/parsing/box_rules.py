@@ -37,14 +37,14 @@ class CheckedShape:
 
 
 def check_box(
-    corners: Sequence[float], width: int, height: int, *, sized: bool = False
+    xyxy: Sequence[float], width: int, height: int, *, sized: bool = False
 ) -> CheckedShape:
     """Return the box x1, y1, x2, y2 (pixels) clipped to an image of `width` x `height` pixels.
 
     Raises:
         BadLabel: nothing of the box can be used.
     """
-    x1, y1, x2, y2 = corners
+    x1, y1, x2, y2 = xyxy
     fixes = []
     if x2 < x1 or y2 < y1:
         if sized:
@@ -70,7 +70,7 @@ def check_box(
 
 
 def check_boxes(
-    corners: NDArray[np.float64], sizes: NDArray[np.float64]
+    xyxy: NDArray[np.float64], sizes: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Do what `check_box` does for many boxes at once; those that need a fix are left to it.
 
@@ -83,11 +83,11 @@ def check_boxes(
     """
     limits = np.concatenate((sizes, sizes), axis=1)
     with np.errstate(invalid="ignore"):
-        overshoot = np.maximum(-corners, corners - limits).max(axis=1, initial=-np.inf)
-        clipped = np.round(np.minimum(np.maximum(corners, 0.0), limits), _DIGITS)
+        overshoot = np.maximum(-xyxy, xyxy - limits).max(axis=1, initial=-np.inf)
+        clipped = np.round(np.minimum(np.maximum(xyxy, 0.0), limits), _DIGITS)
         extent = np.round(clipped[:, 2:] - clipped[:, :2], _DIGITS)
         good = (
-            (corners[:, 2:] - corners[:, :2] >= SMALLEST_PIXELS).all(axis=1)
+            (xyxy[:, 2:] - xyxy[:, :2] >= SMALLEST_PIXELS).all(axis=1)
             & (extent >= SMALLEST_PIXELS).all(axis=1)
             & (overshoot < ROUNDING_PIXELS)
         )
@@ -159,9 +159,9 @@ def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
     if len(set(points)) < 3:
         raise BadLabel("zero size", f"a polygon of {len(set(points))} different points has no area")
     xs, ys = polygon[0::2], polygon[1::2]
-    hull = (min(xs), min(ys), max(xs), max(ys))
+    bounding_box = (min(xs), min(ys), max(xs), max(ys))
     # The polygon gets the same messages as its bounding box would.
-    fixes = check_box(hull, width, height).fixes
+    fixes = check_box(bounding_box, width, height).fixes
     if fixes:
         points = _clip(points, width, height)
     flat = tuple(
@@ -177,8 +177,8 @@ def check_polygon(polygon: Polygon, width: int, height: int) -> CheckedShape:
     )
 
 
-def _overshoot(corners: Sequence[float], width: int, height: int) -> float:
-    x1, y1, x2, y2 = corners
+def _overshoot(xyxy: Sequence[float], width: int, height: int) -> float:
+    x1, y1, x2, y2 = xyxy
     return max(-x1, -y1, x2 - width, y2 - height)
 
 

@@ -35,9 +35,9 @@ _FORMS = (
 
 
 _FROM_ONE: dict[Form, tuple[float, float]] = {
-    "corners": (1.0, 0.0),
-    "top_left_and_size": (1.0, 1.0),
-    "centre_and_size": (0.5, 0.5),
+    "xyxy": (1.0, 0.0),
+    "xywh": (1.0, 1.0),
+    "cxcywh": (0.5, 0.5),
 }
 """Offsets of the first and the last edge of a box whose pixels are counted from 1."""
 
@@ -129,22 +129,22 @@ class LabelSchema:
         return is_dota_header(line) if self.format == "dota" else is_heading(line)
 
     def to_pixels(
-        self, corners: NDArray[np.float64], sizes: NDArray[np.float64], forms: Sequence[Form]
+        self, xyxy: NDArray[np.float64], sizes: NDArray[np.float64], forms: Sequence[Form]
     ) -> NDArray[np.float64]:
         """Return x1, y1, x2, y2 as written, (boxes, 4), in pixels of images of `sizes`."""
         if self.normalized:
-            return corners * np.tile(sizes, 2)
+            return xyxy * np.tile(sizes, 2)
         if self.first_pixel:
             # Pixel p, counted from 1, spans p - 1 to p. xyxy names the first and the last pixel
             # inside; a centre lies in the middle of its pixel.
             shift = np.array([_FROM_ONE[form] for form in forms], dtype=np.float64)
-            return corners - shift.reshape(-1, 2).repeat(2, axis=1)
-        return corners
+            return xyxy - shift.reshape(-1, 2).repeat(2, axis=1)
+        return xyxy
 
     def shape(self, raw: RawLabel, width: int, height: int) -> CheckedShape:
         """Return the shape in pixels, inside the image; raises BadLabel."""
         size = np.array([[width, height]], dtype=np.float64)
-        box = self.to_pixels(np.array([raw.corners], dtype=np.float64), size, [raw.form])[0]
+        box = self.to_pixels(np.array([raw.xyxy], dtype=np.float64), size, [raw.form])[0]
         x1, y1, x2, y2 = box.tolist()
         if raw.polygons:
             scale = (width, height) if self.normalized else (1, 1)
@@ -155,7 +155,7 @@ class LabelSchema:
             ]
             given = (x1, y1, x2, y2) if raw.has_box else None
             return check_polygons(polygons, width, height, given)
-        return check_box((x1, y1, x2, y2), width, height, sized=raw.form != "corners")
+        return check_box((x1, y1, x2, y2), width, height, sized=raw.form != "xyxy")
 
     @property
     def as_options(self) -> str:
@@ -201,9 +201,9 @@ def choose_schema(data: DataConfig, lines: Sequence[str]) -> LabelSchema:
         and shaped > _MOSTLY
         and (data.columns == DEFAULT_COLUMNS and unit != "absolute")
     ):
-        corners = [tokens for tokens in sample if len(tokens) == 5]
-        if not _only_corners_fit(corners):
-            count = "5 values a line" if len(corners) * 2 >= len(sample) else "polygons"
+        xyxy = [tokens for tokens in sample if len(tokens) == 5]
+        if not _only_corners_fit(xyxy):
+            count = "5 values a line" if len(xyxy) * 2 >= len(sample) else "polygons"
             return replace(as_yolo, evidence=f"{count}, {shown}")
         return replace(as_txt, evidence=f"{shown} that fit as xyxy, not as cxcywh")
     return replace(as_txt, evidence=f"{as_txt.evidence}; {shown}")

@@ -203,9 +203,9 @@ def _checked(
     images = np.array(files.images, dtype=np.int64)
     all_sizes = np.array([job.size or (0, 0) for job in jobs], dtype=np.float64).reshape(-1, 2)
     sizes = all_sizes[images]
-    corners = np.array([label.corners for label in labels], dtype=np.float64).reshape(-1, 4)
-    corners = schema.to_pixels(corners, sizes, [label.form for label in labels])
-    boxes, keep = check_boxes(corners, sizes)
+    xyxy = np.array([label.xyxy for label in labels], dtype=np.float64).reshape(-1, 4)
+    xyxy = schema.to_pixels(xyxy, sizes, [label.form for label in labels])
+    boxes, keep = check_boxes(xyxy, sizes)
     polygons: dict[int, tuple[Polygon, ...]] = {}
     fixes: dict[int, tuple[str, str, str]] = {}
     verbatim = not (schema.normalized or schema.first_pixel)
@@ -227,7 +227,7 @@ def _checked(
         keep[index] = True
         boxes[index] = shape.bbox
         if shape.polygons:
-            as_written = verbatim and label.xywh is not None and not shape.fixes
+            as_written = verbatim and label.exact_xywh is not None and not shape.fixes
             polygons[index] = label.polygons if as_written else shape.polygons
         if shape.fixes:
             label.area = None  # it was the area of what has been changed
@@ -235,10 +235,10 @@ def _checked(
             fixes[index] = (kinds, reasons, label.text)
     if verbatim:
         for index, label in enumerate(labels):
-            if label.xywh is not None and keep[index] and index not in fixes:
-                boxes[index] = label.xywh
+            if label.exact_xywh is not None and keep[index] and index not in fixes:
+                boxes[index] = label.exact_xywh
     files.events.sort(key=lambda event: (event.image, event.line))
-    written = np.concatenate((corners, sizes), axis=1)
+    written = np.concatenate((xyxy, sizes), axis=1)
     return _columns(files, np.flatnonzero(keep), boxes, polygons, fixes, written)
 
 

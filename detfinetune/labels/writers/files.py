@@ -75,9 +75,9 @@ def kept_objects(table: LabelTable) -> list[list[int]]:
 
 def pixel_corners(boxes: NDArray[np.float64]) -> list[list[str]]:
     """Return x1, y1, x2, y2 of boxes as text, exact to a millionth of a pixel; (objects, 4)."""
-    corners = boxes.copy()
-    corners[:, 2:] += corners[:, :2]
-    return [[plain(value) for value in row] for row in rounded(corners, 6).tolist()]
+    xyxy = boxes.copy()
+    xyxy[:, 2:] += xyxy[:, :2]
+    return [[plain(value) for value in row] for row in rounded(xyxy, 6).tolist()]
 
 
 def rounded(values: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:

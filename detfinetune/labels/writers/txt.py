@@ -28,12 +28,10 @@ def write_txt(folder: Path, split: str, table: LabelTable, classes: Sequence[str
         DataError: two images would share a file.
     """
     check_classes(table.categories.tolist(), classes)
-    corners = pixel_corners(table.boxes)
+    xyxy = pixel_corners(table.boxes)
     categories = table.categories.tolist()
     kept = kept_objects(table)
-    texts = (
-        "".join(f"{categories[i]} {' '.join(corners[i])}\n" for i in objects) for objects in kept
-    )
+    texts = ("".join(f"{categories[i]} {' '.join(xyxy[i])}\n" for i in objects) for objects in kept)
     write_label_files(folder / "labels" / split, label_names(table, ".txt"), texts)
     write_classes(folder, classes)
     return boxes_written("txt", split, table)

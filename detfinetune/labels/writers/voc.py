@@ -73,7 +73,7 @@ def write_voc(folder: Path, split: str, table: LabelTable, classes: Sequence[str
 
 
 def _texts(split: str, table: LabelTable, classes: Sequence[str]) -> list[str]:
-    corners = pixel_corners(table.boxes)
+    xyxy = pixel_corners(table.boxes)
     categories = table.categories.tolist()
     return [
         _IMAGE.format(
@@ -81,7 +81,7 @@ def _texts(split: str, table: LabelTable, classes: Sequence[str]) -> list[str]:
             filename=escape(name),
             width=width,
             height=height,
-            objects="".join(_OBJECT % (classes[categories[i]], *corners[i]) for i in objects),
+            objects="".join(_OBJECT % (classes[categories[i]], *xyxy[i]) for i in objects),
         )
         for name, (width, height), objects in zip(
             table.names, table.sizes.tolist(), kept_objects(table), strict=True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detfinetune.labels.dataset.masks import encoded, polygon_area
 from detfinetune.labels.dataset.records import Polygon
 from detfinetune.labels.dataset.table import LabelTable
-from detfinetune.labels.formats.raw_labels import hull
+from detfinetune.labels.formats.raw_labels import bounding_box
 from detfinetune.labels.parsing.box_rules import SMALLEST_PIXELS
 from detfinetune.labels.writers import (
     BOX_MOVED_PIXELS,
@@ -161,6 +161,6 @@ def _polygon(table: LabelTable, index: int, size: NDArray[np.int64], loss: _Loss
         )
         loss.ious.append(mask_iou(before, rasterised([written], width, height)))
     x, y, w, h = table.boxes[index].tolist()
-    sides = zip(hull((written,)), (x, y, x + w, y + h), strict=True)
+    sides = zip(bounding_box((written,)), (x, y, x + w, y + h), strict=True)
     loss.boxes_moved += any(abs(new - old) > BOX_MOVED_PIXELS for new, old in sides)
     return " ".join(map(plain, normalized.ravel().tolist()))

@@ -53,11 +53,11 @@ def test_a_box_keeps_its_numbers_its_class_and_its_line() -> None:
     assert only_label(document) == RawLabel(
         "cat",
         (1.0, 2.0, 4.0, 6.5),
-        form="top_left_and_size",
+        form="xywh",
         line=3,
         text="annotation 17: 1 2 3 4.5",
         identity=17,
-        xywh=(1.0, 2.0, 3.0, 4.5),
+        exact_xywh=(1.0, 2.0, 3.0, 4.5),
     )
     assert image.identity == 7
     assert document.category_ids == {"dog": 9, "cat": 3}
@@ -86,7 +86,7 @@ def test_polygons_without_a_box_are_their_own_box() -> None:
     outline = [[0, 0, 4, 0, 4, 4], [6, 1, 8, 1, 8, 5]]
     label = only_label(parse_coco(coco(annotation(bbox=None, segmentation=outline, area=12))))
     assert not label.has_box
-    assert label.corners == (0, 0, 8, 5)
+    assert label.xyxy == (0, 0, 8, 5)
     assert label.polygons == ((0, 0, 4, 0, 4, 4), (6, 1, 8, 1, 8, 5))
     assert label.area == 12
     flat = parse_coco(coco(annotation(segmentation=outline[0])))
@@ -108,7 +108,7 @@ def test_run_lengths_of_both_kinds_are_kept_and_boxed() -> None:
             parse_coco(coco(annotation(bbox=[], segmentation=segmentation, iscrowd=1)))
         )
         assert label.crowd
-        assert label.corners == (3, 2, 7, 5)
+        assert label.xyxy == (3, 2, 7, 5)
         assert label.mask == RleMask((8, 10), given if isinstance(given, str) else tuple(counts))
 
 
@@ -284,7 +284,7 @@ def test_the_same_boxes_come_from_both_coco_styles_and_from_labelme(shared_data:
     documents.append(Document(images=[image for document in single for image in document.images]))
     first, *others = (
         {
-            image.name: sorted((label.class_token, *label.corners) for label in image.labels)
+            image.name: sorted((label.class_token, *label.xyxy) for label in image.labels)
             for image in document.images
         }
         for document in documents

@@ -98,7 +98,7 @@ def test_csv_rows_under_a_heading(
         if row[at["filename"]].strip() and row[at["class"]].strip() and all(
             side.isascii() and side.isdigit() for side in sides
         ):  # fmt: skip
-            assert by_line[line].corners == tuple(map(float, sides))
+            assert by_line[line].xyxy == tuple(map(float, sides))
 
 
 @thorough

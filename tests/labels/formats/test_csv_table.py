@@ -28,32 +28,32 @@ def only(text: str) -> RawLabel:
 
 
 @pytest.mark.parametrize(
-    ("heading", "row", "corners", "form"),
+    ("heading", "row", "xyxy", "form"),
     [
-        ("filename,class,xmin,ymin,xmax,ymax", "a.jpg,cat,1,2,4,8", (1, 2, 4, 8), "corners"),
-        ("ymax,xmax,Class Name,x_min,Y-MIN,Image", "8,4,cat,1,2,a.jpg", (1, 2, 4, 8), "corners"),
-        ("image,x1,y1,x2,y2,label", "a.jpg,1,2,4,8,cat", (1, 2, 4, 8), "corners"),
-        ("image,x0,y0,x1,y1,label", "a.jpg,1,2,4,8,cat", (1, 2, 4, 8), "corners"),
-        ("path,left,top,right,bottom,name", "a.jpg,1,2,4,8,cat", (1, 2, 4, 8), "corners"),
+        ("filename,class,xmin,ymin,xmax,ymax", "a.jpg,cat,1,2,4,8", (1, 2, 4, 8), "xyxy"),
+        ("ymax,xmax,Class Name,x_min,Y-MIN,Image", "8,4,cat,1,2,a.jpg", (1, 2, 4, 8), "xyxy"),
+        ("image,x1,y1,x2,y2,label", "a.jpg,1,2,4,8,cat", (1, 2, 4, 8), "xyxy"),
+        ("image,x0,y0,x1,y1,label", "a.jpg,1,2,4,8,cat", (1, 2, 4, 8), "xyxy"),
+        ("path,left,top,right,bottom,name", "a.jpg,1,2,4,8,cat", (1, 2, 4, 8), "xyxy"),
         ("path,left,top,width,height,name", "a.jpg,1,2,4,8,cat", (1, 2, 5, 10),
-         "top_left_and_size"),
-        ("file_name,x,y,w,h,category", "a.jpg,1,2,4,8,cat", (1, 2, 5, 10), "top_left_and_size"),
+         "xywh"),
+        ("file_name,x,y,w,h,category", "a.jpg,1,2,4,8,cat", (1, 2, 5, 10), "xywh"),
         ("file_name,x,y,width,height,type", "a.jpg,1,2,4,8,cat", (1, 2, 5, 10),
-         "top_left_and_size"),
-        ("frame,cx,cy,w,h,class", "a.jpg,4,8,2,4,cat", (3, 6, 5, 10), "centre_and_size"),
+         "xywh"),
+        ("frame,cx,cy,w,h,class", "a.jpg,4,8,2,4,cat", (3, 6, 5, 10), "cxcywh"),
         ("img,x_center,y_center,width,height,class", "a.jpg,4,8,2,4,cat", (3, 6, 5, 10),
-         "centre_and_size"),
+         "cxcywh"),
         ("image_id,bbox,class", 'a.jpg,"[1.0, 2.0, 4.0, 8.0]",cat', (1, 2, 5, 10),
-         "top_left_and_size"),
-        ("image_id,bbox_xyxy,class", 'a.jpg,"(1 2 4 8)",cat', (1, 2, 4, 8), "corners"),
+         "xywh"),
+        ("image_id,bbox_xyxy,class", 'a.jpg,"(1 2 4 8)",cat', (1, 2, 4, 8), "xyxy"),
         ("name,filename,bbox_x,bbox_y,bbox_width,bbox_height,image_width,image_height",
-         "cat,a.jpg,1,2,4,8,90,70", (1, 2, 5, 10), "top_left_and_size"),
+         "cat,a.jpg,1,2,4,8,90,70", (1, 2, 5, 10), "xywh"),
     ],
 )  # fmt: skip
-def test_headings(heading: str, row: str, corners: tuple[float, ...], form: str) -> None:
+def test_headings(heading: str, row: str, xyxy: tuple[float, ...], form: str) -> None:
     text = f"{heading}\n{row}\n"
     label = only(text)
-    assert label == RawLabel("cat", corners, form=form, line=2, text=row)  # type: ignore[arg-type]
+    assert label == RawLabel("cat", xyxy, form=form, line=2, text=row)  # type: ignore[arg-type]
     assert parse_csv(text).images[0].name == "a.jpg"
     assert detect_csv(text).startswith("a heading with ")
 
@@ -82,7 +82,7 @@ def test_gtsrb() -> None:
         "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
         "00000/00000_00000.ppm;29;30;5;6;24;25;0\n"
     )
-    assert only(text).corners == (5, 6, 24, 25)
+    assert only(text).xyxy == (5, 6, 24, 25)
     assert only(text).class_token == "0"
     assert parse_csv(text).images[0].size == (29, 30)
 
@@ -95,7 +95,7 @@ def test_wheat_heads() -> None:
         "0a3cb453f,1024,1024,,usask_1\n"
     )
     document = parse_csv(text)
-    assert [label.corners for label in labels(document)] == [(834, 222, 890, 258)]
+    assert [label.xyxy for label in labels(document)] == [(834, 222, 890, 258)]
     assert [label.class_token for label in labels(document)] == [""]
     assert problems(document) == [(3, "wrong number of values")]
     assert [image.name for image in document.images] == ["b6ab77fd7", "0a3cb453f"]
@@ -110,7 +110,7 @@ def test_retinanet_without_heading() -> None:
     assert [(i.name, len(i.labels)) for i in document.images] == [
         ("/data/a.jpg", 2), ("/data/b.jpg", 0),
     ]  # fmt: skip
-    assert [(l.line, l.class_token, l.corners) for l in labels(document)] == [  # noqa: E741
+    assert [(l.line, l.class_token, l.xyxy) for l in labels(document)] == [  # noqa: E741
         (1, "cow", (837, 346, 981, 456)), (2, "cat", (215, 312, 279, 391)),
     ]  # fmt: skip
     assert problems(document) == []
@@ -153,7 +153,7 @@ def test_images_without_objects_may_come_first() -> None:
     ],
 )
 def test_delimiters_and_decimal_commas(text: str) -> None:
-    assert only(text).corners == (0.5, 1.25, 3, 4)
+    assert only(text).xyxy == (0.5, 1.25, 3, 4)
 
 
 def test_a_comma_that_may_part_thousands_is_no_decimal_comma() -> None:
@@ -297,7 +297,7 @@ def test_polygons_in_one_cell(
     text = f'image_id,{column},class\na,"{quoted}",cat\nb,,\n'
     label = only(text)
     assert (label.polygons, label.has_box, label.class_token) == (polygons, False, "cat")
-    assert label.corners[:2] == (0 if len(polygons) > 1 else 1, 0 if len(polygons) > 1 else 2)
+    assert label.xyxy[:2] == (0 if len(polygons) > 1 else 1, 0 if len(polygons) > 1 else 2)
     assert [(image.name, len(image.labels)) for image in parse_csv(text).images] == [
         ("a", 1), ("b", 0),
     ]  # fmt: skip
@@ -305,7 +305,7 @@ def test_polygons_in_one_cell(
 
 
 @pytest.mark.parametrize(
-    ("cell", "corners"),
+    ("cell", "xyxy"),
     [
         ("1,2,4,8", (1, 2, 5, 10)),
         ("[1, 2, 4, 8]", (1, 2, 5, 10)),
@@ -314,9 +314,9 @@ def test_polygons_in_one_cell(
         ("[(1, 2), (4, 8)]", (1, 2, 4, 8)),
     ],
 )
-def test_a_box_in_one_cell(cell: str, corners: tuple[float, ...]) -> None:
+def test_a_box_in_one_cell(cell: str, xyxy: tuple[float, ...]) -> None:
     label = only(f'image,place,class\na.jpg,"{cell}",cat\n')
-    assert (label.corners, label.polygons) == (corners, ())
+    assert (label.xyxy, label.polygons) == (xyxy, ())
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_four_numbers_are_read_as_what_fits_all_rows(
 ) -> None:
     lines = [f'a.jpg,100,80,"[{row}]",cat' for row in rows]
     document = parse_csv("\n".join(["image,width,height,bbox,class", *lines]))
-    assert labels(document)[0].corners == pytest.approx(expected)
+    assert labels(document)[0].xyxy == pytest.approx(expected)
     (note,) = document.notes
     other = {"xyxy": "xywh", "xywh": "xyxy"}[form]
     assert note == (
@@ -447,10 +447,10 @@ def test_via_export() -> None:
     assert detect_csv(VIA) == "a heading with region_shape_attributes"
     document = parse_csv(VIA)
     box, outline = labels(document)
-    assert (box.class_token, box.corners, box.line, box.form) == (
-        "cat", (1, 2, 4, 6), 2, "top_left_and_size",
+    assert (box.class_token, box.xyxy, box.line, box.form) == (
+        "cat", (1, 2, 4, 6), 2, "xywh",
     )  # fmt: skip
-    assert (outline.class_token, outline.corners, outline.line) == ("dog", (0, 0, 4, 2), 3)
+    assert (outline.class_token, outline.xyxy, outline.line) == ("dog", (0, 0, 4, 2), 3)
     assert outline.polygons == ((0, 0, 4, 0, 4, 2),)
     assert [(i.name, len(i.labels), len(i.problems)) for i in document.images] == [
         ("a.jpg", 2, 0), ("b.jpg", 0, 0), ("c.jpg", 0, 2),

@@ -159,24 +159,24 @@ def test_turned_box() -> None:
     label = read_one('<box label="a" xtl="10" ytl="20" xbr="50" ybr="40" rotation="90.00"/>')
     # Clockwise about 30, 30: the top left corner goes to the top right.
     assert label.polygons[0] == pytest.approx((40, 10, 40, 50, 20, 50, 20, 10))
-    assert label.corners == pytest.approx((20, 10, 40, 50))
+    assert label.xyxy == pytest.approx((20, 10, 40, 50))
     assert not label.has_box
     whole_turn = read_one('<box label="a" xtl="10" ytl="20" xbr="50" ybr="40" rotation="360"/>')
-    assert (whole_turn.corners, whole_turn.has_box) == ((10, 20, 50, 40), True)
+    assert (whole_turn.xyxy, whole_turn.has_box) == ((10, 20, 50, 40), True)
 
 
 def test_ellipse() -> None:
     label = read_one('<ellipse label="a" cx="50" cy="40" rx="30" ry="10"/>')
     (outline,) = label.polygons
     assert len(outline) == 2 * ELLIPSE_POINTS == 64
-    assert label.corners == pytest.approx((20, 30, 80, 50))
+    assert label.xyxy == pytest.approx((20, 30, 80, 50))
     assert polygon_area(outline) == pytest.approx(math.pi * 300, rel=0.007)
     assert all(
         ((x - 50) / 30) ** 2 + ((y - 40) / 10) ** 2 == pytest.approx(1)
         for x, y in zip(outline[::2], outline[1::2], strict=True)
     )
     turned = read_one('<ellipse label="a" cx="50" cy="40" rx="30" ry="10" rotation="90"/>')
-    assert turned.corners == pytest.approx((40, 10, 60, 70))
+    assert turned.xyxy == pytest.approx((40, 10, 60, 70))
 
 
 def row_lengths(window: np.ndarray) -> str:
@@ -214,7 +214,7 @@ def test_masks_as_pycocotools_decodes_them(seed: int) -> None:
     # The same lengths, one for one, as pycocotools would give the mask.
     assert coco_mask.encode(np.asfortranarray(expected))["counts"] == code["counts"]
     x, y, w, h = coco_mask.toBbox(code)
-    assert label.corners == (x, y, x + w, y + h)
+    assert label.xyxy == (x, y, x + w, y + h)
 
 
 @pytest.mark.parametrize(

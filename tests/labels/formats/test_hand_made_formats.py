@@ -104,13 +104,13 @@ def test_a_film_of_cvat(make_dataset: MakeDataset) -> None:
 
 
 def test_turned_boxes_keep_their_corners(make_dataset: MakeDataset) -> None:
-    corners = (30.0, 10.0, 50.0, 30.0, 30.0, 50.0, 10.0, 30.0)
-    text = dota([]) + " ".join(map(str, corners)) + " car 1\n"
+    xyxy = (30.0, 10.0, 50.0, 30.0, 30.0, 50.0, 10.0, 30.0)
+    text = dota([]) + " ".join(map(str, xyxy)) + " car 1\n"
     root = make_dataset(["a.jpg"], {"a.txt": text})
     dataset = read_dataset(DataConfig(root=root, **IN_ONE_PIECE))
     assert dataset.format == "dota"
     assert found(dataset) == {"a.jpg": [("car", 10.0, 10.0, 40.0, 40.0)]}
-    assert dataset.tables["train"].polygons == {0: (corners,)}
+    assert dataset.tables["train"].polygons == {0: (xyxy,)}
 
 
 def test_open_images_are_named_by_its_table_of_classes(make_dataset: MakeDataset) -> None:

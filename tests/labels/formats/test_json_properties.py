@@ -257,7 +257,7 @@ def check_sound(document: Document, lines: int) -> None:
     """Whatever went in, what comes out can be computed with, and written to a file."""
     labels, problems = entries_of(document)
     for label in labels:
-        assert all(map(math.isfinite, label.corners))
+        assert all(map(math.isfinite, label.xyxy))
         for polygon in label.polygons:
             assert len(polygon) >= 2
             assert len(polygon) % 2 == 0

@@ -67,8 +67,8 @@ def test_a_box_in_percent_becomes_normalized_and_has_its_line() -> None:
     (image,) = document.images
     assert (image.name, image.size, image.line) == ("a.jpg", (200, 100), 1)
     (label,) = image.labels
-    assert label.corners == pytest.approx((0.1, 0.2, 0.4, 0.6))
-    assert (label.class_token, label.form, label.line) == ("cat", "top_left_and_size", 2)
+    assert label.xyxy == pytest.approx((0.1, 0.2, 0.4, 0.6))
+    assert (label.class_token, label.form, label.line) == ("cat", "xywh", 2)
     assert label.text == "task 5 region aB: 0.1 0.2 0.3 0.4"
     assert document.notes == []
 
@@ -99,10 +99,10 @@ def test_polygons_and_ellipses() -> None:
     label = only_label(points, type="polygonlabels")
     assert label.polygons == ((0, 0, 0.5, 0, 0.5, 1),)
     round_ = {"x": 50, "y": 50, "radiusX": 10, "radiusY": 30, "ellipselabels": ["cat"]}
-    assert only_label(round_).corners == pytest.approx((0.4, 0.2, 0.6, 0.8))
+    assert only_label(round_).xyxy == pytest.approx((0.4, 0.2, 0.6, 0.8))
     # Half axes of 20 and 30 px, a quarter turn: 30 px across, 20 px down.
     rotated = only_label(round_ | {"rotation": 90})
-    assert rotated.corners == pytest.approx((0.35, 0.3, 0.65, 0.7))
+    assert rotated.xyxy == pytest.approx((0.35, 0.3, 0.65, 0.7))
 
 
 def pack(values: list[int], chunks: list[tuple[bool, int]]) -> list[int]:
@@ -134,7 +134,7 @@ def test_a_brush_becomes_a_mask() -> None:
     assert label.mask is not None
     counts = str(label.mask.counts).encode()
     assert np.array_equal(coco_mask.decode({"size": [6, 7], "counts": counts}), mask >= 128)
-    assert label.corners == pytest.approx((1 / 7, 2 / 6, 4 / 7, 5 / 6))
+    assert label.xyxy == pytest.approx((1 / 7, 2 / 6, 4 / 7, 5 / 6))
     for broken in (rle[:-9], rle[:3], [], [300], "rle", [*rle[:4], 255, *rle[5:]]):
         with pytest.raises(BadLabel):
             read_brush(broken, 7, 6)

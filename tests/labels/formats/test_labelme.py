@@ -66,15 +66,15 @@ def test_a_rectangle_is_any_two_corners_and_has_its_line() -> None:
 
 
 def test_four_corners_askew_are_an_polygon() -> None:
-    corners = [[5, 0], [10, 5], [5, 10], [0, 5]]
-    label = only_label(labelme(shape(points=corners, shape_type="rectangle")))
+    xyxy = [[5, 0], [10, 5], [5, 10], [0, 5]]
+    label = only_label(labelme(shape(points=xyxy, shape_type="rectangle")))
     assert label.polygons == ((5, 0, 10, 5, 5, 10, 0, 5),)
-    assert (label.has_box, label.corners) == (False, (0, 0, 10, 10))
+    assert (label.has_box, label.xyxy) == (False, (0, 0, 10, 10))
 
 
 def test_a_circle_is_an_polygon_of_32_points_on_it() -> None:
     label = only_label(labelme(shape(points=[[10, 9], [13, 13]], shape_type="circle")))
-    assert label.corners == pytest.approx((5, 4, 15, 14))
+    assert label.xyxy == pytest.approx((5, 4, 15, 14))
     (outline,) = label.polygons
     assert len(outline) == 64
     radii = [math.dist((x, y), (10, 9)) for x, y in zip(outline[::2], outline[1::2], strict=True)]
@@ -90,15 +90,15 @@ def test_a_mask_is_put_into_its_image_at_its_corners() -> None:
     whole = np.zeros((20, 30), dtype=np.uint8)
     whole[6:8, 4:7] = part > 0
     assert np.array_equal(pixels, whole)
-    assert (label.corners, label.has_box, label.polygons) == ((4, 6, 7, 8), False, ())
+    assert (label.xyxy, label.has_box, label.polygons) == ((4, 6, 7, 8), False, ())
 
 
 def test_a_mask_that_reaches_out_of_its_image_is_cut() -> None:
     part = np.full((4, 4), 255, dtype=np.uint8)
-    for left, top, corners in ((-2, -1, (0, 0, 2, 3)), (28, 18, (28, 18, 30, 20))):
+    for left, top, xyxy in ((-2, -1, (0, 0, 2, 3)), (28, 18, (28, 18, 30, 20))):
         points = [[left, top], [left + 3, top + 3]]
         label = only_label(labelme(shape(points=points, shape_type="mask", mask=png(part))))
-        assert label.corners == corners
+        assert label.xyxy == xyxy
 
 
 def test_polygons_of_one_group_are_one_object() -> None:
@@ -116,7 +116,7 @@ def test_polygons_of_one_group_are_one_object() -> None:
     (image,) = document.images
     assert [label.class_token for label in image.labels] == ["cat", "dog", "cat", "cat", "cat"]
     assert image.labels[0].polygons == ((1, 2, 5, 2, 5, 8), (11, 2, 15, 2, 15, 9))
-    assert image.labels[0].corners == (1, 2, 15, 9)
+    assert image.labels[0].xyxy == (1, 2, 15, 9)
     assert [problem.kind for problem in image.problems] == ["not a box or polygon"]
     assert document.tally == {"polygons joined into one object by label and group_id": 2}
 

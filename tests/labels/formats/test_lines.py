@@ -14,7 +14,7 @@ Corners = tuple[float, float, float, float]
 
 
 @pytest.mark.parametrize(
-    ("line", "columns", "class_token", "corners"),
+    ("line", "columns", "class_token", "xyxy"),
     [
         ("0 39 294 71 332", "class,x1,y1,x2,y2", "0", (39, 294, 71, 332)),
         ("215 48 253 78 1", "x1,y1,x2,y2,class", "1", (215, 48, 253, 78)),
@@ -39,9 +39,9 @@ Corners = tuple[float, float, float, float]
         ("0 1 2 3 4", "class, xmin, ymin, xmax, ymax", "0", (1, 2, 3, 4)),
     ],
 )
-def test_txt_line(line: str, columns: str, class_token: str, corners: Corners) -> None:
+def test_txt_line(line: str, columns: str, class_token: str, xyxy: Corners) -> None:
     raw = parse_txt_line(line, parse_columns(columns))
-    assert (raw.class_token, raw.corners) == (class_token, pytest.approx(corners))
+    assert (raw.class_token, raw.xyxy) == (class_token, pytest.approx(xyxy))
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_columns_that_make_no_box(columns: str, message: str) -> None:
 def test_yolo_box_and_polygon() -> None:
     box = parse_yolo_line("3 0.5 0.4 0.2 0.1")
     assert (box.class_token, box.polygons) == ("3", ())
-    assert box.corners == pytest.approx((0.4, 0.35, 0.6, 0.45))
+    assert box.xyxy == pytest.approx((0.4, 0.35, 0.6, 0.45))
     outline = parse_yolo_line("1 0.1 0.2 0.5 0.25 0.3 0.9")
     assert outline.polygons == ((0.1, 0.2, 0.5, 0.25, 0.3, 0.9),)
-    assert outline.corners == (0.1, 0.2, 0.5, 0.9)
+    assert outline.xyxy == (0.1, 0.2, 0.5, 0.9)
     assert len(parse_yolo_line("1 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9").polygons[0]) == 8
 
 

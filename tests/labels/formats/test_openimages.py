@@ -35,7 +35,7 @@ def test_rows_become_normalized_with_their_lines() -> None:
         ("0001eeaf4aed83f9", 2), ("000595fe6fee6369", 3),
     ]  # fmt: skip
     found = [label for image in document.images for label in image.labels]
-    assert [(label.class_token, label.corners, label.crowd, label.line) for label in found] == [
+    assert [(label.class_token, label.xyxy, label.crowd, label.line) for label in found] == [
         ("/m/0cmf2", (0.022673, 0.071038, 0.964201, 0.800546), False, 2),
         ("/m/02wbm", (0.0, 0.0, 1.0, 1.0), True, 3),
         ("/m/02wbm", (0.1, 0.3, 0.2, 0.4), False, 4),
@@ -49,7 +49,7 @@ def test_any_order_and_case() -> None:
     text = 'ymax;YMIN;xMax;xmin;labelname;IMAGEID\n0,4;"0,3";0,2;0,1;cat;sub\\a.jpg\n'
     assert detect_openimages(text)
     (image,) = parse_openimages(text).images
-    assert (image.name, image.labels[0].corners) == ("sub/a.jpg", (0.1, 0.3, 0.2, 0.4))
+    assert (image.name, image.labels[0].xyxy) == ("sub/a.jpg", (0.1, 0.3, 0.2, 0.4))
 
 
 def test_rows_of_what_is_verified_to_be_absent_are_counted() -> None:
@@ -126,7 +126,7 @@ def test_the_real_table_has_the_boxes_of_its_coco_twin(shared_data: Path) -> Non
     for image in document.images:
         width, height = sizes[image.name]
         for label in image.labels:
-            box = tuple(round(v * (width, height)[i % 2]) for i, v in enumerate(label.corners))
+            box = tuple(round(v * (width, height)[i % 2]) for i, v in enumerate(label.xyxy))
             found[image.name, label.class_token, box] += 1
     assert found.total() == 273
     assert found == expected

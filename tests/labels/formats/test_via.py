@@ -52,10 +52,8 @@ def test_boxes_come_with_their_class_and_line() -> None:
     ]
     assert [image.line for image in document.images] == [1, 6]
     assert document.images[0].labels == [
-        RawLabel(
-            "cat", (1, 2, 4, 6.5), form="top_left_and_size", line=2, text="region 1: 1 2 3 4.5"
-        ),
-        RawLabel("dog", (0, 0, 1, 1), form="top_left_and_size", line=4, text="region 2: 0 0 1 1"),
+        RawLabel("cat", (1, 2, 4, 6.5), form="xywh", line=2, text="region 1: 1 2 3 4.5"),
+        RawLabel("dog", (0, 0, 1, 1), form="xywh", line=4, text="region 2: 0 0 1 1"),
     ]
     assert document.classes == ()
     assert document.notes == []
@@ -66,7 +64,7 @@ def test_regions_by_number_are_those_of_version_1() -> None:
         {"a": {"fileref": "", "filename": "a.jpg", "regions": {"0": region(), "1": region()}}}
     )
     (image,) = parse_via(text).images
-    assert [label.corners for label in image.labels] == [(1, 2, 4, 6.5)] * 2
+    assert [label.xyxy for label in image.labels] == [(1, 2, 4, 6.5)] * 2
     # No region of the file has an attribute: there is one class, without a name.
     assert [label.class_token for label in image.labels] == ["", ""]
 
@@ -79,7 +77,7 @@ def test_polygons_circles_and_ellipses() -> None:
     text = via(*(region(shape, type="a") for shape in (polygon, circle, upright, rotated)))
     (image,) = parse_via(text).images
     assert image.labels[0].polygons == ((0, 1, 4, 1, 4, 3),)
-    assert [label.corners for label in image.labels] == [
+    assert [label.xyxy for label in image.labels] == [
         (0, 1, 4, 3),
         pytest.approx((5, 4, 15, 14)),
         pytest.approx((5, 7, 15, 11)),

@@ -100,7 +100,7 @@ def test_namespaces_make_no_difference() -> None:
         "</v:annotation>"
     )
     (label,) = parse_voc(text).images[0].labels
-    assert (label.corners, label.line) == ((1, 2, 3, 4), 3)
+    assert (label.xyxy, label.line) == ((1, 2, 3, 4), 3)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_numbers(value: str, expected: float | None) -> None:
     if expected is None:
         assert [p.kind for p in image.problems] == ["not a number"]
     else:
-        assert [label.corners for label in image.labels] == [(expected, -9, 200, 9)]
+        assert [label.xyxy for label in image.labels] == [(expected, -9, 200, 9)]
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_roboflow_polygon_beside_its_box() -> None:
     points = "<polygon><x1>1</x1><y1>2,5</y1><x10>9</x10><y10>2</y10><x2>9</x2><y2>8</y2></polygon>"
     label = read_one(points + box(1, 2, 9, 8))
     assert label.polygons == ((1, 2.5, 9, 8, 9, 2),)
-    assert (label.corners, label.has_box) == ((1, 2, 9, 8), True)
+    assert (label.xyxy, label.has_box) == ((1, 2, 9, 8), True)
     alone = read_one(points + points.replace("9", "19"))
     assert len(alone.polygons) == 2
-    assert (alone.corners, alone.has_box) == ((1, 2, 19, 8), False)
+    assert (alone.xyxy, alone.has_box) == ((1, 2, 19, 8), False)
     assert read_one("<polygon/>" + box()).polygons == ()
 
 
@@ -195,7 +195,7 @@ def test_rotated_box_of_rolabelimg() -> None:
     )
     # A quarter turn clockwise: the top left corner goes to the top right.
     assert label.polygons[0] == pytest.approx((110, 30, 110, 70, 90, 70, 90, 30))
-    assert label.corners == pytest.approx((90, 30, 110, 70))
+    assert label.xyxy == pytest.approx((90, 30, 110, 70))
     assert not label.has_box
     tilted = read_one(
         f"<robndbox><cx>0</cx><cy>0</cy><w>20</w><h>0.0</h><angle>{math.pi / 6}</angle></robndbox>"
@@ -223,7 +223,7 @@ def test_parts_are_counted_and_no_objects() -> None:
     part = f"<part><name>head</name>{box(5, 5, 6, 6)}</part>"
     text = f"<annotation><object><name>person</name>{box()}{part}{part}</object></annotation>"
     document = parse_voc(text)
-    assert [label.corners for label in document.images[0].labels] == [(1, 2, 3, 4)]
+    assert [label.xyxy for label in document.images[0].labels] == [(1, 2, 3, 4)]
     assert document.tally["<part> of objects ignored"] == 2
 
 
@@ -231,7 +231,7 @@ def test_objects_at_any_depth_are_read() -> None:
     image = read(
         f"<objects><object><name>a</name>{box()}<object>{box(9)}</object></object></objects>"
     )
-    assert [(x.class_token, x.corners[0], x.line) for x in image.labels] == [
+    assert [(x.class_token, x.xyxy[0], x.line) for x in image.labels] == [
         ("a", 1, 2),
         ("", 9, 2),
     ]
@@ -352,7 +352,7 @@ def coco_boxes(path: Path) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
 
 
 def sorted_boxes(images: Sequence[RawImage]) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
-    return {i.name: sorted((x.class_token, x.corners) for x in i.labels) for i in images}
+    return {i.name: sorted((x.class_token, x.xyxy) for x in i.labels) for i in images}
 
 
 @pytest.mark.benchmark_data

@@ -209,7 +209,7 @@ def check_each(labels: list[RawLabel], problems: list[RawProblem]) -> None:
         assert "\n" not in item.text
     for label in labels:
         outlines = [value for polygon in label.polygons for value in polygon]
-        assert all(map(math.isfinite, (*label.corners, *outlines)))
+        assert all(map(math.isfinite, (*label.xyxy, *outlines)))
         assert all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in label.polygons)
         if label.mask is not None:
             assert sum(label.mask.counts) == label.mask.size[0] * label.mask.size[1]

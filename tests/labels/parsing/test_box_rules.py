@@ -11,7 +11,7 @@ Four = tuple[float, float, float, float]
 
 
 @pytest.mark.parametrize(
-    ("corners", "bbox", "kinds"),
+    ("xyxy", "bbox", "kinds"),
     [
         ((10, 20, 30, 50), (10, 20, 20, 30), []),
         ((0, 0, 100, 80), (0, 0, 100, 80), []),
@@ -24,14 +24,14 @@ Four = tuple[float, float, float, float]
         ((10.1234567, 20, 30, 50), (10.123, 20, 19.877, 30), []),
     ],
 )
-def test_box(corners: Four, bbox: Four, kinds: list[str]) -> None:
-    checked = check_box(corners, 100, 80)
+def test_box(xyxy: Four, bbox: Four, kinds: list[str]) -> None:
+    checked = check_box(xyxy, 100, 80)
     assert checked.bbox == bbox
     assert [kind for kind, _ in checked.fixes] == kinds
 
 
 @pytest.mark.parametrize(
-    ("corners", "sized", "kind"),
+    ("xyxy", "sized", "kind"),
     [
         ((10, 20, 10, 50), False, "zero size"),
         ((10, 20, 30, 20), False, "zero size"),
@@ -43,9 +43,9 @@ def test_box(corners: Four, bbox: Four, kinds: list[str]) -> None:
         ((99.995, 20, 130, 50), False, "zero size"),
     ],
 )
-def test_box_that_cannot_be_used(corners: Four, sized: bool, kind: str) -> None:
+def test_box_that_cannot_be_used(xyxy: Four, sized: bool, kind: str) -> None:
     with pytest.raises(BadLabel) as raised:
-        check_box(corners, 100, 80, sized=sized)
+        check_box(xyxy, 100, 80, sized=sized)
     assert raised.value.kind == kind
 
 

@@ -72,8 +72,8 @@ def random_table(seed: int, images: int = 40) -> LabelTable:
             x1, x2 = np.sort(random.integers(0, size[0] * 1000, 2)) / 1000
             y1, y2 = np.sort(random.integers(0, size[1] * 1000, 2)) / 1000
             numbers = (x1, y1, round(x2 - x1, 3) + 0.02, round(y2 - y1, 3) + 0.02)
-            corners = (x1, y1, x1 + numbers[2], y1 + numbers[3])
-            bbox = check_box(corners, *size).bbox
+            xyxy = (x1, y1, x1 + numbers[2], y1 + numbers[3])
+            bbox = check_box(xyxy, *size).bbox
             annotations.append(Annotation(int(random.integers(3)), bbox))
         folder = ("", "a/", "a/b c/")[index % 3]
         records.append(ImageRecord(f"{folder}{index}.v1.jpg", *size, tuple(annotations)))
@@ -95,10 +95,10 @@ def test_yolo_boxes_read_back_equal(tmp_path: Path) -> None:
         for line in lines_of(path.with_suffix(".txt")):
             raw = parse_yolo_line(line)
             size = (record.width, record.height)
-            corners = [v * size[i % 2] for i, v in enumerate(raw.corners)]
+            xyxy = [v * size[i % 2] for i, v in enumerate(raw.xyxy)]
             x, y, w, h = record.annotations[len(found)].bbox
-            assert corners == pytest.approx((x, y, x + w, y + h), abs=0.0005)
-            found.append((int(raw.class_token), check_box(corners, *size, sized=True).bbox))
+            assert xyxy == pytest.approx((x, y, x + w, y + h), abs=0.0005)
+            found.append((int(raw.class_token), check_box(xyxy, *size, sized=True).bbox))
         assert found == [(a.category, a.bbox) for a in record.annotations]
 
 
@@ -129,7 +129,7 @@ def test_txt_reads_back_equal(tmp_path: Path) -> None:
         path = (tmp_path / "labels" / "train" / record.file_name).with_suffix(".txt")
         raws = [parse_txt_line(line, columns) for line in lines_of(path)]
         found = [
-            (int(raw.class_token), check_box(raw.corners, record.width, record.height).bbox)
+            (int(raw.class_token), check_box(raw.xyxy, record.width, record.height).bbox)
             for raw in raws
         ]
         assert found == [(a.category, a.bbox) for a in record.annotations]
@@ -251,8 +251,8 @@ def read_polygons(folder: Path, split: str, record: ImageRecord) -> list[tuple[B
             scaled = tuple(v * size[i % 2] for i, v in enumerate(raw.polygons[0]))
             shape = check_polygon(scaled, *size)
         else:
-            corners = [v * size[i % 2] for i, v in enumerate(raw.corners)]
-            shape = check_box(corners, *size, sized=True)
+            xyxy = [v * size[i % 2] for i, v in enumerate(raw.xyxy)]
+            shape = check_box(xyxy, *size, sized=True)
         found.append((shape.bbox, shape.polygons[0] if shape.polygons else ()))
     return found
 

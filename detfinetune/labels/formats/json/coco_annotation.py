@@ -64,7 +64,7 @@ def read_annotation(item: Any, what: str, seen: Counter[str]) -> RawLabel:
         x, y, w, h = map(number, box, _BOX)
         label = box_label("", (x, y, w, h), what)
         label.polygons = polygons
-        label.xywh = (x, y, w, h)
+        label.exact_xywh = (x, y, w, h)
     elif polygons:
         label = polygon_label("", polygons, what)
     elif mask is not None:

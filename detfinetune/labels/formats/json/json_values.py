@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from detfinetune.labels.dataset.records import Polygon
-from detfinetune.labels.formats.raw_labels import BadLabel, RawImage, RawLabel, hull
+from detfinetune.labels.formats.raw_labels import BadLabel, RawImage, RawLabel, bounding_box
 
 NOT_A_SHAPE = "not a box or polygon"
 """Kind of the problem of a shape without an area."""
@@ -119,12 +119,12 @@ def box_label(class_token: str, box: tuple[float, float, float, float], what: st
         BadLabel: its far corner is too large for a number.
     """
     x, y, w, h = box
-    corners = (x, y, x + w, y + h)
-    _check_finite(corners)
+    xyxy = (x, y, x + w, y + h)
+    _check_finite(xyxy)
     return RawLabel(
         class_token,
-        corners,
-        form="top_left_and_size",
+        xyxy,
+        form="xywh",
         text=f"{what}: {x:g} {y:g} {w:g} {h:g}",
     )
 
@@ -137,11 +137,9 @@ def polygon_label(class_token: str, polygons: tuple[Polygon, ...], what: str) ->
     """
     for polygon in polygons:
         _check_finite(polygon)
-    corners = hull(polygons)
-    around = " ".join(f"{value:g}" for value in corners)
-    return RawLabel(
-        class_token, corners, polygons, has_box=False, text=f"{what}: polygon in {around}"
-    )
+    xyxy = bounding_box(polygons)
+    around = " ".join(f"{value:g}" for value in xyxy)
+    return RawLabel(class_token, xyxy, polygons, has_box=False, text=f"{what}: polygon in {around}")
 
 
 def _check_finite(values: tuple[float, ...]) -> None:

@@ -155,8 +155,8 @@ def _rotated(
     w, h = size
     x, y, across, down = box[0] * w, box[1] * h, box[2] * w, box[3] * h
     cos, sin = math.cos(radians), math.sin(radians)
-    corners = ((0.0, 0.0), (across, 0.0), (across, down), (0.0, down))
-    pixels = tuple(v for a, d in corners for v in (x + a * cos - d * sin, y + a * sin + d * cos))
+    xyxy = ((0.0, 0.0), (across, 0.0), (across, down), (0.0, down))
+    pixels = tuple(v for a, d in xyxy for v in (x + a * cos - d * sin, y + a * sin + d * cos))
     return _in_normalized(pixels, w, h)
 
 
@@ -170,5 +170,5 @@ def _brush(value: dict[str, Any], size: tuple[int, int], class_token: str, what:
     width, height = size
     mask = encode_mask(read_brush(value["rle"], width, height))
     x1, y1, x2, y2 = tight_box(mask)
-    corners = (x1 / width, y1 / height, x2 / width, y2 / height)
-    return RawLabel(class_token, corners, has_box=False, mask=mask, text=f"{what}: brush")
+    xyxy = (x1 / width, y1 / height, x2 / width, y2 / height)
+    return RawLabel(class_token, xyxy, has_box=False, mask=mask, text=f"{what}: brush")

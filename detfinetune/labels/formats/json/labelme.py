@@ -38,7 +38,7 @@ from detfinetune.labels.formats.raw_labels import (
     RawImage,
     RawLabel,
     RawProblem,
-    hull,
+    bounding_box,
 )
 from detfinetune.labels.formats.shapes import ellipse
 
@@ -134,7 +134,7 @@ def _add_shapes(shapes: list[tuple[int, Any]], image: RawImage, tally: Counter[s
                 continue
         image.labels.append(label)
     for key in joined:
-        groups[key].corners = hull(groups[key].polygons)
+        groups[key].xyxy = bounding_box(groups[key].polygons)
     if joined:
         parts = sum(len(groups[key].polygons) for key in joined)
         tally["polygons joined into one object by label and group_id"] += parts
@@ -171,7 +171,7 @@ def _rectangle(points: Polygon, shape: _Shape) -> RawLabel:
     """Any two opposite corners make a box; four corners of another shape stay a polygon."""
     if len(points) not in (4, 8):
         raise _wrong_points(points, "a rectangle has 2 opposite corners, or all 4")
-    x1, y1, x2, y2 = hull((points,))
+    x1, y1, x2, y2 = bounding_box((points,))
     if len(points) == 8 and not (
         set(points[0::2]) == {x1, x2}
         and set(points[1::2]) == {y1, y2}
@@ -179,7 +179,7 @@ def _rectangle(points: Polygon, shape: _Shape) -> RawLabel:
     ):
         return polygon_label(shape.class_token, (points,), shape.what)
     label = box_label(shape.class_token, (x1, y1, x2 - x1, y2 - y1), shape.what)
-    label.form, label.corners = "corners", (x1, y1, x2, y2)
+    label.form, label.xyxy = "xyxy", (x1, y1, x2, y2)
     return label
 
 
@@ -205,10 +205,8 @@ def _mask(points: Polygon, shape: _Shape, image: RawImage) -> RawLabel:
     y, x = max(top, 0), max(left, 0)
     pixels[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
     mask = encode_mask(pixels)
-    corners = tight_box(mask)
-    return RawLabel(
-        shape.class_token, corners, has_box=False, mask=mask, text=f"{shape.what}: mask"
-    )
+    xyxy = tight_box(mask)
+    return RawLabel(shape.class_token, xyxy, has_box=False, mask=mask, text=f"{shape.what}: mask")
 
 
 def _png_pixels(code: Any, width: int, height: int) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from detfinetune.labels.formats.lines.tokens import is_number, to_number
-from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, hull
+from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, bounding_box
 
 _HEADER = re.compile(r"\s*(imagesource|gsd)\s*[:=].*", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[\s,;]+")
@@ -51,7 +51,7 @@ def parse_dota_line(line: str) -> RawLabel:
     name = _class_of(parts[_NUMBERS])
     if not name:
         raise BadLabel("no class", "the class after the four corners is empty")
-    return RawLabel(name, hull((points,)), polygons=(points,), has_box=False)
+    return RawLabel(name, bounding_box((points,)), polygons=(points,), has_box=False)
 
 
 def detect_dota(lines: Sequence[str]) -> str:

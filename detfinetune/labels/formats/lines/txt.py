@@ -72,8 +72,8 @@ def parse_txt_line(line: str, columns: tuple[str, ...]) -> RawLabel:
 def box_form(columns: tuple[str, ...]) -> Form:
     """Return how `columns` give a box; its two axes are given in the same way."""
     if "cx" in columns:
-        return "centre_and_size"
-    return "top_left_and_size" if "w" in columns else "corners"
+        return "cxcywh"
+    return "xywh" if "w" in columns else "xyxy"
 
 
 def _ends(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detfinetune.labels.formats.lines.tokens import to_number, tokenize
-from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, hull
+from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, bounding_box
 
 _BOX = ("the x of the centre", "the y of the centre", "the width", "the height")
 
@@ -19,8 +19,8 @@ def parse_yolo_line(line: str) -> RawLabel:
     tokens = tokenize(line)
     if len(tokens) == 5:
         cx, cy, w, h = (to_number(t, name) for t, name in zip(tokens[1:], _BOX, strict=True))
-        corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-        return RawLabel(tokens[0], corners, form="centre_and_size")
+        xyxy = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+        return RawLabel(tokens[0], xyxy, form="cxcywh")
     if len(tokens) < 7 or len(tokens) % 2 == 0:
         kind = "too few columns" if len(tokens) < 5 else "wrong number of columns"
         raise BadLabel(
@@ -32,4 +32,4 @@ def parse_yolo_line(line: str) -> RawLabel:
         to_number(token, f"{'xy'[index % 2]} of point {index // 2 + 1}")
         for index, token in enumerate(tokens[1:])
     )
-    return RawLabel(tokens[0], hull((points,)), polygons=(points,), has_box=False)
+    return RawLabel(tokens[0], bounding_box((points,)), polygons=(points,), has_box=False)

@@ -31,12 +31,12 @@ _GEOMETRY = (
 _SPLIT = ("split", "subset", "set")
 _CROWD = ("iscrowd", "isgroupof")
 _FORMS: tuple[tuple[Form, tuple[tuple[str, ...], ...]], ...] = (
-    ("corners", (("x0",), ("y0",), ("x1",), ("y1",))),
-    ("corners", (("xmin", "x1", "left"), ("ymin", "y1", "top"), ("xmax", "x2", "right"),
+    ("xyxy", (("x0",), ("y0",), ("x1",), ("y1",))),
+    ("xyxy", (("xmin", "x1", "left"), ("ymin", "y1", "top"), ("xmax", "x2", "right"),
                  ("ymax", "y2", "bottom"))),
-    ("centre_and_size", (("cx", "xcenter", "xcentre"), ("cy", "ycenter", "ycentre"),
+    ("cxcywh", (("cx", "xcenter", "xcentre"), ("cy", "ycenter", "ycentre"),
                          ("w", "width"), ("h", "height"))),
-    ("top_left_and_size", (("x", "left", "xmin"), ("y", "top", "ymin"), ("w", "width"),
+    ("xywh", (("x", "left", "xmin"), ("y", "top", "ymin"), ("w", "width"),
                            ("h", "height"))),
 )  # fmt: skip
 _WANTED = "x1,y1,x2,y2 or x,y,w,h or one geometry column"
@@ -122,7 +122,7 @@ def columns_of_heading(heading: Row, rows: Iterable[Row]) -> Columns:
         box = () if geometry is None else (geometry,)
         if box:
             name = squeeze(heading.cells[box[0]])
-            form = "corners" if "xyxy" in name else "top_left_and_size" if "xywh" in name else None
+            form = "xyxy" if "xyxy" in name else "xywh" if "xywh" in name else None
     if image is None or not box:
         lacking = [] if box else [nearest or f"no box columns ({_WANTED})"]
         lacking += [] if image is not None else [f"no image column ({', '.join(_IMAGE[:3])})"]
@@ -211,7 +211,7 @@ def _columns_of_values(rows: Iterable[Row], first: Row) -> Columns:
             image=image,
             label=label,
             box=box,
-            form="corners" if ordered else "top_left_and_size",
+            form="xyxy" if ordered else "xywh",
             evidence=f"rows of {listed} without a heading",
         )
     raise BadFile(

@@ -15,7 +15,7 @@ import numpy as np
 from detfinetune.labels.dataset.records import Polygon
 from detfinetune.labels.formats.json.json_values import NOT_A_SHAPE, number, pairs, shown
 from detfinetune.labels.formats.lines.tokens import to_number, tokenize
-from detfinetune.labels.formats.raw_labels import BadLabel, Form, hull
+from detfinetune.labels.formats.raw_labels import BadLabel, Form, bounding_box
 
 Numbers = tuple[float, float, float, float]
 
@@ -30,7 +30,7 @@ class Geometry:
     """The box; that of polygons is their bounding box."""
 
     polygons: tuple[Polygon, ...] = ()
-    form: Form | None = "corners"
+    form: Form | None = "xyxy"
     """None: xyxy or xywh, which only all rows together can tell."""
 
     holes: int = 0
@@ -84,7 +84,7 @@ def _of_list(value: Any) -> Geometry | None:
     if all(isinstance(item, list) and len(item) != 2 for item in value):
         return _of_polygons(tuple(map(_points, value)))
     points = _points(value)
-    return Geometry(hull((points,))) if len(points) == 4 else _of_polygons((points,))
+    return Geometry(bounding_box((points,))) if len(points) == 4 else _of_polygons((points,))
 
 
 def _points(value: list[Any]) -> Polygon:
@@ -100,7 +100,7 @@ def _of_polygons(polygons: tuple[Polygon, ...], holes: int = 0) -> Geometry:
     for polygon in polygons:
         if len(polygon) < 6:
             raise BadLabel("too few points", f"a polygon has {len(polygon) // 2} points, not 3")
-    return Geometry(hull(polygons), polygons, holes=holes)
+    return Geometry(bounding_box(polygons), polygons, holes=holes)
 
 
 def _of_shape(text: str) -> Geometry | None:

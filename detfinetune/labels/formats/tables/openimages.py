@@ -101,7 +101,7 @@ def _columns(source: CsvText) -> Columns:
         image=found["imageid"],
         label=found["labelname"],
         box=tuple(found[side] for side in ("xmin", "ymin", "xmax", "ymax")),
-        form="corners",
+        form="xyxy",
         confidence=found.get("confidence"),
         size=None,
         split=None,

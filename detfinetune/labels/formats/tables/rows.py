@@ -32,9 +32,9 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
 # Where commas divide cells, `"1,024"` may be a thousand and more.
 _SURELY_DECIMAL = re.compile(r"[+-]?(0?,\d+|\d+,(?!\d{3}$)\d+)", re.ASCII)
 _PARTS: dict[Form, tuple[str, str, str, str]] = {
-    "corners": ("x1", "y1", "x2", "y2"),
-    "top_left_and_size": ("x", "y", "the width", "the height"),
-    "centre_and_size": ("the centre's x", "the centre's y", "the width", "the height"),
+    "xyxy": ("x1", "y1", "x2", "y2"),
+    "xywh": ("x", "y", "the width", "the height"),
+    "cxcywh": ("the centre's x", "the centre's y", "the width", "the height"),
 }
 _MOSTLY = 0.95
 _ROOM = 1.01
@@ -149,7 +149,7 @@ class TableReader:
         if len(box) == 1:
             geometry = parse_geometry(cells[box[0]])
         else:
-            names = _PARTS[form or "corners"]
+            names = _PARTS[form or "xyxy"]
             a, b, c, d = (self._number(cells[i], n) for i, n in zip(box, names, strict=True))
             geometry = Geometry((a, b, c, d), form=form)
         if geometry and not math.isfinite(sum(map(abs, geometry.numbers))):
@@ -178,15 +178,15 @@ class TableReader:
 
     def _normalized(self) -> bool:
         """Whether at least 95 % of the boxes lie between 0 and 1, and not all are whole numbers."""
-        boxes = [label.corners for _, label, _ in self.read_labels]
+        boxes = [label.xyxy for _, label, _ in self.read_labels]
         inside = [box for box in boxes if 0 <= min(box) <= max(box) <= 1]
         return len(inside) >= _MOSTLY * len(boxes) and any(v % 1 for box in inside for v in box)
 
     def _form_of_four_numbers(self) -> Form:
         """Return what four numbers in a cell are: xyxy needs order, xywh room in the image."""
-        boxes = [(image, label.corners) for image, label, form in self.read_labels if form is None]
+        boxes = [(image, label.xyxy) for image, label, form in self.read_labels if form is None]
         if not boxes:
-            return "top_left_and_size"
+            return "xywh"
         disordered = outside = 0
         for image, (a, b, c, d) in boxes:
             disordered += c < a or d < b
@@ -199,7 +199,7 @@ class TableReader:
             f"the four numbers of column {name} were read as {taken}. Rename it to bbox_{other} if "
             f"they are {other}"
         )
-        return "corners" if is_xyxy else "top_left_and_size"
+        return "xyxy" if is_xyxy else "xywh"
 
     def _notes(self) -> list[str]:
         columns = self.columns
@@ -215,12 +215,12 @@ class TableReader:
 
 def _set_form(label: RawLabel, form: Form) -> None:
     """Turn the numbers as written into corners."""
-    a, b, c, d = label.corners
+    a, b, c, d = label.xyxy
     label.form = form
-    if form == "top_left_and_size":
-        label.corners = (a, b, a + c, b + d)
-    elif form == "centre_and_size":
-        label.corners = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
+    if form == "xywh":
+        label.xyxy = (a, b, a + c, b + d)
+    elif form == "cxcywh":
+        label.xyxy = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
 
 
 def _is_zero(cell: str) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detfinetune.labels.dataset.records import Polygon, RleMask
 from detfinetune.labels.formats.json.rle import LARGEST_MASK
-from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, RawProblem, hull
+from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, RawProblem, bounding_box
 from detfinetune.labels.formats.shapes import ellipse, rotated_box
 from detfinetune.labels.formats.xml.xml_text import class_name, number, one_line
 
@@ -112,10 +112,10 @@ def _read_ellipse(element: Element, name: str, line: int, _: tuple[int, int] | N
 
 
 def _polygon_label(polygon: Polygon, shown: str, name: str, line: int) -> RawLabel:
-    corners = hull((polygon,))
-    around = " ".join(f"{corner:g}" for corner in corners)
+    xyxy = bounding_box((polygon,))
+    around = " ".join(f"{corner:g}" for corner in xyxy)
     text = one_line(f"{shown} in {around}")
-    return RawLabel(name, corners, (polygon,), has_box=False, line=line, text=text)
+    return RawLabel(name, xyxy, (polygon,), has_box=False, line=line, text=text)
 
 
 def _read_mask(element: Element, name: str, line: int, size: tuple[int, int] | None) -> RawLabel:
@@ -141,9 +141,9 @@ def _read_mask(element: Element, name: str, line: int, size: tuple[int, int] | N
             "bad mask", f"its rle adds up to {sum(lengths)} px; the window has {width * height}"
         )
     rows = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(height, width)
-    mask, corners = _place(rows, left, top, size)
-    shown = one_line(f"{name} mask in {' '.join(f'{corner:g}' for corner in corners)}")
-    return RawLabel(name, corners, has_box=False, mask=mask, line=line, text=shown)
+    mask, xyxy = _place(rows, left, top, size)
+    shown = one_line(f"{name} mask in {' '.join(f'{corner:g}' for corner in xyxy)}")
+    return RawLabel(name, xyxy, has_box=False, mask=mask, line=line, text=shown)
 
 
 def _whole(element: Element, key: str) -> int:
@@ -176,8 +176,8 @@ def _place(
     rest = width * height - int(edges[-1])
     counts += [rest] if rest else []
     xs, ys = np.flatnonzero(window.any(axis=0)), np.flatnonzero(window.any(axis=1))
-    corners = (left + xs[0], top + ys[0], left + xs[-1] + 1, top + ys[-1] + 1)
-    x1, y1, x2, y2 = map(float, corners)
+    xyxy = (left + xs[0], top + ys[0], left + xs[-1] + 1, top + ys[-1] + 1)
+    x1, y1, x2, y2 = map(float, xyxy)
     return RleMask((height, width), tuple(counts)), (x1, y1, x2, y2)
 
 

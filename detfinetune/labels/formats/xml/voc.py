@@ -20,7 +20,7 @@ from detfinetune.labels.formats.raw_labels import (
     RawImage,
     RawLabel,
     RawProblem,
-    hull,
+    bounding_box,
 )
 from detfinetune.labels.formats.shapes import rotated_box
 from detfinetune.labels.formats.xml.xml_text import (
@@ -115,15 +115,15 @@ def _read_object(element: Element, line: int) -> RawLabel:
         raise BadLabel("several boxes", f"{len(boxes)} <bndbox> in one <object>")
     if boxes:
         x1, y1, x2, y2 = values = _values(boxes[0], _CORNERS)
-        corners = (number(x1, "xmin"), number(y1, "ymin"), number(x2, "xmax"), number(y2, "ymax"))
+        xyxy = (number(x1, "xmin"), number(y1, "ymin"), number(x2, "xmax"), number(y2, "ymax"))
         shown = f"{name} {' '.join(values)}"
     elif polygons:
-        corners = hull(polygons)
-        shown = f"{name} polygon in {corners[0]:g} {corners[1]:g} {corners[2]:g} {corners[3]:g}"
+        xyxy = bounding_box(polygons)
+        shown = f"{name} polygon in {xyxy[0]:g} {xyxy[1]:g} {xyxy[2]:g} {xyxy[3]:g}"
     else:
         raise BadLabel("no box", "the <object> has no <bndbox>, <polygon> or <robndbox>")
     return RawLabel(
-        name, corners, polygons=polygons, has_box=bool(boxes), line=line, text=one_line(shown)
+        name, xyxy, polygons=polygons, has_box=bool(boxes), line=line, text=one_line(shown)
     )
 
 
