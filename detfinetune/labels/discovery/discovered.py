@@ -55,7 +55,7 @@ class DiscoveredDataset:
     """Where label files were looked for; class names are looked for there too."""
 
     splits: dict[str, SplitFiles]
-    """train, val, test; or `all`, where the data comes in one piece."""
+    """train, val, test; or `all` if the data has no splits."""
 
     notes: list[str] = field(default_factory=list)
     entries: list[LedgerEntry] = field(default_factory=list)

@@ -299,7 +299,7 @@ def _pairs(labels: dict[str, Path], images: dict[str, Path]) -> dict[str, SplitS
     return {s: SplitSource(labels[s], images[s]) for s in labels if s in images}
 
 
-# --- the known layouts of data in one piece ---------------------------------------------------
+# --- the known layouts of data without splits ------------------------------------------------
 
 
 def _one_pair(data: DataConfig, root: Path, suffix: str) -> Layout | None:
