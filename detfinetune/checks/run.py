@@ -7,18 +7,18 @@ from pathlib import Path
 
 from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.checks.anchors import check_anchors
-from detfinetune.checks.boxes import check_boxes
-from detfinetune.checks.classes import check_classes
-from detfinetune.checks.duplicate_findings import ImageEntry
 from detfinetune.checks.findings import Finding, sorted_findings
 from detfinetune.checks.from_ledger import ledger_findings
-from detfinetune.checks.image_facts import ImageFacts, scan_images
-from detfinetune.checks.images import image_findings, image_paths
-from detfinetune.checks.label_frames import check_label_sizes
-from detfinetune.checks.outliers import check_outliers
-from detfinetune.checks.polygons import check_polygons
-from detfinetune.checks.splits import check_splits
-from detfinetune.checks.units import check_units
+from detfinetune.checks.images.duplicate_findings import ImageEntry
+from detfinetune.checks.images.image_facts import ImageFacts, scan_images
+from detfinetune.checks.images.image_findings import image_findings, image_paths
+from detfinetune.checks.objects.boxes import check_boxes
+from detfinetune.checks.objects.classes import check_classes
+from detfinetune.checks.objects.outliers import check_outliers
+from detfinetune.checks.objects.polygons import check_polygons
+from detfinetune.checks.splits.split_findings import check_splits
+from detfinetune.checks.units.label_frames import check_label_sizes
+from detfinetune.checks.units.label_units import check_units
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.discovered import shown_path

@@ -19,11 +19,11 @@ from table_cases import (
     wheres,
 )
 
-from detfinetune.checks.box_pairs import near_pairs
-from detfinetune.checks.boxes import check_boxes
 from detfinetune.checks.findings import Finding
+from detfinetune.checks.objects.box_pairs import near_pairs
+from detfinetune.checks.objects.boxes import check_boxes
+from detfinetune.checks.objects.polygons import check_polygons
 from detfinetune.checks.places import MOST_PLACES
-from detfinetune.checks.polygons import check_polygons
 from detfinetune.labels.dataset.records import Annotation, Box, RleMask
 
 _SQUARE = (100.0, 100.0, 180.0, 100.0, 180.0, 180.0, 100.0, 180.0)

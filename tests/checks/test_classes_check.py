@@ -20,8 +20,8 @@ from table_cases import (
     wheres,
 )
 
-from detfinetune.checks.classes import check_classes, rejected_class_numbers
 from detfinetune.checks.findings import Finding
+from detfinetune.checks.objects.classes import check_classes, rejected_class_numbers
 from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
 from detfinetune.labels.dataset.records import Annotation
 

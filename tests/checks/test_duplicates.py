@@ -12,11 +12,11 @@ import pytest
 from label_tables import table_of
 from PIL import Image, ImageEnhance
 
-from detfinetune.checks.duplicates import _close_hashes, near_pairs
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.image_content import ImageFacts
-from detfinetune.checks.image_facts import scan_images
-from detfinetune.checks.images import image_findings
+from detfinetune.checks.images.duplicates import _close_hashes, near_pairs
+from detfinetune.checks.images.image_content import ImageFacts
+from detfinetune.checks.images.image_facts import scan_images
+from detfinetune.checks.images.image_findings import image_findings
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
 
 BOX = Annotation(0, (10.0, 10.0, 30.0, 20.0))

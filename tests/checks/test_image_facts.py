@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from label_tables import table_of
 from PIL import Image, ImageOps
 
-from detfinetune.checks import image_facts
+from detfinetune.checks.images import image_facts
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.image_content import ImageFacts, scan_image
-from detfinetune.checks.image_facts import scan_images
-from detfinetune.checks.image_rules import IMAGE_RULES
-from detfinetune.checks.images import image_findings, image_paths
+from detfinetune.checks.images.image_content import ImageFacts, scan_image
+from detfinetune.checks.images.image_facts import scan_images
+from detfinetune.checks.images.image_findings import image_findings, image_paths
+from detfinetune.checks.images.image_rules import IMAGE_RULES
 from detfinetune.labels.dataset.records import ImageRecord
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.images.size_cache import file_stamps, read_cached

@@ -33,7 +33,7 @@ def _kinds(tree: ast.Module) -> set[str]:
 
 
 def test_kinds_of_findings_and_their_documentation_agree(repo: Path) -> None:
-    trees = [ast.parse(path.read_text()) for path in (repo / "detfinetune/checks").glob("*.py")]
+    trees = [ast.parse(path.read_text()) for path in (repo / "detfinetune/checks").rglob("*.py")]
     in_code = set().union(*map(_kinds, trees))
     anywhere = set().union(*map(_constants, trees))
     rows = re.findall(r"^\| (`[^|]+) \|", (repo / "docs/check.md").read_text(), re.MULTILINE)

@@ -20,8 +20,8 @@ from table_cases import (
 )
 
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.groups import grouped_median, grouped_spread
-from detfinetune.checks.outliers import MOST_LISTED, check_outliers
+from detfinetune.checks.objects.group_statistics import grouped_median, grouped_spread
+from detfinetune.checks.objects.outliers import MOST_LISTED, check_outliers
 from detfinetune.labels.dataset.records import Annotation
 
 

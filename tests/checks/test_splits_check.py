@@ -22,8 +22,8 @@ from table_cases import (
 )
 
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.samples import ap_half_width, compare_samples, share_z
-from detfinetune.checks.splits import check_splits
+from detfinetune.checks.splits.sample_statistics import ap_half_width, compare_samples, share_z
+from detfinetune.checks.splits.split_findings import check_splits
 from detfinetune.labels.dataset.records import Annotation, ImageRecord
 
 

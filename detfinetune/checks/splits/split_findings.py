@@ -8,16 +8,16 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.checks.class_names import listed
 from detfinetune.checks.findings import Finding, Place
+from detfinetune.checks.objects.class_names import listed
 from detfinetune.checks.places import (
     MOST_PLACES,
     counted,
     image_place,
     object_place,
 )
-from detfinetune.checks.samples import ap_half_width
-from detfinetune.checks.split_differences import compare_splits
+from detfinetune.checks.splits.sample_statistics import ap_half_width
+from detfinetune.checks.splits.split_differences import compare_splits
 from detfinetune.labels.dataset.table import LabelTable
 
 FEWEST_OBJECTS = 100

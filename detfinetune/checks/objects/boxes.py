@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.checks.box_pairs import check_box_pairs
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.groups import grouped_median, grouped_spread
+from detfinetune.checks.objects.box_pairs import check_box_pairs
+from detfinetune.checks.objects.group_statistics import grouped_median, grouped_spread
 from detfinetune.checks.places import AllObjects, counted, percent
 from detfinetune.labels.dataset.table import LabelTable
 

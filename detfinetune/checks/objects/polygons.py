@@ -9,8 +9,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from detfinetune.checks.box_pairs import pair_ious
 from detfinetune.checks.findings import Finding
+from detfinetune.checks.objects.box_pairs import pair_ious
 from detfinetune.checks.places import AllObjects, counted, percent
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.formats.json.rle import tight_box

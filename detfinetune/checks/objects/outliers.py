@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.checks.boxes import edges_touched
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.groups import NORMAL_MAD, grouped_spread
+from detfinetune.checks.objects.boxes import edges_touched
+from detfinetune.checks.objects.group_statistics import NORMAL_MAD, grouped_spread
 from detfinetune.checks.places import AllObjects, counted
 from detfinetune.labels.dataset.table import LabelTable
 

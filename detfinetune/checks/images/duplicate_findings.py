@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.checks.duplicates import near_pairs
 from detfinetune.checks.findings import Finding, Place, Severity
-from detfinetune.checks.image_content import ImageFacts
+from detfinetune.checks.images.duplicates import near_pairs
+from detfinetune.checks.images.image_content import ImageFacts
 from detfinetune.checks.places import counted
 from detfinetune.labels.dataset.table import LabelTable
 

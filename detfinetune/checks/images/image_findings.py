@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from detfinetune.checks.duplicate_findings import ImageEntry, duplicate_findings
 from detfinetune.checks.findings import Finding, Place
-from detfinetune.checks.image_content import ImageFacts
-from detfinetune.checks.image_rules import IMAGE_RULES, ImageRule
+from detfinetune.checks.images.duplicate_findings import ImageEntry, duplicate_findings
+from detfinetune.checks.images.image_content import ImageFacts
+from detfinetune.checks.images.image_rules import IMAGE_RULES, ImageRule
 from detfinetune.checks.places import counted
 from detfinetune.labels.dataset.table import LabelTable
 

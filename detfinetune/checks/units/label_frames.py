@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.checks.findings import Finding, Place
-from detfinetune.checks.hypotheses import fitting
 from detfinetune.checks.places import MOST_PLACES, counted, image_place, percent
+from detfinetune.checks.units.hypotheses import fitting
 from detfinetune.labels.dataset.table import LabelTable
 
 _FEWEST_MISFITS = 3

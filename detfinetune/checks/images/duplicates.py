@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.checks.image_content import THUMBNAIL_SIDE, ImageFacts
+from detfinetune.checks.images.image_content import THUMBNAIL_SIDE, ImageFacts
 
 MAX_DISTANCE = 6
 """Bits of 64 in which hashes of near duplicates may differ."""

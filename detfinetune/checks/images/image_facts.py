@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import __version__
 
 from detfinetune import console
-from detfinetune.checks.image_content import ImageFacts, scan_image
+from detfinetune.checks.images.image_content import ImageFacts, scan_image
 from detfinetune.labels.images.size_cache import Stamp, file_stamps, read_cached, write_cached
 from detfinetune.parallel import Workers
 

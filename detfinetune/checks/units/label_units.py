@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.checks.findings import Finding, Place, Severity
-from detfinetune.checks.hypotheses import (
+from detfinetune.checks.places import MOST_PLACES, AllObjects, percent
+from detfinetune.checks.units.hypotheses import (
     FORM_COLUMNS,
     SMALLEST_PIXELS,
     Hypothesis,
@@ -22,13 +23,12 @@ from detfinetune.checks.hypotheses import (
     fitting,
     numbers_written,
 )
-from detfinetune.checks.label_frames import (
+from detfinetune.checks.units.label_frames import (
     check_box_scale,
     check_exif_rotation,
     check_one_based,
     of_rotated_images,
 )
-from detfinetune.checks.places import MOST_PLACES, AllObjects, percent
 from detfinetune.labels.dataset.ledger import Ledger
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.formats.lines.txt import box_form, parse_columns

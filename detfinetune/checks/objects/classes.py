@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.checks.class_names import check_class_names, class_place, listed
 from detfinetune.checks.findings import Finding, Place, Severity
+from detfinetune.checks.objects.class_names import check_class_names, class_place, listed
 from detfinetune.checks.places import MOST_PLACES, AllObjects, counted
 from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
 from detfinetune.labels.dataset.table import LabelTable

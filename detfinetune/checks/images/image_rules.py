@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from detfinetune.checks.findings import Severity
-from detfinetune.checks.image_content import ImageFacts
+from detfinetune.checks.images.image_content import ImageFacts
 
 # JPEG compression changes the grey levels of a constant image by one or two.
 _CONSTANT_CONTRAST = 1.0

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.places import percent
-from detfinetune.checks.samples import Comparison, compare_samples, share_z
+from detfinetune.checks.splits.sample_statistics import Comparison, compare_samples, share_z
 from detfinetune.labels.dataset.table import LabelTable
 
 _LARGE_DISTANCE = 0.3

@@ -1,0 +1,1 @@
+"""Checks of image files: damage, format, pixels, duplicates."""

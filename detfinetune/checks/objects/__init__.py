@@ -1,0 +1,1 @@
+"""Checks of boxes, polygons and classes."""

@@ -1,0 +1,1 @@
+"""Checks of how labels were read: columns, units, image sizes."""
