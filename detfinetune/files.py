@@ -1,8 +1,7 @@
-"""Atomic writing of files and folders, output checks, hashes, and the cache folder."""
+"""Atomic writing of files and folders, output checks, and the cache folder."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -134,15 +133,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write `value` as JSON in UTF-8, atomically; NaN and infinity raise ValueError."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def sha256_file(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def cache_dir(*parts: str) -> Path:

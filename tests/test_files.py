@@ -83,11 +83,6 @@ def test_cache_folder_follows_the_environment(
     assert files.cache_dir() == tmp_path / "xdg" / "detfinetune"
 
 
-def test_sha256_of_a_known_text(tmp_path: Path) -> None:
-    (tmp_path / "abc").write_bytes(b"abc")
-    assert files.sha256_file(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
-
-
 def test_only_an_earlier_output_of_the_same_tool_is_replaced(tmp_path: Path) -> None:
     data = tmp_path / "out" / "data"
     data.mkdir(parents=True)
