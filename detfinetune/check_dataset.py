@@ -1,4 +1,4 @@
-"""Check a data set: read it, look for all that can be wrong, and show it on a page."""
+"""Check a dataset: read it, find problems, and write them to a report page."""
 
 from __future__ import annotations
 
@@ -31,47 +31,47 @@ from detfinetune.report.page import write_dataset_page
 
 _FINDINGS_NAME = "findings.json"
 _VERSION = 2
-_EXAMPLES = 3
-_LEFT_AS_THEY_ARE = ("yolo", "voc", "txt")
+_MAX_PLACES_SHOWN = 3
+_OWN_FORMATS = ("yolo", "voc", "txt")
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found."""
+    """The findings of a check."""
 
     dataset: LabelledDataset
     findings: list[Finding]
     folder: Path
-    """Holds report.html, findings.json, findings.csv and ledger.csv."""
+    """Contains report.html, findings.json, findings.csv and ledger.csv."""
 
     fixed: Path | None
-    """Folder of the corrected copy; None where none was asked for."""
+    """Folder of the corrected copy, or None."""
 
     def count(self, severity: str) -> int:
         """Return the number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def exit_code(self, fail_on: Literal["error", "warning", "never"]) -> int:
-        """Return 1 when there are findings of the severity `fail_on` or worse, else 0."""
+        """Return 1 if there are findings of severity `fail_on` or worse, else 0."""
         if fail_on == "never":
             return 0
         return int(bool(self.count("error") or (fail_on == "warning" and self.count("warning"))))
 
 
 def check_dataset(config: CheckConfig) -> CheckReport:
-    """Read a data set, look for everything that can be wrong with it, and write what was found.
+    """Read a dataset, check it, and write and print the findings.
 
     Args:
         config: from `config.load_check_config`, or built in Python.
 
     Raises:
-        ConfigError, DataError: nothing usable is there.
-        OutputExistsError: the output is there, and not to be replaced.
+        ConfigError, DataError: the data cannot be used.
+        OutputExistsError: the output exists and may not be overwritten.
     """
     root = require_root(config.data)
     output = config.output or Path("checks") / config.data.name
     _check_outputs(config, root, output)
-    # A check is to find everything, not to stop at the first.
+    # Find every problem instead of stopping at the first.
     data = config.data.model_copy(update={"on_problem": "fix"})
     dataset = read_dataset(data)
     say_what_was_taken(dataset)
@@ -89,13 +89,13 @@ def check_dataset(config: CheckConfig) -> CheckReport:
             anchors=anchors,
         )  # fmt: skip
     say(findings_text(findings, dataset))
-    say(f"\nThe page with pictures: {output / 'report.html'}")
-    say(f"All places, for programs: {output / _FINDINGS_NAME} and findings.csv")
+    say(f"\nReport with pictures: {output / 'report.html'}")
+    say(f"All locations, machine-readable: {output / _FINDINGS_NAME} and findings.csv")
     fixed = _fix(config, dataset) if config.fix else None
     if fixed is not None:
-        say(f"The corrected copy, with its ledger: {fixed} (train on it with data.root={fixed})")
+        say(f"Corrected copy, with its ledger: {fixed} (train on it with data.root={fixed})")
     elif not config.fix and any(finding.fixed_by_conversion for finding in findings):
-        say("A corrected copy of the labels is written with --fix; the data stays as it is.")
+        say("Rerun with --fix to write a corrected copy of the labels; the data is not changed.")
     return CheckReport(dataset, findings, output, fixed)
 
 
@@ -107,19 +107,19 @@ def _check_outputs(config: CheckConfig, root: Path, output: Path) -> None:
     files.check_output(output, config.overwrite)
     files.check_replaceable(output, _FINDINGS_NAME, keep=[root])
     if config.fix:
-        # A corrected copy may have been edited since: it is never replaced.
+        # Never replace a corrected copy: it may have been edited.
         files.check_output(_fixed_folder(config), overwrite=False)
     elif config.fixed is not None:
-        raise ConfigError("fixed names a folder for the corrected copy, which --fix asks for.")
+        raise ConfigError(f"fixed={config.fixed} has no effect without --fix. Add --fix.")
 
 
 def _fix(config: CheckConfig, dataset: LabelledDataset) -> Path | None:
-    """Write the labels as they were mended, in their own format where it can be written."""
+    """Write the fixed labels, in their own format if it can be written."""
     if check_misread(dataset).problem:
-        say("No corrected copy is written: the labels were probably read wrongly (see above).")
+        say("No corrected copy is written: the labels were probably misread (see above).")
         return None
     folder = _fixed_folder(config)
-    if dataset.format in _LEFT_AS_THEY_ARE:
+    if dataset.format in _OWN_FORMATS:
         _export_with_links(dataset, folder)
     else:
         write_converted(dataset, folder)
@@ -127,20 +127,20 @@ def _fix(config: CheckConfig, dataset: LabelledDataset) -> Path | None:
 
 
 def _export_with_links(dataset: LabelledDataset, folder: Path) -> None:
-    """Write labels in their own format beside links to the images, so that they are found."""
+    """Write labels in their own format, with links to the images where possible."""
     output_format: ExportFormat = dataset.format  # type: ignore[assignment]
     if dataset.has_images:
         try:
             export_read(dataset, folder, output_format, images="link")
             return
         except OSError as error:
-            say(f"The images cannot be linked into the corrected copy ({error}), so they stay "
-                "where they are: give them with data.images.")  # fmt: skip
+            say(f"The images cannot be linked into the corrected copy ({error}). Give their "
+                "folder with data.images when you use the copy.")  # fmt: skip
     export_read(dataset, folder, output_format)
 
 
 def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> AnchorSettings | None:
-    """Return the anchors that training would take for these labels, and at which image size."""
+    """Return the anchors and image size that training would use for these labels."""
     whole = tables.get("train") or next(iter(tables.values()), None)
     if whole is None or not whole.num_objects:
         return None
@@ -152,36 +152,31 @@ def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> Ancho
     return resolved_anchors(resolved)
 
 
-def findings_text(findings: list[Finding], dataset: LabelledDataset | None = None) -> str:
-    """Return findings for the screen: all in a table, then what to do about the worst.
-
-    Args:
-        findings: worst first.
-        dataset: that they are of; paths are then relative to its root.
-    """
+def findings_text(findings: list[Finding], dataset: LabelledDataset) -> str:
+    """Return findings, worst first, as a table of all, then advice on errors and warnings."""
     if not findings:
-        return "\nNothing was found to be wrong."
+        return "\nNo problems found."
     counts = Counter(finding.severity for finding in findings)
     rows = [[finding.severity, finding.kind, finding.title] for finding in findings]
-    parts = ["", table(rows, ["severity", "kind", "what was found"]), ""]
+    parts = ["", table(rows, ["severity", "kind", "finding"]), ""]
     for finding in findings:
         if finding.severity == "note":
             continue
         parts.append(f"{finding.severity} {finding.kind}: {finding.advice}")
         parts += [
-            f"    {_where(place, dataset)}{': ' if place.detail else ''}{place.detail}"
-            for place in finding.places[:_EXAMPLES]
+            f"    {_location(place, dataset)}{': ' if place.detail else ''}{place.detail}"
+            for place in finding.places[:_MAX_PLACES_SHOWN]
         ]
-        if (more := len(finding.places) - _EXAMPLES) > 0:
+        if (more := len(finding.places) - _MAX_PLACES_SHOWN) > 0:
             parts.append(f"    ... and {more} more")
     listed = ", ".join(f"{counts[s]} {s}{'s' * (counts[s] != 1)}" for s in SEVERITIES)
     return "\n".join([*parts, "", f"In all: {listed}."])
 
 
-def _where(place: Place, dataset: LabelledDataset | None) -> str:
-    """Return `path:line` relative to the data root, of an image as well."""
-    table = dataset.tables.get(place.split) if dataset is not None else None
-    if place.label_file or not place.image or table is None or dataset is None:
+def _location(place: Place, dataset: LabelledDataset) -> str:
+    """Return the `path:line` of a label or the path of an image, relative to the data root."""
+    table = dataset.tables.get(place.split)
+    if place.label_file or not place.image or table is None:
         return place.where or place.split
     return shown_path(table.image_root / place.image, dataset.root)
 
@@ -210,14 +205,14 @@ def _as_json(dataset: LabelledDataset, findings: list[Finding]) -> dict[str, Any
 
 
 def _as_csv(findings: list[Finding], dataset: LabelledDataset) -> str:
-    """Return one line a place, `path:line` first, as editors and spreadsheets take it."""
+    """Return CSV with one row per location, `path:line` first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["where", "severity", "kind", "detail", "split", "image", "title"])
     for finding in findings:
         for place in finding.places:
             writer.writerow(
-                [_where(place, dataset), finding.severity, finding.kind, place.detail, place.split,
-                 place.image, finding.title]
+                [_location(place, dataset), finding.severity, finding.kind, place.detail,
+                 place.split, place.image, finding.title]
             )  # fmt: skip
     return text.getvalue()

@@ -1,7 +1,7 @@
 """Random augmentation for training, on Detectron2's transforms.
 
-Boxes and outlines follow each transform exactly; what is random draws from numpy's global
-generator (as Detectron2's own augmentations do), which the loader seeds for each sample.
+Boxes and polygons follow each transform exactly. Random values come from numpy's global generator,
+as in Detectron2's own augmentations; the loader seeds it for each sample.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from detfinetune.config.schema import AugmentConfig
 
-# Share of crops that are placed to hold some object, where an image has any. Aerial images are
-# mostly empty; without this most crops would be too.
-_CROP_ON_OBJECT = 0.7
+# Most of an aerial image is empty, and so would be most crops placed at random.
+_OBJECT_CROP_PROBABILITY = 0.7
 
 
 def build_augmentations(augment: AugmentConfig) -> list[T.Augmentation]:
@@ -53,57 +52,44 @@ def build_augmentations(augment: AugmentConfig) -> list[T.Augmentation]:
 
 
 class Rotate90Transform(Transform):  # type: ignore[misc]
-    """Turn by quarter turns counter-clockwise, without interpolation."""
+    """Rotate counter-clockwise by multiples of 90 degrees, without interpolation."""
 
     def __init__(self, quarter_turns: int, height: int, width: int) -> None:
         super().__init__()
         self._set_attributes({"quarter_turns": quarter_turns % 4, "height": height, "width": width})
 
     def apply_image(self, img: NDArray[Any]) -> NDArray[Any]:
-        """Turn an image, HxW or HxWxC."""
+        """Rotate an image, HxW or HxWxC."""
         return np.ascontiguousarray(np.rot90(img, self.quarter_turns))
 
     def apply_coords(self, coords: NDArray[Any]) -> NDArray[Any]:
-        """Turn Nx2 points (x, y) in pixels."""
+        """Rotate Nx2 points (x, y) in absolute coordinates."""
         x, y = coords[:, 0], coords[:, 1]
-        turned = {
+        rotated = {
             0: (x, y),
             1: (y, self.width - x),
             2: (self.width - x, self.height - y),
             3: (self.height - y, x),
         }[self.quarter_turns]
-        return np.stack(turned, axis=1)
+        return np.stack(rotated, axis=1)
 
     def apply_segmentation(self, segmentation: NDArray[Any]) -> NDArray[Any]:
-        """Turn a mask, HxW."""
+        """Rotate a mask, HxW."""
         return self.apply_image(segmentation)
-
-    def inverse(self) -> Transform:
-        """Return the turn back."""
-        sides = (
-            (self.height, self.width)
-            if self.quarter_turns % 2 == 0
-            else (
-                self.width,
-                self.height,
-            )
-        )
-        return Rotate90Transform(-self.quarter_turns, *sides)
 
 
 class RandomRotate90(T.Augmentation):  # type: ignore[misc]
-    """Turn by 0, 90, 180 or 270 degrees, each as likely."""
+    """Rotate by 0, 90, 180 or 270 degrees with equal probability."""
 
     def get_transform(self, image: NDArray[Any]) -> Transform:
-        """Choose the turn."""
+        """Draw the angle."""
         return Rotate90Transform(int(np.random.randint(4)), *image.shape[:2])
 
 
 class RandomObjectCrop(T.Augmentation):  # type: ignore[misc]
-    """Cut a square, mostly where an object is.
+    """Crop a square, at most as large as the image.
 
-    The square is as large as the image where that is smaller. With probability 0.7 it is placed
-    at random among the places that hold the centre of an object drawn at random.
+    With probability 0.7 the crop contains the centre of a randomly drawn object.
     """
 
     def __init__(self, side: int) -> None:
@@ -111,14 +97,14 @@ class RandomObjectCrop(T.Augmentation):  # type: ignore[misc]
         self._init({"side": side})
 
     def get_transform(self, image: NDArray[Any], boxes: NDArray[Any] | None) -> Transform:
-        """Choose the place; `boxes` are XYXY in pixels of `image`, or None."""
+        """Draw the position; `boxes` are XYXY in absolute coordinates, or None."""
         height, width = image.shape[:2]
         crop_h, crop_w = min(self.side, height), min(self.side, width)
         if (crop_h, crop_w) == (height, width):
             return NoOpTransform()
         low = np.array([0, 0])
         high = np.array([width - crop_w, height - crop_h])
-        if boxes is not None and len(boxes) and np.random.rand() < _CROP_ON_OBJECT:
+        if boxes is not None and len(boxes) and np.random.rand() < _OBJECT_CROP_PROBABILITY:
             box = boxes[np.random.randint(len(boxes))]
             centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
             nearest = np.clip(np.ceil(centre - (crop_w, crop_h)), low, high).astype(int)

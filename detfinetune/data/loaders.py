@@ -1,9 +1,9 @@
-"""Loaders whose order and random numbers depend on the seed and the position alone.
+"""Loaders whose order and random numbers depend only on the seed and the position.
 
-A run that is killed and resumed must see what the uninterrupted run would have seen. Detectron2's
-own loader cannot: it draws from one random stream for each worker, and groups images by aspect
-ratio in buffers that no checkpoint holds. Here the sample order is Detectron2's sampler, entered
-at any position, and each sample is seeded by (seed, position), whichever worker makes it.
+A resumed run must see the same samples as an uninterrupted one. Detectron2's loader cannot ensure
+that: each worker has one random stream, and images are grouped by aspect ratio in buffers that are
+not in the checkpoint. Here the order is that of Detectron2's sampler, which can start at any
+position, and each sample is seeded by (seed, position), whichever worker loads it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
+from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
@@ -31,7 +32,7 @@ Position = tuple[int, int]
 
 
 def seed_everything(*numbers: int) -> None:
-    """Seed numpy, random and torch from several numbers together."""
+    """Seed numpy, random and torch from a combination of numbers."""
     words = np.random.SeedSequence(numbers).generate_state(2)
     random.seed(int(words[0]))
     np.random.seed(int(words[0]))  # Detectron2's augmentations draw from it
@@ -48,17 +49,17 @@ def build_train_loader(
     num_workers: int = 0,
     repeat_threshold: float = 0.0,
 ) -> DataLoader[Any]:
-    """Return an endless loader of batches (lists of input dicts), entered at `start_iter`.
+    """Return an endless loader of batches (lists of input dicts) that starts at `start_iter`.
 
-    `images_per_batch` counts over all processes.
+    `images_per_batch` is the total over all processes.
 
     Raises:
-        DataError: there are no images, or the batch cannot be shared among the processes.
+        DataError: there are no images, or the batch cannot be divided among the processes.
     """
     records = DatasetCatalog.get(dataset_name)
     if not records:
-        raise DataError(f"{dataset_name}: no images to train on.")
-    share = batch_share(images_per_batch)
+        raise DataError(f"{dataset_name}: there are no images to train on. Check data.root.")
+    per_process = images_per_process(images_per_batch)
     if repeat_threshold > 0:
         factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
             records, repeat_threshold
@@ -66,14 +67,14 @@ def build_train_loader(
         order: Sampler[int] = RepeatFactorTrainingSampler(factors, seed=seed)
     else:
         order = TrainingSampler(len(records), seed=seed)
-    sampler = _PositionSampler(order, start=start_iter * share)
-    return PlainErrors(
+    sampler = _PositionSampler(order, start=start_iter * per_process)
+    return DataErrorLoader(
         _SeededDataset(records, mapper, seed),
-        # torch types a batch sampler's items as int, though any key will do.
-        batch_sampler=BatchSampler(sampler, share, drop_last=True),  # type: ignore[arg-type]
+        # torch's type hint for a batch sampler's items is int, but any key works.
+        batch_sampler=BatchSampler(sampler, per_process, drop_last=True),  # type: ignore[arg-type]
         num_workers=num_workers,
-        collate_fn=_as_list,
-        worker_init_fn=_one_thread,
+        collate_fn=trivial_batch_collator,
+        worker_init_fn=_init_worker,
     )
 
 
@@ -84,39 +85,39 @@ def build_test_loader(
     image_format: str,
     num_workers: int = 0,
 ) -> DataLoader[Any]:
-    """Return a loader that gives each image of a registered split once, one a batch.
+    """Return a loader of each image of a registered split, one per batch.
 
-    Under several processes each gets its share.
+    With several processes, each process gets its part of the images.
     """
     records = DatasetCatalog.get(dataset_name)
-    return PlainErrors(
+    return DataErrorLoader(
         MapDataset(
             DatasetFromList(records, copy=False), TestMapper(image_size, max_size, image_format)
         ),
         sampler=InferenceSampler(len(records)),
         num_workers=num_workers,
-        collate_fn=_as_list,
-        worker_init_fn=_one_thread,
+        collate_fn=trivial_batch_collator,
+        worker_init_fn=_init_worker,
     )
 
 
-def batch_share(images_per_batch: int) -> int:
-    """Return how many images of a batch each process takes.
+def images_per_process(images_per_batch: int) -> int:
+    """Return the batch size per process.
 
     Raises:
-        DataError: the batch cannot be shared evenly.
+        DataError: the batch cannot be divided evenly.
     """
     world: int = comm.get_world_size()
     if images_per_batch % world:
         raise DataError(
-            f"solver.images_per_batch={images_per_batch} cannot be shared among {world} "
-            f"processes; make it a multiple of {world}."
+            f"solver.images_per_batch={images_per_batch} cannot be divided evenly among "
+            f"{world} processes. Use a multiple of {world}."
         )
     return images_per_batch // world
 
 
 def mask_format_of(dataset_name: str) -> MaskFormat:
-    """Return `bitmask` when a registered split holds RLE masks, else `polygon`."""
+    """Return `bitmask` if a registered split contains RLE masks, else `polygon`."""
     for record in DatasetCatalog.get(dataset_name):
         for annotation in record["annotations"]:
             rle = isinstance(annotation.get("segmentation"), dict)
@@ -125,14 +126,11 @@ def mask_format_of(dataset_name: str) -> MaskFormat:
     return "polygon"
 
 
-class PlainErrors(DataLoader[Any]):
-    """A loader whose workers' data errors arrive as they were raised there.
-
-    torch puts the worker's traceback into the message.
-    """
+class DataErrorLoader(DataLoader[Any]):
+    """A loader that raises a worker's `DataError` without the traceback torch adds to its text."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Give the batches.
+        """Yield the batches.
 
         Raises:
             DataError: an image cannot be read.
@@ -149,22 +147,22 @@ class PlainErrors(DataLoader[Any]):
             )
         finally:
             _end_workers(batches)
-        # Not raised above: the user has no use for torch's traceback as its context.
+        # Raised outside the except block, so that torch's traceback is not its context.
         raise plain
 
 
 def _end_workers(batches: Iterator[Any]) -> None:
-    """End a torch iterator's workers now.
+    """Stop a torch iterator's workers now.
 
-    torch ends them when its iterator is collected, which an error's traceback, or a cycle in it,
-    can put off until Python exits; their end is then reported as a failure.
+    torch stops them when the iterator is garbage-collected. A traceback that refers to it can delay
+    that until Python exits, and torch then reports the workers as killed.
     """
     if isinstance(batches, _MultiProcessingDataLoaderIter):
         batches._shutdown_workers()
 
 
 class _PositionSampler(Sampler[Position]):
-    """This process's part of an endless sampler, with each sample's position in the whole."""
+    """This process's part of an endless sampler, with each sample's global position."""
 
     def __init__(self, order: Iterable[int], start: int) -> None:
         self.order = order
@@ -178,10 +176,10 @@ class _PositionSampler(Sampler[Position]):
 
 
 class _SeededDataset(Dataset[dict[str, Any]]):
-    """Records, mapped with random numbers that depend on (seed, position) alone."""
+    """Records, mapped with random numbers that depend only on (seed, position)."""
 
     def __init__(self, records: list[dict[str, Any]], mapper: TrainMapper, seed: int) -> None:
-        # Detectron2's list keeps records serialised, so that workers share the memory.
+        # Detectron2's list serializes the records, so that workers share their memory.
         self.records = DatasetFromList(records, copy=False)
         self.mapper = mapper
         self.seed = seed
@@ -195,15 +193,10 @@ class _SeededDataset(Dataset[dict[str, Any]]):
         return self.mapper(self.records[index])
 
 
-def _as_list(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return batch
-
-
-def _one_thread(worker: int) -> None:
-    """Keep a worker from taking the cores that training needs, and from dying before it ends."""
-    # Ctrl-C and most schedulers signal a whole process group; the main process decides when to
-    # stop and needs its workers until then. SIGTERM must still end a worker: Python's exit sends
-    # it, and waits.
+def _init_worker(worker: int) -> None:
+    """Limit a worker to one thread and shield it from Ctrl-C."""
+    # Ctrl-C and most schedulers signal the whole process group, but the main process needs its
+    # workers until it stops. SIGTERM must still end a worker: Python sends it at exit and waits.
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

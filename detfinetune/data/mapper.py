@@ -1,4 +1,4 @@
-"""From a record of the catalog to what a Detectron2 model takes."""
+"""Map dataset records to the input dicts of Detectron2 models."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def decode_image(path: Path | str, image_format: str) -> NDArray[np.uint8]:
         OSError, SyntaxError, ValueError: it is missing or damaged.
     """
     with Image.open(path) as file:
-        # detection_utils.read_image hides a decoding error behind its look for EXIF, and goes on
-        # with half an image.
+        # Decode before reading EXIF: detection_utils.read_image ignores a decoding error there and
+        # returns a partly decoded image.
         file.load()
         rotated = detection_utils._apply_exif_orientation(file)
         pixels: NDArray[np.uint8] = detection_utils.convert_PIL_to_numpy(rotated, image_format)
@@ -46,14 +46,14 @@ def read_image(record: dict[str, Any], image_format: str) -> NDArray[np.uint8]:
         image = decode_image(path, image_format)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"{path}: the image cannot be read ({error}). Replace or remove it; python "
-            "tools/check_dataset.py lists every such image."
+            f"{path}: the image cannot be read ({error}). Replace or remove it. To list "
+            "all such images, run python tools/check_dataset.py"
         ) from error
     height, width = image.shape[:2]
     if (width, height) != (record["width"], record["height"]):
         raise DataError(
             f"{path}: the image has {width}x{height} px, but had "
-            f"{record['width']}x{record['height']} px when the labels were read. Restore it, or "
+            f"{record['width']}x{record['height']} px when the labels were read. Restore it or "
             "start a new run."
         )
     return image
@@ -95,14 +95,14 @@ class TrainMapper:
             boxes = transforms.apply_box(boxes)
         kept = [
             self._transformed(item, transforms, size)
-            for item, visible in zip(annotations, visible_shares(boxes, size), strict=True)
+            for item, visible in zip(annotations, visible_fractions(boxes, size), strict=True)
             if visible > self.min_visible
         ]
         instances = detection_utils.annotations_to_instances(
             kept, size, mask_format=self.mask_format or "polygon"
         )
         if self.mask_format and instances.has("gt_masks"):
-            # A turned or cut outline has a tighter box than the turned or cut box.
+            # The bounding box of a transformed polygon is tighter than the transformed box.
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
         record["instances"] = detection_utils.filter_empty_instances(instances)
         return record
@@ -121,27 +121,27 @@ class TrainMapper:
         return done
 
 
-def visible_shares(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Return the share of each box (XYXY, may reach outside) that lies in an image (h, w)."""
+def visible_fractions(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Return the fraction of each XYXY box's area that lies inside an image of `size` (h, w)."""
     height, width = size
     inside = np.clip(boxes, 0, [width, height, width, height])
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     left: NDArray[Any] = np.prod(inside[:, 2:] - inside[:, :2], axis=1)
-    shares: NDArray[Any] = np.divide(left, area, out=np.zeros_like(left), where=area > 0)
-    return shares
+    fractions: NDArray[Any] = np.divide(left, area, out=np.zeros_like(left), where=area > 0)
+    return fractions
 
 
 class TestMapper:
     """Read and resize one image for evaluation or prediction."""
 
-    __test__ = False  # the name starts with Test, but it is no test
+    __test__ = False  # not a test class, despite its name
 
     def __init__(self, image_size: int, max_size: int, image_format: str) -> None:
         self.resize = T.ResizeShortestEdge(image_size, max_size)
         self.image_format = image_format
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return the input dict; `height` and `width` stay those of the file."""
+        """Return the input dict; `height` and `width` are those of the file."""
         record = {key: value for key, value in record.items() if key != "annotations"}
         record["image"] = self.tensor(read_image(record, self.image_format))
         return record

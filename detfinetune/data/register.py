@@ -1,4 +1,4 @@
-"""Data sets in Detectron2's catalog, with one class list for every split."""
+"""Register dataset splits in Detectron2's catalog, with the same class list for every split."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.masks import encoded
 from detfinetune.labels.dataset.table import LabelTable
 
-_FEWEST_COORDINATES = 6
+_MIN_COORDINATES = 6
 
 
 def register_split(dataset: LabelledDataset, split: str) -> str:
     """Register a split and return its name in `DatasetCatalog`.
 
-    Contiguous class ids are the dataset's, the same in every split. Registering again replaces
-    what an earlier call left under the name.
+    Contiguous ids are the same in every split. Registering a split again replaces it.
 
     Raises:
         DataError: the dataset has no such split.
@@ -56,7 +55,7 @@ def split_table(dataset: LabelledDataset, split: str) -> LabelTable:
 
 
 def _records(table: LabelTable) -> list[dict[str, Any]]:
-    """Return Detectron2's records by ascending image id, as its own COCO loader gives them."""
+    """Return Detectron2 records by ascending image id, as from Detectron2's COCO loader."""
     root = table.image_root.resolve()
     image_ids, boxes, sizes = table.image_ids, table.boxes.tolist(), table.sizes.tolist()
     categories, crowd = table.categories.tolist(), table.crowd.tolist()
@@ -72,7 +71,7 @@ def _records(table: LabelTable) -> list[dict[str, Any]]:
         if (mask := table.masks.get(index)) is not None:
             entry["segmentation"] = encoded(mask)
         elif polygons := table.polygons.get(index):
-            valid = [list(polygon) for polygon in polygons if len(polygon) >= _FEWEST_COORDINATES]
+            valid = [list(polygon) for polygon in polygons if len(polygon) >= _MIN_COORDINATES]
             if not valid:
                 return None
             entry["segmentation"] = valid

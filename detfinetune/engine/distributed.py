@@ -1,4 +1,4 @@
-"""Several processes under `torchrun`, with the same command as for one."""
+"""Distributed training with `torchrun`, with the same command as for one process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @contextmanager
 def process_group(device: str) -> Iterator[str]:
-    """Join torchrun's processes, when started by it; yield this process's device."""
+    """Join the process group if started by torchrun; yield this process's device."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or distributed.is_initialized():
         yield device
@@ -37,25 +37,25 @@ def process_group(device: str) -> Iterator[str]:
         distributed.destroy_process_group()
 
 
-def from_main(work: Callable[[], T]) -> T:
-    """Run `work` in the main process and give every process its result, or its error."""
+def run_on_main(work: Callable[[], T]) -> T:
+    """Run `work` in the main process; return its result, or raise its error, in every process."""
     if comm.get_world_size() == 1:
         return work()
-    box: list[Any] = [None, None]
+    outcome: list[Any] = [None, None]
     if comm.is_main_process():
         try:
-            box[0] = work()
-        except Exception as error:  # the others would wait for ever
-            box[1] = error
-    distributed.broadcast_object_list(box, src=0)
-    if box[1] is not None:
-        raise box[1]
-    result: T = box[0]
+            outcome[0] = work()
+        except Exception as error:  # broadcast it, or the others would wait forever
+            outcome[1] = error
+    distributed.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: T = outcome[0]
     return result
 
 
-def in_any_process(flag: bool) -> bool:
-    """Say whether `flag` is true in at least one process; all must ask."""
+def any_rank(flag: bool) -> bool:
+    """Return whether `flag` is true in at least one process; all processes must call this."""
     if comm.get_world_size() == 1:
         return flag
     shared = torch.tensor([float(flag)])
@@ -66,19 +66,19 @@ def in_any_process(flag: bool) -> bool:
 
 
 def parallel_model(model: nn.Module) -> nn.Module:
-    """Return the model with gradients that are averaged over all processes."""
+    """Wrap the model so that gradients are averaged over all processes."""
     if comm.get_world_size() == 1:
         return model
     device = next(model.parameters()).device
-    # Detectron2's own wrapper names a GPU even where there is none.
+    # Detectron2's own wrapper requires a GPU.
     ids = [device.index] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
-def share_buffers(model: nn.Module) -> None:
-    """Give every process the main one's buffers, such as BatchNorm's running statistics.
+def broadcast_buffers(model: nn.Module) -> None:
+    """Broadcast the main process's buffers, such as BatchNorm's running statistics.
 
-    Each process measures its own on its part of the data; those of the main one are saved.
+    Each process computes its own on its part of the data; the checkpoint has the main one's.
     """
     if comm.get_world_size() > 1:
         for buffer in model.buffers():

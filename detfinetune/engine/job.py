@@ -21,16 +21,16 @@ from detfinetune.data.loaders import (
 )
 from detfinetune.data.mapper import TrainMapper
 from detfinetune.data.register import register_split
-from detfinetune.engine.distributed import from_main, in_any_process, parallel_model, share_buffers
+from detfinetune.engine.distributed import any_rank, broadcast_buffers, parallel_model, run_on_main
 from detfinetune.engine.hooks.checkpoints import SaveLast
 from detfinetune.engine.hooks.progress import ProgressBar
-from detfinetune.engine.hooks.stopping import StopRequest, StopTraining, StopWhenAsked
+from detfinetune.engine.hooks.stopping import StopOnRequest, StopRequest, StopTraining
 from detfinetune.engine.hooks.validation import Validate
 from detfinetune.engine.hooks.writing import WriteMetrics
 from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.recipe import settled
-from detfinetune.engine.run_folder import forget_metrics_after
+from detfinetune.engine.run_folder import truncate_metrics
 from detfinetune.engine.trainer import Trainer
 from detfinetune.evaluation.evaluate import evaluate_split
 from detfinetune.evaluation.ground_truth import ground_truth
@@ -54,7 +54,7 @@ _LOG_PERIOD = 5
 
 
 class TrainingJob:
-    """The parts of one training run, built in the order in which they depend on each other."""
+    """The parts of one training run, built in order of dependency."""
 
     def __init__(self, plan: TrainingPlan, device: str) -> None:
         self.plan = plan
@@ -83,10 +83,10 @@ class TrainingJob:
             report = load_base_weights(model, weights, classes)
             if comm.is_main_process():
                 say(f"base weights: {weights.description}")
-                say(f"  {report.loaded} of {report.total} tensors filled, the rest are new")
+                say(f"  {report.loaded} of {report.total} tensors loaded, the rest are random")
                 if report.other_classes:
                     say(
-                        f"  the heads start anew: they were trained for "
+                        f"  heads are random, as the weights have other classes: "
                         f"{', '.join(weights.classes or ())}"
                     )
                 say()
@@ -132,9 +132,9 @@ class TrainingJob:
         self.best, self.threshold = stored.best, stored.score_threshold
 
     def fit(self, stop: StopRequest) -> bool:
-        """Train to the end; return False when a stop was asked for, even in the last step."""
+        """Train; return False if a stop was requested, even during the last step."""
         if comm.is_main_process():
-            forget_metrics_after(self.plan.run, self.plan.start_iter)
+            truncate_metrics(self.plan.run, self.plan.start_iter)
         self.trainer.register_hooks(self._hooks(stop))
         try:
             self.trainer.train(self.plan.start_iter, self.plan.max_iter)
@@ -142,8 +142,8 @@ class TrainingJob:
             return False
         finally:
             self.trainer.close()
-        # It may have been asked for during the evaluation after the last step.
-        return not in_any_process(stop.requested)
+        # The request may have come during the evaluation after the last step.
+        return not any_rank(stop.requested)
 
     def _hooks(self, stop: StopRequest) -> list[Any]:
         config, run = self.config, self.plan.run
@@ -162,10 +162,10 @@ class TrainingJob:
                 SaveLast(self._save_last, period, eval_period),
                 self.progress,
             ]
-        return [*steps, StopWhenAsked(stop)]
+        return [*steps, StopOnRequest(stop)]
 
     def _validate(self) -> dict[str, float]:
-        """Evaluate on validation during training; keep the best checkpoint."""
+        """Evaluate on the validation split; save the checkpoint if it is the best so far."""
         result = self._evaluate("val")
         if not comm.is_main_process():
             return {}
@@ -192,7 +192,7 @@ class TrainingJob:
 
     def _evaluate(self, split: str) -> EvaluationResult:
         config, dataset = self.config, self.plan.dataset
-        # The ground truth does not change during a run, so it is checked once.
+        # The ground truth does not change during a run: check it once.
         self_check = split not in self.self_checked
         self.self_checked.add(split)
         truth = ground_truth(dataset, split)
@@ -203,7 +203,7 @@ class TrainingJob:
             self.input_format,
             config.hardware.num_workers,
         )
-        share_buffers(self.model)
+        broadcast_buffers(self.model)
         return evaluate_split(
             self.model,
             truth,
@@ -218,7 +218,7 @@ class TrainingJob:
         )
 
     def evaluate_best(self) -> dict[str, EvaluationResult]:
-        """Report the best checkpoint on validation and test, and draw the worst images."""
+        """Evaluate the best checkpoint on validation and test, and draw the worst images."""
         evaluation, dataset = self.config.evaluation, self.plan.dataset
         best = self.plan.run.best_checkpoint
         if best.is_file():
@@ -243,18 +243,18 @@ class TrainingJob:
         return results
 
     def _evaluate_best_on_val(self) -> EvaluationResult:
-        """Return what was found when the best checkpoint was saved, if by this process."""
-        known = from_main(lambda: self.best_evaluation is not None)
+        """Return the result of the best checkpoint; after a resume, evaluate it again."""
+        known = run_on_main(lambda: self.best_evaluation is not None)
         if not known:
             return self._evaluate("val")
         result = self.best_evaluation or EvaluationResult(dataset_name="")
         if comm.is_main_process():
-            # Later evaluations of this run have overwritten the files.
+            # Later evaluations of this run overwrote the files.
             write_result(result, self.plan.run.evaluation("val"), self._provenance("val"))
         return result
 
     def _provenance(self, split: str) -> dict[str, Any]:
-        """What evaluation/<split>/metrics.json says of where its figures come from."""
+        """Return the origin of the metrics, for evaluation/<split>/metrics.json."""
         best = self.best
         return {
             "run": str(self.plan.run.path),

@@ -1,4 +1,4 @@
-"""The optimizer, and its rate at a step."""
+"""The optimizer and its learning rate at a step."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from detfinetune.engine.schedule import learning_rate_factor
 
 
 def build_optimizer(model: nn.Module, solver: SolverConfig) -> torch.optim.Optimizer:
-    """Return the optimizer of a resolved configuration, over what is not frozen."""
+    """Return the optimizer of a resolved configuration for all parameters that are not frozen."""
     rate, decay = settled(solver.base_lr), settled(solver.weight_decay)
-    # Norms and biases are not decayed: they do not over-fit, and a decayed norm drifts to zero.
+    # No weight decay on norms and biases: they do not overfit, and decay drives norms to zero.
     groups = get_default_optimizer_params(
         model, base_lr=rate, weight_decay=decay, weight_decay_norm=0.0, weight_decay_bias=0.0
     )
@@ -24,7 +24,7 @@ def build_optimizer(model: nn.Module, solver: SolverConfig) -> torch.optim.Optim
 
 
 def learning_rate(solver: SolverConfig, iteration: int) -> float:
-    """Return the rate of step `iteration`, from 0, of a resolved configuration."""
+    """Return the learning rate of step `iteration`, from 0, of a resolved configuration."""
     factor = learning_rate_factor(
         iteration, settled(solver.max_iter), settled(solver.warmup_iters), solver.decay
     )

@@ -1,4 +1,4 @@
-"""What a run will do: its data, its resolved configuration, its folder, where it starts."""
+"""Plan a run: its data, resolved configuration, folder and starting point."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from detfinetune.checks.findings import findings_json
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
 from detfinetune.console import say, table, warn
-from detfinetune.data.loaders import batch_share
-from detfinetune.engine.distributed import from_main
+from detfinetune.data.loaders import images_per_process
+from detfinetune.engine.distributed import run_on_main
 from detfinetune.engine.recipe import Choice, resolve_recipe, resolved_anchors, settled
-from detfinetune.engine.run_folder import RunFolder, clear_leftovers, new_run_folder, write_start
+from detfinetune.engine.run_folder import RunFolder, new_run_folder, remove_partial, write_metadata
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.files import write_json
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.statistics import table_statistics
 from detfinetune.labels.prepare import prepare_dataset
-from detfinetune.models.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from detfinetune.models.checkpoint import Checkpoint
 from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
 from detfinetune.models.weights import BaseWeights, find_base_weights
@@ -31,67 +31,58 @@ from detfinetune.sample_scenes import sample_scenes_folder, write_sample_scenes
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All that is settled before the model is built."""
+    """Everything decided before the model is built."""
 
     config: TrainConfig
-    """Resolved: no nulls that the recipe fills."""
+    """Resolved by the recipe."""
 
     dataset: LabelledDataset
     run: RunFolder
     base_weights: BaseWeights | None = None
-    """What a new run starts from; None for a resumed one."""
+    """Starting point of a new run; None for a resumed run."""
 
     resume_from: Checkpoint | None = None
 
     @property
     def start_iter(self) -> int:
-        """Finished steps of the run so far."""
+        """Steps finished so far."""
         return self.resume_from.iteration if self.resume_from else 0
 
     @property
     def max_iter(self) -> int:
-        """Steps of the whole run."""
+        """Total steps of the run."""
         return self.config.solver.max_iter or 0
 
 
-def fresh_plan(config: TrainConfig) -> TrainingPlan:
-    """Plan a new run; print what was chosen and why, and make its folder.
+def plan_new_run(config: TrainConfig) -> TrainingPlan:
+    """Plan a new run, create its folder, and print the chosen values with reasons.
 
     Raises:
-        DetFinetuneError: data, model or hardware cannot be used as asked.
+        DetFinetuneError: data, model or hardware cannot be used as configured.
     """
-    data = from_main(lambda: _located(config.data, config.task))
+    data = run_on_main(lambda: _with_root(config.data, config.task))
     config = config.model_copy(update={"data": data})
-    dataset = from_main(lambda: _prepare(data, config.task))
+    dataset = run_on_main(lambda: _prepare(data, config.task))
     resolved, choices = resolve_recipe(config, table_statistics(dataset.tables["train"]))
-    batch_share(settled(resolved.solver.images_per_batch))
-    # All that can be wrong is found before the run folder is made.
+    images_per_process(settled(resolved.solver.images_per_batch))
+    # Find configuration errors before the run folder is created.
     device = resolved.hardware.device
     build_cfg(model_settings(resolved, dataset.num_classes, device))
     model = resolved.model
-    weights = from_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
-    run = from_main(lambda: new_run_folder(config))
+    weights = run_on_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
+    run = run_on_main(lambda: new_run_folder(config))
     if comm.is_main_process():
-        write_start(run, resolved, dataset)
-        _say_plan(resolved, dataset, choices, run)
+        write_metadata(run, resolved, dataset)
+        _print_plan(resolved, dataset, choices, run)
         _check_labels(resolved, dataset, run)
     return TrainingPlan(resolved, dataset, run, base_weights=weights)
 
 
-def read_stored(run: Path) -> Checkpoint:
-    """Return the last checkpoint of a run that is to go on.
+def plan_resumed_run(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
+    """Plan to resume the run `config.resume` from `stored`, with the run's own configuration.
 
     Raises:
-        CheckpointError: the folder is no run, or has no checkpoint that can be read.
-    """
-    return read_checkpoint(find_checkpoint(run, "last"))
-
-
-def resumed_plan(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
-    """Plan to go on with the run `config.resume` from `stored`, by the run's own configuration.
-
-    Raises:
-        ConfigError: `solver.max_iter` lies behind the run already.
+        ConfigError: `solver.max_iter` is less than the finished steps.
         CheckpointError: the classes have changed since.
         DataError: the data has changed since.
     """
@@ -100,13 +91,13 @@ def resumed_plan(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
     if config.solver.max_iter is not None:
         if config.solver.max_iter < stored.iteration:
             raise ConfigError(
-                f"solver.max_iter={config.solver.max_iter}: the run has {stored.iteration} steps "
-                "behind it already."
+                f"solver.max_iter={config.solver.max_iter}: {run.path} has already finished "
+                f"{stored.iteration} steps. Give a larger value."
             )
         solver = resolved.solver.model_copy(update={"max_iter": config.solver.max_iter})
         resolved = resolved.model_copy(update={"solver": solver})
-    dataset = from_main(lambda: _prepare(resolved.data, resolved.task, brief=True))
-    from_main(lambda: clear_leftovers(run))
+    dataset = run_on_main(lambda: _prepare(resolved.data, resolved.task, brief=True))
+    run_on_main(lambda: remove_partial(run))
     _check_same_data(stored, dataset, run)
     if comm.is_main_process() and stored.iteration < (resolved.solver.max_iter or 0):
         say(f"resuming {run.path} after step {stored.iteration} of {resolved.solver.max_iter}")
@@ -116,19 +107,19 @@ def resumed_plan(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
 def _prepare(data: DataConfig, task: Task, *, brief: bool = False) -> LabelledDataset:
     dataset = prepare_dataset(data, brief=brief)
     if "train" not in dataset.tables or not dataset.tables["train"].num_images:
-        raise DataError(f"{data.root}: there are no training images.")
+        raise DataError(f"{data.root}: there are no training images. Check data.images.")
     if not dataset.tables["train"].num_objects:
-        raise DataError(f"{data.root}: the training images have no labels at all.")
+        raise DataError(f"{data.root}: the training images have no labels. Check data.labels.")
     if task == "segm" and not dataset.has_masks:
         raise ConfigError(
             "task=segm needs masks, but not every label has one. Train boxes with task=bbox, "
-            "or give YOLO polygons or COCO JSON with segmentation."
+            "or use YOLO polygons or COCO JSON with segmentation."
         )
     return dataset
 
 
-def _located(data: DataConfig, task: Task) -> DataConfig:
-    """Return `data` so that it can be found from any folder; the sample scenes are made first."""
+def _with_root(data: DataConfig, task: Task) -> DataConfig:
+    """Return `data` with an absolute root; create the sample scenes if it uses them."""
     if data.root is not None:
         return data.model_copy(update={"root": data.root.absolute()})
     if not data.sample_scenes:
@@ -143,24 +134,25 @@ def _located(data: DataConfig, task: Task) -> DataConfig:
 def _check_same_data(stored: Checkpoint, dataset: LabelledDataset, run: RunFolder) -> None:
     if stored.classes != dataset.classes:
         raise CheckpointError(
-            f"{run.path}: the classes of the data have changed since this run began.\n"
+            f"{run.path}: the classes of the data have changed since this run began. Restore "
+            "them or start a new run.\n"
             f"  run:  {', '.join(stored.classes)}\n  data: {', '.join(dataset.classes)}"
         )
     if stored.data_fingerprint != dataset.fingerprint:
         older = (
-            ", or the run was started by a version that took COCO JSON unread"
+            ", or the run was started by a version that did not parse COCO JSON"
             if dataset.format == "coco"
             else ""
         )
         raise DataError(
             f"{run.path}: the data has changed since this run began (fingerprint "
             f"{dataset.fingerprint[:12]}, was {stored.data_fingerprint[:12]}){older}. Resuming "
-            "would mix two data sets. Start a new run from its weights instead: "
+            "would mix two datasets. Start a new run from its weights instead: "
             f"model.weights={run.best_checkpoint}"
         )
 
 
-def _say_plan(
+def _print_plan(
     config: TrainConfig, dataset: LabelledDataset, choices: list[Choice], run: RunFolder
 ) -> None:
     splits = ", ".join(
@@ -171,31 +163,31 @@ def _say_plan(
     val = dataset.tables.get("val")
     if val is None or not val.num_objects:
         warn(
-            "there is no labelled object to validate on, so no AP is measured during training and "
-            "no best checkpoint is kept, only the last."
+            "there are no labelled objects for validation, so training computes no AP and saves "
+            "only the last checkpoint. Label images for validation to get the best one."
         )
     say(f"task: {config.task}; device: {config.hardware.device}; run: {run.path}\n")
-    rows = [[choice.key, _short(choice.value), choice.reason] for choice in choices]
-    say(table(rows, headers=("chosen for you", "", "because")) + "\n")
+    rows = [[choice.key, _format_value(choice.value), choice.reason] for choice in choices]
+    say(table(rows, headers=("chosen automatically", "value", "reason")) + "\n")
 
 
 def _check_labels(config: TrainConfig, dataset: LabelledDataset, run: RunFolder) -> None:
-    """Say what looks wrong with the labels before time is spent on them."""
+    """Run a quick check of the labels and print its errors and warnings."""
     findings = dataset_findings(dataset, resolved_anchors(config), decode=False)
     write_json(run.path / "findings.json", findings_json(findings))
     rows = [[f.severity, f.title] for f in findings if f.severity != "note"]
     if not rows:
-        say("labels: a quick check finds nothing wrong\n")
+        say("labels: the quick check found no problems\n")
         return
-    say(table(rows, headers=("labels", "a quick check finds")))
+    say(table(rows, headers=("labels", "finding of the quick check")))
     say(
-        "What to do about it, with pictures: python tools/check_dataset.py "
+        "For advice and pictures, run: python tools/check_dataset.py "
         f"{_data_options(config.data)}\n"
     )
 
 
 def _data_options(data: DataConfig) -> str:
-    """Return the keys that say where this data is, as a command line takes them."""
+    """Return the non-default data options as command-line overrides."""
     plain = data.model_dump(mode="json", exclude={"source", "sample_scenes", "on_problem"})
     options = []
     for key, value in plain.items():
@@ -209,9 +201,9 @@ def _data_options(data: DataConfig) -> str:
     return " ".join(options)
 
 
-def _short(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
-        return " ".join(_short(item) for item in value)
+        return " ".join(_format_value(item) for item in value)
     return str(value)

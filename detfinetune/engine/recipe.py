@@ -1,7 +1,7 @@
-"""Fill every `null` of a configuration from the data and the hardware, each with its reason.
+"""Fill every `null` of a configuration based on data and hardware, and record the reason.
 
-The rules are few and the same for every data set; none looks at a test split. What the user named
-is never replaced.
+The rules are the same for every dataset and never use the test split. Values given by the user are
+never replaced.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ZOO_MODELS = {
     "segm": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",
 }
 
-# Side of the median object after resizing that the smallest anchors and P2 (stride 4) can find.
+# Side of the median object after resizing that the smallest anchors and P2 (stride 4) can detect.
 _SMALL_OBJECT_PX = 32.0
 _CPU_SIDE, _GPU_SIDE = 320, 640
 _LARGEST_ZOOM = 1.5
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Choice:
-    """One value that was chosen for the user."""
+    """An automatically chosen value."""
 
     key: str
     value: Any
@@ -54,14 +54,14 @@ def resolved_anchors(config: TrainConfig) -> AnchorSettings:
 
 
 def settled(value: T | None) -> T:
-    """Return a value that `resolve_recipe` has filled."""
+    """Return a value of a resolved configuration, which is not None."""
     if value is None:
         raise ValueError("the configuration must be resolved first (engine.recipe)")
     return value
 
 
 class _Recipe:
-    """Collects choices; each looks at what was resolved before it."""
+    """Collects choices; each can depend on the values resolved before it."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.values: dict[str, dict[str, Any]] = {
@@ -75,7 +75,7 @@ class _Recipe:
         return self.values[section][name]
 
     def choose(self, key: str, rule: Callable[[], tuple[Any, str]]) -> Any:
-        """Fill `key` by `rule` (value and reason) when it is null or auto; return its value."""
+        """Fill `key` by `rule` (value and reason) if it is null or auto; return its value."""
         section, name = key.split(".")
         if self.values[section][name] in (None, "auto"):
             value, reason = rule()
@@ -87,10 +87,10 @@ class _Recipe:
 def resolve_recipe(
     config: TrainConfig, statistics: DatasetStatistics
 ) -> tuple[TrainConfig, list[Choice]]:
-    """Return the configuration without nulls, and what was chosen why.
+    """Return the configuration without nulls, and the choices made.
 
     Args:
-        config: as composed; nulls are to be filled.
+        config: as composed, with nulls.
         statistics: of the training split.
 
     Raises:
@@ -109,7 +109,7 @@ def resolve_recipe(
     _choose_solver(recipe, statistics, gpu=gpu, timm=timm)
     recipe.choose(
         "evaluation.eval_period",
-        lambda: (-(-recipe.get("solver.max_iter") // 4), "four evaluations in the run"),
+        lambda: (-(-recipe.get("solver.max_iter") // 4), "4 evaluations per run"),
     )
     recipe.choose("evaluation.detections_per_image", lambda: _choose_detections(statistics))
     return TrainConfig.model_validate({**config.model_dump(), **recipe.values}), recipe.choices
@@ -117,36 +117,36 @@ def resolve_recipe(
 
 def _choose_model(config: TrainConfig, gpu: bool) -> tuple[str, str]:
     if not gpu:
-        return PACKAGED_MODEL, "quick on a CPU; its ImageNet weights are installed"
+        return PACKAGED_MODEL, "fast on a CPU; its ImageNet weights are included"
     zoo = ZOO_MODELS[config.task]
     if zoo_weights_cached(zoo):
-        return zoo, "there is a GPU, and the COCO weights are in the cache"
+        return zoo, "GPU available; COCO weights are cached"
     if zoo_reachable():
-        return zoo, "there is a GPU, and the COCO weights can be downloaded"
+        return zoo, "GPU available; COCO weights can be downloaded"
     return PACKAGED_MODEL, (
-        "there is a GPU, but the COCO weights are neither cached nor to be reached; "
-        "ImageNet weights are installed"
+        "GPU available, but COCO weights are neither cached nor downloadable; ImageNet weights "
+        "are included"
     )
 
 
 def _choose_precision(gpu: bool) -> tuple[str, str]:
     if not gpu:
-        return "fp32", "autocast gains little on a CPU"
+        return "fp32", "autocast is hardly faster on a CPU"
     import torch
 
     if torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16", "the GPU has it"
-    return "fp16", "the GPU has no bf16"
+        return "bf16", "supported by the GPU"
+    return "fp16", "the GPU does not support bf16"
 
 
 def _choose_freeze(config: TrainConfig) -> tuple[int, str]:
     if config.model.weights == "random":
-        return 0, "random weights must all be trained"
-    return 2, "the first layers see edges and colours; few images would only spoil them"
+        return 0, "random weights: train all layers"
+    return 2, "keep the low-level features of the first layers"
 
 
 def _choose_sizes(recipe: _Recipe, statistics: DatasetStatistics, gpu: bool) -> None:
-    """Image size, its limit, and the training crop."""
+    """Choose image size, maximum size and training crop."""
     side = _GPU_SIDE if gpu else _CPU_SIDE
     sizes = statistics.object_sizes
     median = sizes[len(sizes) // 2] if sizes else 0.25
@@ -157,30 +157,30 @@ def _choose_sizes(recipe: _Recipe, statistics: DatasetStatistics, gpu: bool) -> 
         limit = max(native * _LARGEST_ZOOM, side)
         size = int(min(max(side, wanted), limit)) // 32 * 32
         if size <= side:
-            return side, f"half of the objects are larger than {median * side:.0f} px then"
-        return size, f"objects are small: half are below {median * size:.0f} px even then"
+            return side, f"the median object is {median * side:.0f} px at this size"
+        return size, f"objects are small: the median is {median * size:.0f} px at this size"
 
     size = recipe.choose("augment.image_size", image_size)
     recipe.choose("augment.max_size", lambda: (int(size * 5 / 3), "5/3 of image_size"))
 
     def crop_size() -> tuple[int, str]:
         if size <= side * 1.25:
-            return 0, "images are small enough to be taken whole"
-        return side, "training on crops; whole images are for testing"
+            return 0, "images are small enough to train without crops"
+        return side, "train on crops of the large images; evaluate on whole images"
 
     recipe.choose("augment.crop_size", crop_size)
 
 
 def _choose_anchors(recipe: _Recipe, statistics: DatasetStatistics) -> tuple[list[float], str]:
-    """One size a level, each twice the one before, so that most objects have a near one."""
+    """Choose one anchor size per FPN level, each twice the previous one."""
     size = recipe.get("augment.image_size")
-    sizes = [share * size for share in statistics.object_sizes]
+    sizes = [fraction * size for fraction in statistics.object_sizes]
     if not sizes:
-        return [16.0, 32.0, 64.0, 128.0, 256.0], "no objects to measure"
+        return [16.0, 32.0, 64.0, 128.0, 256.0], "no objects in the data"
     small = sizes[len(sizes) // 20]
     first = float(min(max(2 ** round(math.log2(max(small, 1.0))), 8), 32))
     return [first * 2**level for level in range(5)], (
-        f"19 of 20 objects are larger than {small:.0f} px"
+        f"95 % of objects are larger than {small:.0f} px"
     )
 
 
@@ -189,23 +189,23 @@ def _choose_solver(
 ) -> None:
     optimizer = recipe.choose(
         "solver.optimizer",
-        lambda: ("adamw", "suits a timm backbone") if timm else ("sgd", "as the zoo was trained"),
+        lambda: ("adamw", "usual for timm backbones") if timm else ("sgd", "as in the model zoo"),
     )
     adamw = optimizer == "adamw"
     batch = recipe.choose(
-        "solver.images_per_batch", lambda: (8, "fits most GPUs") if gpu else (4, "quick on a CPU")
+        "solver.images_per_batch", lambda: (8, "fits most GPUs") if gpu else (4, "fast on a CPU")
     )
     recipe.choose(
         "solver.base_lr",
         lambda: (
-            (7e-4, "small enough to keep what the backbone knows")
+            (7e-4, "low enough to keep the pretrained features")
             if adamw
-            else (0.02 * batch / 16 / 4, "a quarter of the zoo's rate, scaled to the batch")
+            else (0.02 * batch / 16 / 4, "a quarter of the model zoo's rate, scaled to the batch")
         ),
     )
     recipe.choose(
         "solver.weight_decay",
-        lambda: (0.05, "usual for adamw") if adamw else (1e-4, "as the zoo was trained"),
+        lambda: (0.05, "usual for adamw") if adamw else (1e-4, "as in the model zoo"),
     )
 
     def max_iter() -> tuple[int, str]:
@@ -214,15 +214,17 @@ def _choose_solver(
         steps = epochs * statistics.num_images // batch
         chosen = min(max(steps, low), high)
         passes = chosen * batch / max(statistics.num_images, 1)
-        return chosen, f"{passes:.0f} passes over {statistics.num_images} images"
+        return chosen, f"{passes:.0f} epochs of {statistics.num_images} images"
 
     steps = recipe.choose("solver.max_iter", max_iter)
-    recipe.choose("solver.warmup_iters", lambda: (steps // 10, "a tenth of max_iter"))
-    recipe.choose("solver.checkpoint_period", lambda: (500 if gpu else 50, "so little is lost"))
+    recipe.choose("solver.warmup_iters", lambda: (steps // 10, "10 % of max_iter"))
+    recipe.choose(
+        "solver.checkpoint_period", lambda: (500 if gpu else 50, "limits loss at a crash")
+    )
 
 
 def _choose_detections(statistics: DatasetStatistics) -> tuple[int, str]:
     fullest = statistics.fullest_image
     if 2 * fullest <= 100:
-        return 100, f"the fullest image has {fullest} objects"
-    return 2 * fullest, f"twice the {fullest} objects of the fullest image"
+        return 100, f"at most {fullest} objects per image"
+    return 2 * fullest, f"twice the maximum of {fullest} objects per image"

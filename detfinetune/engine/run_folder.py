@@ -1,4 +1,4 @@
-"""The folder of a run: where what is, and what is written at the start."""
+"""The folder of a run: its paths, and the files written at the start."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from detfinetune.files import write_json, write_text
 from detfinetune.labels.convert import write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 
-# What a run writes besides its checkpoints: logs, pictures, results.
-_ROOM_FOR_THE_REST = 200 << 20
+# Enough for logs, pictures and results.
+_MIN_FREE_BYTES = 200 << 20
 
 # Labelled images of each split on a contact sheet.
-_LABELLED_PICTURES = 16
+_IMAGES_PER_SHEET = 16
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names inside a run folder."""
+    """Paths inside a run folder."""
 
     path: Path
 
@@ -42,7 +42,7 @@ class RunFolder:
 
     @property
     def last_checkpoint(self) -> Path:
-        """All that a resume needs."""
+        """Everything needed to resume."""
         return self.path / "checkpoints" / "last.pth"
 
     @property
@@ -52,12 +52,12 @@ class RunFolder:
 
     @property
     def metrics_file(self) -> Path:
-        """One JSON object a line: losses, learning rate, validation AP by step."""
+        """One JSON object per line: losses, learning rate, validation AP by step."""
         return self.path / "train_metrics.jsonl"
 
     @property
     def log_file(self) -> Path:
-        """What Detectron2 logs."""
+        """Detectron2's log."""
         return self.path / "log.txt"
 
     def evaluation(self, split: str) -> Path:
@@ -66,35 +66,35 @@ class RunFolder:
 
 
 def new_run_folder(config: TrainConfig) -> RunFolder:
-    """Make the folder of a new run: `output_dir`, or the next free `runs/<data.name>`.
+    """Create the folder of a new run: `output_dir`, or the next free `runs/<data.name>`.
 
     Raises:
-        OutputExistsError: `output_dir` is there already and not empty.
+        OutputExistsError: `output_dir` exists and is not empty.
         TrainingError: the disk is nearly full.
     """
     try:
-        path = _make(config)
+        path = _make_folder(config)
     except OSError as error:
         wanted = config.output_dir or "runs"
         raise TrainingError(
-            f"output_dir={wanted}: the folder cannot be made ({error.strerror}). Give another one."
+            f"output_dir={wanted}: cannot create the folder ({error.strerror}). Give another one."
         ) from error
     free = shutil.disk_usage(path).free
-    if free < _ROOM_FOR_THE_REST:
+    if free < _MIN_FREE_BYTES:
         raise TrainingError(
             f"{path}: the disk has {free >> 20} MiB free, a run needs at least "
-            f"{_ROOM_FOR_THE_REST >> 20} MiB. Free some room or give another output_dir=."
+            f"{_MIN_FREE_BYTES >> 20} MiB. Free some space or give another output_dir."
         )
     return RunFolder(path)
 
 
-def _make(config: TrainConfig) -> Path:
+def _make_folder(config: TrainConfig) -> Path:
     if config.output_dir is not None:
         path = config.output_dir
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputExistsError(
-                f"output_dir={path}: this is there already. Give another folder, or go on with "
-                f"that run: resume={path}"
+                f"output_dir={path}: already exists. Give a new or empty folder, or resume that "
+                f"run with resume={path}"
             )
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -114,12 +114,12 @@ def _next_free(path: Path) -> Path:
             return candidate
 
 
-def write_start(run: RunFolder, config: TrainConfig, dataset: LabelledDataset) -> None:
-    """Write the resolved configuration, the environment, and what the labels were read as."""
+def write_metadata(run: RunFolder, config: TrainConfig, dataset: LabelledDataset) -> None:
+    """Write the resolved configuration, the environment and a summary of the data."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_text(run.config_file, "# The resolved configuration of this run.\n" + text)
     write_json(run.path / "environment.json", environment())
-    write_accounts(dataset, run.path, _LABELLED_PICTURES)
+    write_accounts(dataset, run.path, _IMAGES_PER_SHEET)
     splits = {
         split: {
             "image_root": str(table.image_root.resolve()),
@@ -140,7 +140,7 @@ def write_start(run: RunFolder, config: TrainConfig, dataset: LabelledDataset) -
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, machine and command line of this process."""
+    """Return versions, hardware and command line of this process."""
     packages = ("detfinetune", "torch", "torchvision", "timm", "numpy", "opencv-python",
                 "pillow", "pycocotools", "hydra-core", "omegaconf")  # fmt: skip
     cuda = torch.cuda.is_available()
@@ -164,8 +164,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def forget_metrics_after(run: RunFolder, iteration: int) -> None:
-    """Drop lines of steps that a resume will train again, and a line cut short by a crash."""
+def truncate_metrics(run: RunFolder, iteration: int) -> None:
+    """Drop lines of steps that a resume will repeat, and lines truncated by a crash."""
     if not run.metrics_file.is_file():
         return
     kept = []
@@ -178,7 +178,7 @@ def forget_metrics_after(run: RunFolder, iteration: int) -> None:
     write_text(run.metrics_file, "".join(kept))
 
 
-def clear_leftovers(run: RunFolder) -> None:
-    """Remove files that a killed process was still writing; what they were to replace is whole."""
+def remove_partial(run: RunFolder) -> None:
+    """Remove temporary files of a killed process; the files they were to replace are complete."""
     for leftover in run.path.rglob(".*.part"):
         leftover.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step, so that a resume needs no state for it."""
+"""The learning rate as a pure function of the step, so that resuming needs no state."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Literal
 
 Decay = Literal["cosine", "linear", "step", "constant"]
 
-# The last steps still move a little: a rate of exactly 0 wastes them.
+# A rate of exactly 0 would waste the last steps.
 _FINAL_FACTOR = 0.01
 _WARMUP_START = 0.1
 
 
 def learning_rate_factor(iteration: int, max_iter: int, warmup_iters: int, decay: Decay) -> float:
-    """Return the factor on the peak rate for step `iteration`, in (0, 1].
+    """Return the factor of the base learning rate at step `iteration`, in (0, 1].
 
-    Warm-up rises linearly from a tenth; it may be 0 steps. Then `cosine` and `linear` fall to
-    0.01 at the last step, `step` divides by ten at 70 % and again at 90 % of `max_iter`,
-    `constant` stays. Steps beyond `max_iter` keep the last factor.
+    Warm-up rises linearly from 0.1. Then `cosine` and `linear` fall to 0.01 at the last step,
+    `step` divides by 10 at 70 % and again at 90 % of `max_iter`, and `constant` stays at 1. Steps
+    beyond `max_iter` keep the last factor.
 
     Args:
         iteration: finished steps, from 0.
-        max_iter: steps of the whole run, at least 1.
-        warmup_iters: steps of warm-up, from 0.
-        decay: how the rate falls after warm-up.
+        max_iter: total steps, at least 1.
+        warmup_iters: warm-up steps, from 0.
+        decay: schedule after warm-up.
     """
     if iteration < warmup_iters:
         return _WARMUP_START + (1 - _WARMUP_START) * (iteration + 1) / (warmup_iters + 1)

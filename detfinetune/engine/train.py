@@ -1,4 +1,4 @@
-"""Fine-tune a detector: plan, fit, evaluate the best, say what came of it."""
+"""Fine-tune a detector: plan, train, evaluate the best checkpoint, print the results."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from detectron2.utils import comm
 from detfinetune.config.schema import TrainConfig
 from detfinetune.console import say, table
 from detfinetune.engine.distributed import process_group
-from detfinetune.engine.failures import plain_failures
+from detfinetune.engine.failures import explain_failures
 from detfinetune.engine.hooks.stopping import stop_on_signals
 from detfinetune.engine.job import TrainingJob
-from detfinetune.engine.plan import TrainingPlan, fresh_plan, read_stored, resumed_plan
+from detfinetune.engine.plan import TrainingPlan, plan_new_run, plan_resumed_run
 from detfinetune.engine.run_folder import RunFolder
 from detfinetune.evaluation.result import EvaluationResult
-from detfinetune.models.checkpoint import BestResult, check_device
+from detfinetune.models.checkpoint import BestResult, check_device, find_checkpoint, read_checkpoint
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of a training run."""
+    """The result of a training run."""
 
     run: Path
     finished: bool
@@ -31,35 +31,35 @@ class TrainResult:
     iteration: int
     best: BestResult | None
     evaluations: dict[str, EvaluationResult] = field(default_factory=dict)
-    """The best checkpoint's, by split; empty on all processes but the main one."""
+    """Of the best checkpoint, by split; without metrics except on the main process."""
 
 
 def train(config: TrainConfig) -> TrainResult:
-    """Fine-tune a detector, evaluate its best checkpoint, and draw what it finds.
+    """Fine-tune a detector, evaluate its best checkpoint, and draw its predictions.
 
     Args:
-        config: from `config.load_train_config`, or built in Python. Nulls are filled from data
-            and hardware; with `resume`, the run's own configuration is used.
+        config: from `config.load_train_config`, or built in Python. Nulls are filled based on
+            data and hardware; with `resume`, the run's own configuration is used.
 
     Raises:
-        DetFinetuneError: what is wrong, where, and what to do; nothing that was written is lost.
+        DetFinetuneError: a problem the user can fix; files already written are kept.
     """
-    stored = read_stored(config.resume) if config.resume else None
+    stored = read_checkpoint(find_checkpoint(config.resume, "last")) if config.resume else None
     hardware = stored.config.hardware if stored else config.hardware
     with process_group(hardware.device) as device:
         check_device(device)
-        plan = resumed_plan(config, stored) if stored else fresh_plan(config)
+        plan = plan_resumed_run(config, stored) if stored else plan_new_run(config)
         if plan.start_iter >= plan.max_iter:
             return _already_finished(plan)
         _log_to(plan.run.log_file)
-        with plain_failures(plan.run):
+        with explain_failures(plan.run):
             job = TrainingJob(plan, device)
             with stop_on_signals() as stop:
                 finished = job.fit(stop)
-        with plain_failures(plan.run, after_training=True):
+        with explain_failures(plan.run, after_training=True):
             evaluations = job.evaluate_best() if finished else {}
         if comm.is_main_process():
-            _say_end(plan.run, job, finished)
+            _print_end(plan.run, job, finished)
         return TrainResult(
             run=plan.run.path,
             finished=finished,
@@ -70,7 +70,7 @@ def train(config: TrainConfig) -> TrainResult:
 
 
 def _log_to(path: Path) -> None:
-    """Send what Detectron2 and fvcore log to a file: it is for developers."""
+    """Send the logs of Detectron2 and fvcore to a file."""
     for name in ("detectron2", "fvcore"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
@@ -87,24 +87,24 @@ def _log_to(path: Path) -> None:
 def _already_finished(plan: TrainingPlan) -> TrainResult:
     say(
         f"{plan.run.path}: this run is finished ({plan.start_iter} of {plan.max_iter} steps). To "
-        f"train further: resume={plan.run.path} solver.max_iter={2 * plan.max_iter}. To evaluate "
+        f"train longer: resume={plan.run.path} solver.max_iter={2 * plan.max_iter}. To evaluate "
         f"it: python tools/evaluate.py run={plan.run.path} split={list(plan.dataset.tables)[-1]}"
     )
     best = plan.resume_from.best if plan.resume_from else None
     return TrainResult(plan.run.path, finished=True, iteration=plan.start_iter, best=best)
 
 
-def _say_end(run: RunFolder, job: TrainingJob, finished: bool) -> None:
+def _print_end(run: RunFolder, job: TrainingJob, finished: bool) -> None:
     steps, wanted = job.trainer.finished_steps, job.plan.max_iter
     if not finished and steps == wanted:
         say(
-            "Stopped after the last step; all is saved, the evaluation at the end is left out. "
+            "Stopped after the last step; the checkpoint is saved, the evaluation is skipped. "
             f"Evaluate with:\n  python tools/evaluate.py run={run.path}"
         )
         return
     if not finished:
         say(
-            f"Stopped after step {steps} of {wanted}; all is saved. Go on with:\n"
+            f"Stopped after step {steps} of {wanted}; the checkpoint is saved. Resume with:\n"
             f"  python tools/train_net.py resume={run.path}"
         )
         return
@@ -113,6 +113,6 @@ def _say_end(run: RunFolder, job: TrainingJob, finished: bool) -> None:
         ("last checkpoint", run.last_checkpoint),
         ("pictures", run.path / "pictures"),
         ("curves", f"tensorboard --logdir {run.path / 'tensorboard'}"),
-        ("find objects", f"python tools/predict.py run={run.path} input=PICTURES"),
+        ("predict", f"python tools/predict.py run={run.path} input=IMAGES"),
     )]  # fmt: skip
     say(table(rows, headers=("", "")))

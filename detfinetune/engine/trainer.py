@@ -1,4 +1,4 @@
-"""The training loop's step, on Detectron2's `TrainerBase`."""
+"""The training step, on Detectron2's `TrainerBase`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import nn
 from detfinetune.data.loaders import seed_everything
 from detfinetune.errors import DivergedError
 
-# Low enough for any model here; what is advised is never above it.
-_SAFE_RATE = 1e-3
+# Low enough for any model here: the highest learning rate that is advised.
+_MAX_ADVISED_RATE = 1e-3
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Trainer(TrainerBase):  # type: ignore[misc]
-    """Forward, backward and step, with random numbers that depend on (seed, step) alone."""
+    """Forward, backward and step, with random numbers that depend only on (seed, step)."""
 
     def __init__(
         self,
@@ -34,17 +34,17 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         seed: int,
         clip_norm: float,
     ) -> None:
-        """Prepare the loop.
+        """Initialize the loop.
 
         Args:
-            model: takes a list of input dicts, returns a dict of losses; in training mode.
-            batches: endless; entered where the run starts.
+            model: returns a dict of losses for a list of input dicts in training mode.
+            batches: endless, from the first step of this run.
             optimizer: its groups' `lr` is set before each step.
-            learning_rate: rate of a step, by number of finished steps.
+            learning_rate: from the number of finished steps.
             device: torch device of the model.
             precision: fp32, bf16 or fp16 (autocast).
-            seed: of what the model draws, such as the RoIs that are sampled.
-            clip_norm: largest norm of all gradients together; 0 does not clip.
+            seed: of the model's random numbers, such as those of RoI sampling.
+            clip_norm: maximum total gradient norm; 0 disables clipping.
         """
         super().__init__()
         model.train()
@@ -57,8 +57,8 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         self.clip_norm = clip_norm
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=precision == "fp16")
         self.finished_steps = 0
-        # False while a step changes the weights: what interrupts it leaves them half done.
-        self.weights_sound = True
+        # False while a step changes the weights: an interruption leaves them half updated.
+        self.weights_consistent = True
         self.diverged = False
         self._batches = batches
         self._iterator: Iterator[list[dict[str, Any]]] | None = None
@@ -67,8 +67,8 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         """Train on one batch.
 
         Raises:
-            DivergedError: a loss, a gradient or a prediction is not finite; the weights are still
-                those of the step before, though most likely no good.
+            DivergedError: a loss, gradient or prediction is not finite; the weights are still
+                those of the previous step.
         """
         if self._iterator is None:
             self._iterator = iter(self._batches)
@@ -85,24 +85,24 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimizer)
         self._clip()
-        self.weights_sound = False
+        self.weights_consistent = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.finished_steps = self.iter + 1
-        self.weights_sound = True
+        self.weights_consistent = True
 
     def close(self) -> None:
-        """End the processes that load images."""
+        """Stop the data loader's workers."""
         if isinstance(self._iterator, Generator):
-            # An error's traceback can keep it alive, and with it the workers.
+            # An error's traceback can keep the iterator alive, and with it the workers.
             self._iterator.close()
         self._iterator = None
 
     def after_train(self) -> None:
-        """End every hook, so that one that fails keeps no other from saving or closing files.
+        """Finish every hook, so that a failing hook does not keep others from saving files.
 
         Raises:
-            Exception: the first that a hook raised.
+            Exception: the first raised by a hook.
         """
         self.storage.iter = self.iter
         failures = []
@@ -118,13 +118,13 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         try:
             losses: dict[str, torch.Tensor] = self.model(batch)
         except FloatingPointError as error:
-            # Detectron2's RPN looks at its own predictions.
+            # Raised by Detectron2's RPN.
             raise self._not_finite("the predicted boxes") from error
         return losses
 
     def _record(self, losses: dict[str, torch.Tensor], rate: float) -> None:
         values = {name: float(loss.detach()) for name, loss in losses.items()}
-        # All processes must see a broken loss of one, or they would wait for it for ever.
+        # Every process must know of a non-finite loss in any, or it would wait forever.
         gathered = comm.all_gather(values)
         broken = [
             name for name in values if not all(math.isfinite(part[name]) for part in gathered)
@@ -140,8 +140,8 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         parameters = [item for group in self.optimizer.param_groups for item in group["params"]]
         limit = self.clip_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-        # fp16's scaler skips a step whose gradients overflow, and halves the scale; when that does
-        # not help for long, nothing is learnt any more.
+        # fp16's scaler skips a step whose gradients overflow and halves the scale. A scale below 1
+        # means that this has not helped.
         skipped = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
         if not math.isfinite(norm) and not skipped:
             raise self._not_finite("the gradients")
@@ -149,10 +149,10 @@ class Trainer(TrainerBase):  # type: ignore[misc]
     def _not_finite(self, what: str) -> DivergedError:
         self.diverged = True
         rate = self.learning_rate(self.iter)
-        calmer = f"solver.base_lr={min(rate / 3, _SAFE_RATE):.1g}"
+        lower = f"solver.base_lr={min(rate / 3, _MAX_ADVISED_RATE):.1g}"
         if self.dtype is not None:
-            calmer += " or hardware.precision=fp32"
+            lower += " or hardware.precision=fp32"
         return DivergedError(
-            f"step {self.iter + 1}: not finite: {what}. The learning rate is {rate:.2g}; start "
-            f"again with {calmer}."
+            f"step {self.iter + 1}: not finite: {what}. The learning rate is {rate:.2g}. Rerun "
+            f"with {lower}."
         )

@@ -1,4 +1,4 @@
-"""Detectron2's COCOEvaluator as the collector of every process's detections."""
+"""Collect the detections of all processes with Detectron2's COCOEvaluator."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from detfinetune.evaluation.metrics import Detection
 
 
 class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
-    """Detectron2's evaluator up to the point where it has every process's COCO results.
+    """Detectron2's evaluator, except that `evaluate` returns detections instead of metrics.
 
-    `evaluate` returns the detections instead of figures: those of `score_detections` are the
-    same (a test compares them), and come with recall, matches and an AP where nothing was found.
+    `score_detections` computes the same metrics (a test compares them), and also recall, matches
+    and an AP of 0 when there are no detections.
     """
 
     def __init__(self, truth: GroundTruth, classes: Sequence[str]) -> None:
-        """Collect for a split.
+        """Prepare for a split.
 
         Raises:
-            CheckpointError: the split's classes are not the model's `classes`, by name.
+            CheckpointError: the split's class names differ from the model's `classes`.
         """
-        # Not super().__init__, which would read a JSON file for what is in memory already.
+        # super().__init__ would read from a JSON file what is already in memory.
         self._cpu_device = torch.device("cpu")
         self._predictions: list[dict[str, Any]] = []
         check_classes(classes, truth.classes, truth.name)
@@ -36,7 +36,7 @@ class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
         self._category_ids = [ids[name] for name in classes]
 
     def evaluate(self, img_ids: Any = None) -> list[Detection] | None:
-        """Return all processes' detections with COCO category ids; None elsewhere."""
+        """Return all detections with COCO category ids on the main process, None on the others."""
         comm.synchronize()
         gathered = comm.gather(self._predictions, dst=0)
         if not comm.is_main_process():
@@ -50,15 +50,15 @@ class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
 
 
 def check_classes(model: Sequence[str], data: Sequence[str], where: str) -> None:
-    """Demand that a model and data have the same class names; their order may differ.
+    """Check that a model and a dataset have the same class names, in any order.
 
     Raises:
-        CheckpointError: they differ; the text shows both lists.
+        CheckpointError: they differ.
     """
     if sorted(model) == sorted(data):
         return
     raise CheckpointError(
-        f"the model and {where} have different classes, so its predictions cannot be scored.\n"
+        f"the classes of the model and of {where} differ, so predictions cannot be scored.\n"
         f"  model: {', '.join(model)}\n"
         f"  data:  {', '.join(data)}\n"
         f"  only in the model: {', '.join(name for name in model if name not in data) or 'none'}\n"

@@ -1,8 +1,7 @@
-"""Why AP is 0, near 0 or not a number: says which known cause the data shows.
+"""Diagnose an AP of 0, near 0, or undefined: test known causes on the detections.
 
-Each cause is tested on the detections themselves: a category shift by scoring them with classes
-left aside, a wrong size or orientation by scoring them after scaling, turning or reading their
-numbers another way. A cause is named only when undoing it lets the detections find the objects.
+A category shift is tested by scoring without classes; a wrong size, orientation or box format by
+transforming the boxes. A cause is reported only if correcting it makes the detections match.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detfinetune.config.schema import Task
 from detfinetune.evaluation.metrics import (
     DEFAULT_DETECTIONS_PER_IMAGE,
     Detection,
@@ -24,20 +22,19 @@ from detfinetune.evaluation.metrics import (
 )
 
 LOW_AP = 1.0
-"""AP (0-100) below which a cause is looked for."""
+"""AP (0-100) below which causes are tested."""
 
 Boxes = npt.NDArray[np.float64]
-"""Boxes as XYWH rows in pixels, shape [N, 4]."""
+"""Boxes as XYWH rows in absolute coordinates, shape [N, 4]."""
 
-# A remedy is believed when it lets the detections find this share of the objects, and several
-# times what they found as they are.
-_CONVINCING = 0.3
-_TIMES_BETTER = 3.0
-# Scales from about 1/5 to 5 are tried.
+# A correction counts if it raises recall to at least this value, and by at least this factor.
+_MIN_RECALL = 0.3
+_MIN_IMPROVEMENT = 3.0
+# Scales from about 1/5 to 5 are tested.
 _SCALE_STEP, _SCALE_STEPS = 1.02, 80
-# Images that are looked at for a wrong size or orientation.
-_MOST_IMAGES = 50
-_BUCKETS = {"s": "small (under 32x32 px)", "m": "medium", "l": "large (96x96 px and more)"}
+# Number of images on which size and orientation are tested.
+_MAX_IMAGES = 50
+_SIZE_RANGES = {"s": "small (under 32x32 px)", "m": "medium", "l": "large (96x96 px and more)"}
 
 
 def diagnose(
@@ -45,26 +42,26 @@ def diagnose(
     detections: Sequence[Detection],
     metrics: Metrics,
 ) -> list[str]:
-    """Return the causes found, one a line; empty when AP is 1 or more.
+    """Return one line per cause found; empty when AP is 1 or more.
 
     Args:
-        truth: COCO JSON that was scored against.
-        detections: COCO results that were scored.
-        metrics: what they scored.
+        truth: ground truth as COCO JSON.
+        detections: COCO results.
+        metrics: of these detections.
     """
     objects = [entry for entry in truth["annotations"] if not entry.get("iscrowd", 0)]
     if not objects:
         return [
-            f"the split holds {len(truth['images'])} images without a single object, so AP is not "
-            "a number. Evaluate a split that has objects."
+            f"the split has {len(truth['images'])} images but no objects, so AP is undefined. "
+            "Evaluate a split that has objects."
         ]
     if metrics.ap is not None and metrics.ap >= LOW_AP:
         return []
     if not detections:
         return [
-            f"the model predicted nothing on {len(truth['images'])} images. It has not learnt yet "
-            "(train longer, or start from pretrained weights), or its score threshold is too high "
-            "(MODEL.ROI_HEADS.SCORE_THRESH_TEST)."
+            f"the model predicted nothing on {len(truth['images'])} images. Train longer, start "
+            "from pretrained weights, or lower the score threshold "
+            "(detectron2.MODEL.ROI_HEADS.SCORE_THRESH_TEST)."
         ]
     causes = [*_category_shift(truth, detections, metrics), *_misplaced(truth, detections)]
     if not causes:
@@ -72,13 +69,13 @@ def diagnose(
     return causes
 
 
-def empty_buckets(metrics: Metrics) -> list[str]:
-    """Return a line for each object size that the split does not hold; such an AP is no fault."""
+def empty_size_ranges(metrics: Metrics) -> list[str]:
+    """Return a note for each size range without objects, whose AP is undefined."""
     if metrics.ap is None:
         return []
     return [
-        f"AP{letter} is '-': the split holds no {size} object"
-        for letter, size in _BUCKETS.items()
+        f"AP{letter} is '-': the split has no {size} objects"
+        for letter, size in _SIZE_RANGES.items()
         if metrics.figures[f"AP{letter}"] is None
     ]
 
@@ -86,7 +83,7 @@ def empty_buckets(metrics: Metrics) -> list[str]:
 def _category_shift(
     truth: Mapping[str, Any], detections: Sequence[Detection], metrics: Metrics
 ) -> list[str]:
-    """Look for detections that are right in place and wrong in class."""
+    """Look for detections with correct boxes but wrong classes."""
     if len(truth["categories"]) < 2:
         return []
     merged = score_detections(
@@ -99,31 +96,36 @@ def _category_shift(
         metrics.task,
         metrics.detections_per_image,
     )
-    recall = int(merged.matches.hit.sum()) / max(1, sum(merged.matches.num_objects.values()))
-    if recall < _CONVINCING:
+    recall = int(merged.matches.true_positive.sum()) / max(
+        1, sum(merged.matches.num_objects.values())
+    )
+    if recall < _MIN_RECALL:
         return []
     pairs = Counter(
         (
             detections[found]["category_id"],
             truth["annotations"][position]["category_id"],
         )
-        for found, position, hit in zip(
-            merged.matches.detection, merged.matches.annotation, merged.matches.hit, strict=True
+        for found, position, true_positive in zip(
+            merged.matches.detection,
+            merged.matches.annotation,
+            merged.matches.true_positive,
+            strict=True,
         )
-        if hit
+        if true_positive
     )
     wrong = Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
     if wrong.total() <= pairs.total() / 2:
         return []
     names = {category["id"]: category["name"] for category in truth["categories"]}
     return [
-        f"the boxes are right but their classes are not: with classes left aside AP50 is "
-        f"{merged.figures['AP50'] or 0.0:.1f}. {_name_shift(wrong, sorted(names), names)}"
+        f"the boxes are correct but their classes are wrong: ignoring classes, AP50 is "
+        f"{merged.figures['AP50'] or 0.0:.1f}. {_describe_shift(wrong, sorted(names), names)}"
     ]
 
 
-def _name_shift(pairs: Counter[tuple[int, int]], ids: list[int], names: dict[int, str]) -> str:
-    """Say how the predicted categories turn into the true ones, given counts of such pairs."""
+def _describe_shift(pairs: Counter[tuple[int, int]], ids: list[int], names: dict[int, str]) -> str:
+    """Describe how predicted categories differ from true ones, from counts of such pairs."""
     place = {category: position for position, category in enumerate(ids)}
     steps: Counter[int] = Counter()
     for (predicted, true), count in pairs.items():
@@ -138,31 +140,29 @@ def _name_shift(pairs: Counter[tuple[int, int]], ids: list[int], names: dict[int
     if step and count > total / 2:
         how = "high" if step < 0 else "low"
         return (
-            f"Predicted classes are {abs(step)} too {how}: {examples}. Compare where the class "
-            "numbers start (data.first_class) and the order of the class names."
+            f"Predicted class ids are {abs(step)} too {how}: {examples}. Check the id of the first "
+            "class (data.first_class) and the order of the class names."
         )
-    return (
-        f"Predicted are {examples}. Compare the order of the class names of the model and the data."
-    )
+    return f"The model predicts {examples}. Compare the order of the class names in model and data."
 
 
 def _misplaced(truth: Mapping[str, Any], detections: Sequence[Detection]) -> list[str]:
-    """Look for a change of scale, orientation or box format that makes the boxes fit."""
+    """Look for a change of scale, orientation or box format that makes the boxes match."""
     sizes = {image["id"]: (image["width"], image["height"]) for image in truth["images"]}
     groups = _by_image(truth, detections, sizes)
-    found, _ = _fit(groups, lambda boxes, size: boxes)
-    # The overlap decides among changes that find as many objects, such as neighbouring scales.
-    (best, _), remedy = max((_fit(groups, change), name) for name, change in _changes())
-    if best < _CONVINCING or best < _TIMES_BETTER * found:
+    found, _ = _overlap(groups, lambda boxes, size: boxes)
+    # Mean IoU breaks ties in recall, as between neighbouring scales.
+    (best, _), remedy = max((_overlap(groups, change), name) for name, change in _box_transforms())
+    if best < _MIN_RECALL or best < _MIN_IMPROVEMENT * found:
         return []
     return [
-        f"the boxes are misplaced: as they are they overlap {found:.0%} of the objects, "
-        f"{remedy} {best:.0%}. {_outside(groups)}The sizes in the JSON, of the files and of "
-        "the predictions do not agree; convert the labels again so that sizes come from the files."
+        f"the boxes are misplaced: they match {found:.0%} of the objects, but {best:.0%} when "
+        f"{remedy}. {_outside(groups)}Labels, image files and predictions differ in image size, "
+        "orientation or box format. Convert the labels again with the sizes of the image files."
     ]
 
 
-_Change = Callable[[Boxes, tuple[float, float]], Boxes]
+_BoxTransform = Callable[[Boxes, tuple[float, float]], Boxes]
 _Group = tuple[Boxes, Boxes, tuple[float, float]]
 
 
@@ -171,7 +171,7 @@ def _by_image(
     detections: Sequence[Detection],
     sizes: Mapping[int, tuple[float, float]],
 ) -> list[_Group]:
-    """Return objects, the best detections (twice as many) and the size of each labelled image."""
+    """Return each labelled image's objects, up to twice as many top detections, and size."""
     objects: dict[int, list[Any]] = defaultdict(list)
     for entry in truth["annotations"]:
         if not entry.get("iscrowd", 0):
@@ -187,50 +187,50 @@ def _by_image(
             np.asarray(predicted[image], dtype=np.float64).reshape(-1, 4),
             sizes[image],
         )
-        for image, boxes in islice(objects.items(), _MOST_IMAGES)
+        for image, boxes in islice(objects.items(), _MAX_IMAGES)
     ]
 
 
-def _changes() -> Iterator[tuple[str, _Change]]:
-    """Yield what may have gone wrong with boxes, and its remedy."""
-    # A box far from the corner leaves its place quickly as the scale goes wrong, so steps are fine.
+def _box_transforms() -> Iterator[tuple[str, _BoxTransform]]:
+    """Yield corrections of boxes, each with its description."""
+    # The steps are small: far from the origin, boxes soon stop overlapping as the scale changes.
     for step in range(-_SCALE_STEPS, _SCALE_STEPS + 1):
         factor = _SCALE_STEP**step
         if abs(factor - 1) > 0.05:
             yield f"scaled by about {factor:.2g}", _scaling(factor)
-    yield "turned a quarter to the right", _turn_right
-    yield "turned a quarter to the left", _turn_left
+    yield "rotated by 90 degrees clockwise", _rotate_clockwise
+    yield "rotated by 90 degrees counter-clockwise", _rotate_counterclockwise
     yield (
-        "turned upside down",
-        lambda boxes, size: _turn_right(_turn_right(boxes, size), (size[1], size[0])),
+        "rotated by 180 degrees",
+        lambda boxes, size: _rotate_clockwise(_rotate_clockwise(boxes, size), (size[1], size[0])),
     )
-    yield "read as x1, y1, x2, y2", _from_corners
-    yield "read as centre, width and height", _from_centre
-    yield "read as fractions of the image", _from_normalized
+    yield "read as xyxy", _from_xyxy
+    yield "read as cxcywh", _from_cxcywh
+    yield "read as normalized coordinates", _from_normalized
 
 
-def _scaling(factor: float) -> _Change:
+def _scaling(factor: float) -> _BoxTransform:
     return lambda boxes, size: boxes * factor
 
 
-def _turn_right(boxes: Boxes, size: tuple[float, float]) -> Boxes:
-    """Turn boxes of an unturned image, which is `size` turned, clockwise by a quarter."""
+def _rotate_clockwise(boxes: Boxes, size: tuple[float, float]) -> Boxes:
+    """Rotate boxes clockwise by 90 degrees; `size` is that of the rotated image."""
     width = size[0]
     x, y, w, h = boxes.T
     return np.stack([width - y - h, x, h, w], axis=1)
 
 
-def _turn_left(boxes: Boxes, size: tuple[float, float]) -> Boxes:
+def _rotate_counterclockwise(boxes: Boxes, size: tuple[float, float]) -> Boxes:
     height = size[1]
     x, y, w, h = boxes.T
     return np.stack([y, height - x - w, h, w], axis=1)
 
 
-def _from_corners(boxes: Boxes, size: tuple[float, float]) -> Boxes:
+def _from_xyxy(boxes: Boxes, size: tuple[float, float]) -> Boxes:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
-def _from_centre(boxes: Boxes, size: tuple[float, float]) -> Boxes:
+def _from_cxcywh(boxes: Boxes, size: tuple[float, float]) -> Boxes:
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
 
 
@@ -238,9 +238,8 @@ def _from_normalized(boxes: Boxes, size: tuple[float, float]) -> Boxes:
     return boxes * np.array([*size, *size], dtype=np.float64)
 
 
-def _fit(groups: list[_Group], change: _Change) -> tuple[float, float]:
-    """Return what changed detections reach: the share of objects that some detection overlaps
-    with IoU 0.5 or more, and the mean of each object's best IoU."""
+def _overlap(groups: list[_Group], change: _BoxTransform) -> tuple[float, float]:
+    """Return recall at IoU 0.5 and the mean of each object's best IoU, for changed detections."""
     best = [
         pairwise_iou(objects, change(predicted, size)).max(axis=1)
         if len(predicted)
@@ -267,29 +266,28 @@ def pairwise_iou(first: Boxes, second: Boxes) -> npt.NDArray[np.float64]:
 
 
 def _outside(groups: list[_Group]) -> str:
-    """Say how many predictions reach out of their image by more than a pixel."""
+    """Describe how many predictions extend beyond their image by more than a pixel."""
     outside = total = 0
     for _, predicted, (width, height) in groups:
         total += len(predicted)
         right, bottom = predicted[:, 0] + predicted[:, 2], predicted[:, 1] + predicted[:, 3]
         outside += int(((right > width + 1) | (bottom > height + 1)).sum())
-    return f"{outside} of {total} predictions reach out of their image. " if outside else ""
+    return f"{outside} of {total} predictions extend beyond their image. " if outside else ""
 
 
 def _no_known_cause(
     truth: Mapping[str, Any], detections: Sequence[Detection], metrics: Metrics, num_objects: int
 ) -> str:
     highest = max(detection["score"] for detection in detections)
-    task: Task = metrics.task
-    words = "masks" if task == "segm" else "boxes"
+    words = "masks" if metrics.task == "segm" else "boxes"
     limit = metrics.detections_per_image
     return (
         f"{len(detections)} {words} were predicted on {len(truth['images'])} images with "
-        f"{num_objects} objects (highest score {highest:.2f}), and no known mistake in classes, "
-        "sizes or orientation explains the low AP. The model has most likely not learnt yet: "
-        "train longer, start from pretrained weights, and look at the pictures."
+        f"{num_objects} objects (highest score {highest:.2f}), and no known error in classes, "
+        "sizes or orientation explains the low AP. The model is probably undertrained: train "
+        "longer or start from pretrained weights, and look at the pictures."
         + (
-            f" At most {limit} predictions an image were counted."
+            f" At most {limit} predictions per image and class were counted."
             if limit < DEFAULT_DETECTIONS_PER_IMAGE
             else ""
         )

@@ -1,6 +1,6 @@
-"""Evaluate a model on a dataset split: COCO's figures, best threshold, diagnosis, pictures, files.
+"""Evaluate a model on a dataset split: COCO metrics, best threshold, diagnosis, pictures, files.
 
-The call behind `tools/evaluate.py`; its core, `evaluate_split`, serves training as well.
+`tools/evaluate.py` calls `evaluate`; training calls `evaluate_split` as well.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ PICTURES_FILE = "worst_first.jpg"
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationResult:
-    """Evaluate a run or checkpoint on one split; print tables, write figures and pictures.
+    """Evaluate a run or checkpoint on one split; print tables, write metrics and pictures.
 
     Writes `metrics.json`, `detections.json` (COCO results) and `worst_first.jpg` (ground truth
-    beside predictions, worst images first) into `config.output`, or into `evaluation/<split>` of
-    the run; with other data than the run's, `evaluation/<data name>_<split>`.
+    beside predictions, worst images first) into `config.output`. The default is
+    `evaluation/<split>` of the run, or `evaluation/<data name>_<split>` for other data.
 
     Raises:
         ConfigError: neither or both of `run` and `checkpoint` are given, or data without a root.
-        CheckpointError: the checkpoint cannot be used, or has other classes than the data.
+        CheckpointError: the checkpoint cannot be used, or its classes differ from the data's.
         DataError: the data cannot be read or scored.
     """
     checkpoint = choose_checkpoint(config.run, config.checkpoint)
@@ -69,52 +69,45 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         progress_description=f"evaluate {config.split}",
     )
     print_result(result, detector.classes, title=f"{dataset.name}, {config.split}")
-    threshold = next(
-        (
-            score
-            for score in (detector.score_threshold, result.score_threshold)
-            if score is not None
-        ),
-        FALLBACK_THRESHOLD,
-    )
+    thresholds = (detector.score_threshold, result.score_threshold, FALLBACK_THRESHOLD)
     write_comparison(
         truth,
         result.detections,
         output / PICTURES_FILE,
         count=config.evaluation.pictures,
-        score_threshold=threshold,
+        score_threshold=next(score for score in thresholds if score is not None),
     )
-    console.say(f"\nresults are in {output}")
+    console.say(f"\nresults: {output}")
     return result
 
 
 def run_folder(checkpoint: Path) -> Path:
-    """Return the run that a checkpoint lies in, or the checkpoint's own folder."""
+    """Return the run folder of a checkpoint, or the folder it is in if it has no run."""
     folder = checkpoint.resolve().parent
     return folder.parent if folder.name == "checkpoints" else folder
 
 
 def split_loader(dataset_name: str, detector: LoadedDetector, num_workers: int) -> Loader:
-    """Return the test loader that suits a detector: its image size and order of colours."""
+    """Return a test loader with the detector's image size and channel order."""
     return build_test_loader(
         dataset_name, *detector.resize_limits, detector.input_format, num_workers
     )
 
 
 def _is_own_data(data: DataConfig) -> bool:
-    """Say whether no data are named, so that the run's own are meant."""
+    """Return whether to use the run's own data, because no other data is given."""
     if data.root is not None:
         return False
     if data != DataConfig():
         raise ConfigError(
-            "data.* is given without data.root. Give data.root=DIR as well to evaluate on other "
-            "data, or no data at all to evaluate on the run's own."
+            "data.* is given without data.root. Add data.root=DIR to evaluate on other data, or "
+            "remove data.* to evaluate on the run's own."
         )
     return True
 
 
 def _set_detections_limit(detector: LoadedDetector, wanted: int | None) -> int:
-    """Let the model keep `wanted` detections an image, and return the limit in force."""
+    """Make the model keep `wanted` detections per image; return the effective limit."""
     if wanted is None:
         return detector.config.evaluation.detections_per_image or DEFAULT_DETECTIONS_PER_IMAGE
     for module in detector.model.modules():
@@ -128,7 +121,7 @@ def _set_detections_limit(detector: LoadedDetector, wanted: int | None) -> int:
 def _provenance(
     config: EvaluateConfig, detector: LoadedDetector, dataset: LabelledDataset
 ) -> dict[str, Any]:
-    """Return what figures can be traced by: checkpoint, data, configuration, versions."""
+    """Return checkpoint, data, configuration and versions behind the metrics."""
     return {
         "checkpoint": str(detector.checkpoint),
         "iteration": detector.iteration,

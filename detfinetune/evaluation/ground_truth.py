@@ -1,8 +1,8 @@
-"""What detections are scored against: a split's labels as they were read, in COCO's form.
+"""A split's ground truth in COCO format.
 
-The same labels that training sees: fixed ones as fixed, rejected ones left out (ledger.csv lists
-both). Ids are those of the label file where it has any, so that detections can be scored against
-the user's own COCO JSON as well.
+These are the labels that training uses, with fixes and without rejected labels (ledger.csv lists
+both). Ids are those of the label file, if any, so that detections can also be scored against the
+user's own COCO JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class GroundTruth:
     """In Detectron2's `DatasetCatalog`."""
 
     content: dict[str, Any]
-    """COCO's images, annotations and categories; every class of the data is listed."""
+    """COCO images, annotations, and categories of all classes."""
 
     image_root: Path
 
@@ -35,7 +35,7 @@ class GroundTruth:
 
 
 def ground_truth(dataset: LabelledDataset, split: str) -> GroundTruth:
-    """Register a split and return what its detections are scored against.
+    """Register a split and return its ground truth.
 
     Raises:
         DataError: the dataset has no such split.

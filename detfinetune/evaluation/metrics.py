@@ -1,25 +1,23 @@
-"""COCO's figures for boxes and masks, by pycocotools: AP, AR, AP per class, and the matches.
+"""COCO metrics for boxes and masks with pycocotools: AP, AR, AP per class, and matches.
 
-Needs neither torch nor Detectron2. The figures are those of `pycocotools.cocoeval.COCOeval`, on
-the 0-100 scale, with these traps closed:
+Needs neither torch nor Detectron2. The metrics are those of `pycocotools.cocoeval.COCOeval`, on the
+0-100 scale, without these pitfalls:
 
-- `COCOeval.summarize` looks its AP up under 100 detections an image and returns -1 for any other
-  limit; here the figures are read from the arrays of `COCOeval.accumulate`.
-- `COCOeval` takes a ground truth whose id is 0 for unmatched; here ids are counted anew from 1.
-- It cannot load an empty list of detections; here that is an AP of 0.
-- It sorts the limits, so that a limit below 10 would be passed over; here the largest limit is
-  the one that was asked for.
+- `COCOeval.summarize` returns AP -1 unless the limit is 100 detections per image; here the metrics
+  are read from the arrays of `COCOeval.accumulate`.
+- `COCOeval` treats a ground truth with id 0 as unmatched; here ids are renumbered from 1.
+- It cannot load an empty list of detections; here that gives an AP of 0.
+- It sorts the limits, so that a limit below 10 would be ignored; here the largest limit is always
+  the requested one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,54 +30,51 @@ from detfinetune.config.schema import Task
 from detfinetune.errors import DataError
 
 Detection = dict[str, Any]
-"""A COCO result: image_id, category_id, bbox (XYWH, pixels), score and, with masks, segmentation
-(RLE)."""
+"""A COCO result: image_id, category_id, bbox (absolute XYWH), score, optional RLE segmentation."""
 
 DEFAULT_DETECTIONS_PER_IMAGE = 100
 
-_AREAS = ("all", "small", "medium", "large")
 # Positions of IoU 0.5 and 0.75 among COCO's ten thresholds 0.5, 0.55, ..., 0.95.
 _IOU50, _IOU75 = 0, 5
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Which detection found which object at IoU 0.5, as COCOeval pairs them.
+    """Matches of detections and objects at IoU 0.5, as made by COCOeval.
 
-    All arrays run over the detections that were scored (within the limit an image and class),
-    shape [D].
+    All arrays have shape [D], for the detections within the limit per image and class.
     """
 
     detection: npt.NDArray[np.int64]
-    """Position in the list of detections that was scored."""
+    """Index into the list of detections."""
 
     image_id: npt.NDArray[np.int64]
     category_id: npt.NDArray[np.int64]
     score: npt.NDArray[np.float64]
 
     annotation: npt.NDArray[np.int64]
-    """Position in the ground truth's `annotations` of the object that was found, or -1."""
+    """Index into the ground truth's `annotations` of the matched object, or -1."""
 
     ignored: npt.NDArray[np.bool_]
-    """Whether it counts neither way, as it lies on a crowd region."""
+    """Whether it is ignored because it lies on a crowd region."""
 
     num_objects: dict[int, int]
     """Objects by category id, without crowd regions."""
 
     @property
-    def hit(self) -> npt.NDArray[np.bool_]:
-        """Whether each detection found an object that counts."""
+    def true_positive(self) -> npt.NDArray[np.bool_]:
+        """Whether each detection matches an object outside crowd regions."""
         return (self.annotation >= 0) & ~self.ignored
 
     @property
     def false_positive(self) -> npt.NDArray[np.bool_]:
-        """Whether each detection found nothing."""
+        """Whether each detection matches no object."""
         return (self.annotation < 0) & ~self.ignored
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """The figures of one class; AP on 0-100, None where the split holds none of its objects."""
+    """The metrics of one class; AP on 0-100, None if the split has no objects of the class."""
 
     name: str
     category_id: int
@@ -91,16 +86,16 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a set of detections scores for one task."""
+    """The metrics of a set of detections for one task."""
 
     task: Task
     figures: dict[str, float | None]
     """AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR (at `detections_per_image`), ARs, ARm, ARl, on
-    0-100; None where there is no object to find."""
+    0-100; None where there are no objects."""
 
     classes: tuple[ClassFigures, ...]
     detections_per_image: int
-    """Most detections that were counted in an image, for each class."""
+    """Highest number of detections that count per image and class."""
 
     matches: Matches
 
@@ -110,7 +105,7 @@ class Metrics:
         return self.figures["AP"]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the matches as JSON values."""
+        """Return everything except the matches as JSON values."""
         return {
             **self.figures,
             "detections_per_image": self.detections_per_image,
@@ -126,29 +121,8 @@ class Metrics:
         }
 
 
-def read_ground_truth(source: Path | Mapping[str, Any]) -> dict[str, Any]:
-    """Return COCO JSON from a file, or `source` itself as a dict, with its three lists checked.
-
-    Raises:
-        DataError: the file is missing or no JSON, or a list is missing.
-    """
-    content: Any
-    if isinstance(source, Path):
-        try:
-            content = json.loads(source.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{source}: cannot be read as COCO JSON: {error}") from error
-        where = str(source)
-    else:
-        content, where = dict(source), "the ground truth"
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(f"{where}: holds no list '{key}', so it is no COCO ground truth.")
-    return dict(content)
-
-
 def score_detections(
-    ground_truth: Path | Mapping[str, Any],
+    truth: Mapping[str, Any],
     detections: Sequence[Detection],
     task: Task = "bbox",
     detections_per_image: int = DEFAULT_DETECTIONS_PER_IMAGE,
@@ -156,16 +130,15 @@ def score_detections(
     """Score `detections` against COCO JSON.
 
     Args:
-        ground_truth: COCO JSON, as a file or read; it is not changed.
-        detections: COCO results with the JSON's own image and category ids; not changed.
+        truth: COCO JSON; not changed.
+        detections: COCO results with the same image and category ids; not changed.
         task: `bbox` compares boxes, `segm` masks.
-        detections_per_image: highest-scored detections that count in an image, for each class.
+        detections_per_image: number of top-scoring detections that count per image and class.
 
     Raises:
-        DataError: the JSON is no ground truth, an object lacks what the task compares, or a
-            detection names an image that the ground truth does not hold.
+        DataError: an object or detection lacks the mask that the task needs, or a detection is on
+            an unknown image.
     """
-    truth = read_ground_truth(ground_truth)
     evaluation = COCOeval(
         _index(truth, _truth_entries(truth, task)),
         _index(truth, _detection_entries(truth, detections, task)),
@@ -186,8 +159,8 @@ def score_detections(
     )
 
 
-def _index(truth: dict[str, Any], entries: list[dict[str, Any]]) -> COCO:
-    """Return a COCO object over `entries`, without what its loading functions print and assume."""
+def _index(truth: Mapping[str, Any], entries: list[dict[str, Any]]) -> COCO:
+    """Return an indexed COCO object without the output and the assumptions of its loaders."""
     coco = COCO()
     coco.dataset = {
         "images": truth["images"],
@@ -199,8 +172,8 @@ def _index(truth: dict[str, Any], entries: list[dict[str, Any]]) -> COCO:
     return coco
 
 
-def _truth_entries(truth: dict[str, Any], task: Task) -> list[dict[str, Any]]:
-    """Return copies of the annotations for COCOeval: id = position + 1, gaps filled."""
+def _truth_entries(truth: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
+    """Return copies of the annotations for COCOeval: id = index + 1, defaults filled in."""
     entries = []
     for position, annotation in enumerate(truth["annotations"]):
         entry = {
@@ -214,8 +187,8 @@ def _truth_entries(truth: dict[str, Any], task: Task) -> list[dict[str, Any]]:
             if not annotation.get("segmentation"):
                 raise DataError(
                     f"annotation {annotation.get('id', position)} (image "
-                    f"{annotation['image_id']}) has no outline, so masks cannot be scored. Give "
-                    "each object an outline, or evaluate boxes (task=bbox)."
+                    f"{annotation['image_id']}) has no mask, so masks cannot be scored. Give each "
+                    "object a polygon or RLE mask, or evaluate boxes with task=bbox."
                 )
             entry["segmentation"] = annotation["segmentation"]
         width, height = annotation["bbox"][2:]
@@ -225,16 +198,16 @@ def _truth_entries(truth: dict[str, Any], task: Task) -> list[dict[str, Any]]:
 
 
 def _detection_entries(
-    truth: dict[str, Any], detections: Sequence[Detection], task: Task
+    truth: Mapping[str, Any], detections: Sequence[Detection], task: Task
 ) -> list[dict[str, Any]]:
-    """Return copies of the detections for COCOeval: id = position + 1, with their areas."""
+    """Return copies of the detections for COCOeval: id = index + 1, with their areas."""
     known = {image["id"] for image in truth["images"]}
     entries = []
     for position, detection in enumerate(detections):
         if detection["image_id"] not in known:
             raise DataError(
-                f"detection {position} is on image {detection['image_id']!r}, which the ground "
-                "truth does not hold. The detections belong to other data or another split."
+                f"detection {position} is on image {detection['image_id']!r}, which is not in "
+                "the ground truth. Use the data and split that the detections were made on."
             )
         entry = {
             "id": position + 1,
@@ -246,8 +219,8 @@ def _detection_entries(
         if task == "segm":
             if "segmentation" not in detection:
                 raise DataError(
-                    f"detection {position} has no mask, so masks cannot be scored. The model "
-                    "predicts boxes alone; evaluate boxes (task=bbox)."
+                    f"detection {position} has no mask, so masks cannot be scored. If the model "
+                    "predicts only boxes, evaluate boxes with task=bbox."
                 )
             entry["segmentation"] = detection["segmentation"]
             entry["area"] = float(mask_api.area(detection["segmentation"]))
@@ -259,31 +232,31 @@ def _detection_entries(
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:
-    """Mean of the entries that COCOeval filled (it leaves -1 where there is no object), x 100."""
+    """Mean x 100 of the defined entries: COCOeval sets -1 where there are no objects."""
     filled = values[values > -1]
     return float(filled.mean() * 100) if filled.size else None
 
 
 def _read_figures(evaluation: COCOeval) -> dict[str, float | None]:
-    # precision is [IoU threshold, recall step, class, area, limit]; recall lacks the second.
+    # precision is [IoU threshold, recall step, class, area, limit]; recall has no recall step.
     precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
     figures = {
         "AP": _mean(precision[:, :, :, 0, 2]),
         "AP50": _mean(precision[_IOU50, :, :, 0, 2]),
         "AP75": _mean(precision[_IOU75, :, :, 0, 2]),
     }
-    for area in (1, 2, 3):
-        figures[f"AP{_AREAS[area][0]}"] = _mean(precision[:, :, :, area, 2])
+    for area, letter in enumerate("sml", start=1):
+        figures[f"AP{letter}"] = _mean(precision[:, :, :, area, 2])
     figures["AR1"] = _mean(recall[:, :, 0, 0])
     figures["AR10"] = _mean(recall[:, :, 0, 1])
     figures["AR"] = _mean(recall[:, :, 0, 2])
-    for area in (1, 2, 3):
-        figures[f"AR{_AREAS[area][0]}"] = _mean(recall[:, :, area, 2])
+    for area, letter in enumerate("sml", start=1):
+        figures[f"AR{letter}"] = _mean(recall[:, :, area, 2])
     return figures
 
 
 def _read_matches(evaluation: COCOeval) -> Matches:
-    """Collect the pairs at IoU 0.5 over all sizes from COCOeval's per-image results."""
+    """Collect the matches at IoU 0.5 for all sizes from COCOeval's per-image results."""
     params = evaluation.params
     columns: dict[str, list[Any]] = {
         key: [] for key in ("detection", "image_id", "category_id", "score", "found", "ignored")
@@ -316,7 +289,7 @@ def _read_matches(evaluation: COCOeval) -> Matches:
 
 def _read_classes(
     evaluation: COCOeval,
-    truth: dict[str, Any],
+    truth: Mapping[str, Any],
     matches: Matches,
     detections: Iterable[Detection],
 ) -> tuple[ClassFigures, ...]:

@@ -1,4 +1,4 @@
-"""Ground truth beside predictions on held-out images, worst first."""
+"""Contact sheets of ground truth beside predictions, worst images first."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from detfinetune.files import atomic_path
 from detfinetune.labels.dataset.masks import segmentation_polygons
 from detfinetune.pictures import DrawnObject, class_color, contact_sheet, draw_objects, open_image
 
-_PAIRS_A_ROW = 2
+_LEGEND = "TP/FP: true/false positive, FN: false negative"
+_PAIRS_PER_ROW = 2
 _TILE_WIDTH = 480
-# With more predictions than this on an image, scores are written on the false ones alone.
-_MANY = 30
-# With more classes than this, colours no longer tell them apart and names are written instead.
-_TELLING_COLORS = 7
+# On images with more predictions than this, only false positives get a score.
+_MAX_SCORES = 30
+# With more classes than this, each object gets its class name instead of a legend.
+_MAX_LEGEND_CLASSES = 7
 
 
 @dataclass(frozen=True)
 class ImageErrors:
-    """What is right and wrong on one image at a score threshold and IoU 0.5."""
+    """Counts of one image at a score threshold and IoU 0.5."""
 
     image_id: int
     file_name: str
-    hits: int
-    misses: int
+    true_positives: int
+    false_negatives: int
     false_positives: int
 
     @property
     def f1(self) -> float:
-        """F1 in 0-1; 1 for an image without objects on which nothing was predicted."""
-        total = 2 * self.hits + self.misses + self.false_positives
-        return 2 * self.hits / total if total else 1.0
+        """F1 in 0-1; 1 for an image without objects and predictions."""
+        total = 2 * self.true_positives + self.false_negatives + self.false_positives
+        return 2 * self.true_positives / total if total else 1.0
 
 
 def rank_images(
@@ -49,7 +50,7 @@ def rank_images(
     """Return every image's errors, worst first: lowest F1, then most errors, then by name."""
     matches = metrics.matches
     shown = matches.score >= score_threshold
-    hits = Counter(matches.image_id[shown & matches.hit].tolist())
+    true_positives = Counter(matches.image_id[shown & matches.true_positive].tolist())
     false_positives = Counter(matches.image_id[shown & matches.false_positive].tolist())
     objects = Counter(
         entry["image_id"] for entry in truth["annotations"] if not entry.get("iscrowd", 0)
@@ -58,15 +59,18 @@ def rank_images(
         ImageErrors(
             image_id=image["id"],
             file_name=image["file_name"],
-            hits=hits[image["id"]],
-            misses=objects[image["id"]] - hits[image["id"]],
+            true_positives=true_positives[image["id"]],
+            false_negatives=objects[image["id"]] - true_positives[image["id"]],
             false_positives=false_positives[image["id"]],
         )
         for image in truth["images"]
     ]
     return sorted(
-        ranked, key=lambda entry: (entry.f1, -entry.misses - entry.false_positives, entry.file_name)
-    )
+        ranked,
+        key=lambda image: (
+            image.f1, -image.false_negatives - image.false_positives, image.file_name
+        ),
+    )  # fmt: skip
 
 
 def write_comparison(
@@ -77,18 +81,17 @@ def write_comparison(
     count: int = 12,
     score_threshold: float = 0.5,
 ) -> list[ImageErrors]:
-    """Write a contact sheet of the `count` worst images, each as ground truth and predictions.
+    """Write a contact sheet of the `count` worst images: ground truth beside predictions.
 
-    Missed objects and false alarms are named as such on the pictures; masks are drawn and
-    compared where the detections have them. Nothing is written when `count` is 0 or there are no
-    images.
+    False negatives (FN) and false positives (FP) are marked. Masks are drawn and compared if the
+    detections have them. Nothing is written if `count` is 0 or there are no images.
 
     Args:
         truth: the split's ground truth.
         detections: COCO results with its image and category ids.
-        output: picture file; its ending says the format.
-        count: images shown.
-        score_threshold: lowest score that is shown and counted.
+        output: picture file, in the format of its suffix.
+        count: number of images.
+        score_threshold: minimum score of the predictions that are drawn and counted.
 
     Returns:
         The images shown, worst first.
@@ -103,20 +106,20 @@ def write_comparison(
     tiles: list[tuple[Image.Image, str]] = []
     for entry in worst:
         image = open_image(truth.image_root / entry.file_name)
-        # Drawn at the size of its tile, so that lines and text stay legible on the sheet.
+        # Draw at tile size to keep lines and text legible on the sheet.
         scale = _TILE_WIDTH / image.width
         objects = drawing.objects(entry.image_id, image.size)
         predicted = drawing.predictions(entry.image_id, image.size)
         labelled = draw_objects(image, objects, scale=scale)
         found = draw_objects(image, predicted, scale=scale)
         tiles.append((labelled, f"{entry.file_name}: {len(objects)} labelled"))
-        counts = f"{entry.hits} right, {entry.misses} missed, {entry.false_positives} false alarms"
-        tiles.append((found, f"predicted: {counts}"))
+        counts = (entry.true_positives, entry.false_positives, entry.false_negatives)
+        tiles.append((found, "predicted: {} TP, {} FP, {} FN".format(*counts)))
     sheet = contact_sheet(
         tiles,
-        columns=2 * min(_PAIRS_A_ROW, len(worst)),
+        columns=2 * min(_PAIRS_PER_ROW, len(worst)),
         tile_width=_TILE_WIDTH,
-        title=f"Labels and predictions scoring {score_threshold:.2f} or more, worst images first",
+        title=f"Worst images first, score >= {score_threshold:.2f}. {_LEGEND}",
         legend=drawing.legend,
     )
     with atomic_path(output) as temporary:
@@ -125,7 +128,7 @@ def write_comparison(
 
 
 class _Drawing:
-    """The objects and predictions of each image, ready to draw."""
+    """Turns the objects and predictions of each image into drawn objects."""
 
     def __init__(
         self,
@@ -137,12 +140,12 @@ class _Drawing:
         self.masks = metrics.task == "segm"
         self.color = {entry["id"]: index for index, entry in enumerate(truth["categories"])}
         names = [str(entry["name"]) for entry in truth["categories"]]
-        few = len(names) <= _TELLING_COLORS
+        few = len(names) <= _MAX_LEGEND_CLASSES
         self.legend = [(name, class_color(at)) for at, name in enumerate(names)] if few else []
         self.names = [""] * len(names) if few else names
         matches = metrics.matches
         shown = matches.score >= score_threshold
-        self.found = set(matches.annotation[shown & matches.hit].tolist())
+        self.found = set(matches.annotation[shown & matches.true_positive].tolist())
         self.truth: dict[int, list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
         for position, entry in enumerate(truth["annotations"]):
             if not entry.get("iscrowd", 0):
@@ -155,29 +158,29 @@ class _Drawing:
             )
 
     def objects(self, image_id: int, size: tuple[int, int]) -> list[DrawnObject]:
-        """Return the labelled objects of an image (`size`: width, height); the missed say so."""
+        """Return the labelled objects of an image (`size`: width, height), with FN marked."""
         return [
-            self._draw(entry, "" if position in self.found else "missed", size)
+            self._draw(entry, "" if position in self.found else "FN", size)
             for position, entry in self.truth[image_id]
         ]
 
     def predictions(self, image_id: int, size: tuple[int, int]) -> list[DrawnObject]:
-        """Return the predictions of an image with their scores; false alarms say so."""
+        """Return the predictions of an image with their scores, with FP marked."""
         entries = self.predicted[image_id]
         drawn = []
         for entry, wrong in entries:
             score = f"{entry['score']:.2f}"
-            text = f"false {score}" if wrong else score if len(entries) <= _MANY else ""
+            text = f"FP {score}" if wrong else score if len(entries) <= _MAX_SCORES else ""
             drawn.append(self._draw(entry, text, size))
         return drawn
 
     def _draw(self, entry: Mapping[str, Any], text: str, size: tuple[int, int]) -> DrawnObject:
         left, top, width, height = (float(value) for value in entry["bbox"])
-        outline = entry.get("segmentation") if self.masks else None
+        segmentation = entry.get("segmentation") if self.masks else None
         color = self.color[entry["category_id"]]
         return DrawnObject(
             bbox=(left, top, width, height),
             text=f"{text} {self.names[color]}".strip(),
             color_index=color,
-            polygons=segmentation_polygons(outline, width=size[0], height=size[1]),
+            polygons=segmentation_polygons(segmentation, width=size[0], height=size[1]),
         )

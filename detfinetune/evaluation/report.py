@@ -1,4 +1,4 @@
-"""An evaluation's figures as tables and lines for the screen."""
+"""Print an evaluation result as tables and lines of text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
 
 
 def figures_table(result: EvaluationResult) -> str:
-    """Return one row a task: AP at all, half and three-quarter IoU, by object size, and recall."""
+    """Return one row per task: AP, AP50, AP75, AP by object size, and AR."""
     rows = [
         [task, *(metrics.figures[column] for column in _COLUMNS)]
         for task, metrics in result.metrics.items()
@@ -20,7 +20,7 @@ def figures_table(result: EvaluationResult) -> str:
 
 
 def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
-    """Return one row for each of `classes`: objects, detections, AP and AP50 of each task."""
+    """Return one row per class: objects, detections, and AP and AP50 of each task."""
     headers = ["class", "objects", "detections"]
     rows: dict[str, list[object]] = {}
     for task, metrics in result.metrics.items():
@@ -32,7 +32,7 @@ def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
 
 
 def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str) -> None:
-    """Print the tables, the best threshold, notes and diagnosis; nothing for an empty result."""
+    """Print tables, best threshold, notes and diagnosis; nothing for an empty result."""
     if not result.metrics:
         return
     console.say(f"\n{title}: {result.num_images} images, {result.seconds:.0f} s")
@@ -42,8 +42,8 @@ def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str
     if result.threshold:
         best = result.threshold
         console.say(
-            f"\nbest score threshold {best.score:.2f}: finds {best.recall:.0%} of the objects, "
-            f"{best.precision:.0%} of its predictions are right (IoU 0.5)"
+            f"\nbest score threshold {best.score:.2f}: recall {best.recall:.0%}, "
+            f"precision {best.precision:.0%} at IoU 0.5"
         )
     for note in result.notes:
         console.say(f"note: {note}")

@@ -1,4 +1,4 @@
-"""What an evaluation found, and the files that keep it."""
+"""The result of an evaluation and the files it is written to."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ DETECTIONS_FILE = "detections.json"
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What an evaluation found; empty on all processes but the main one."""
+    """The result of an evaluation; empty except on the main process."""
 
     dataset_name: str
     metrics: dict[Task, Metrics] = field(default_factory=dict)
     detections: list[Detection] = field(default_factory=list, repr=False)
-    """COCO results with the category ids of the split's JSON."""
+    """COCO results with the category ids of the split's ground truth."""
 
     threshold: Threshold | None = None
-    """Score with the best F1 at IoU 0.5; None when nothing was found."""
+    """Score threshold with the highest F1 at IoU 0.5; None without true positives."""
 
     diagnosis: tuple[str, ...] = ()
-    """Known causes of an AP that is 0, near 0 or not a number."""
+    """Known causes of an AP that is 0, near 0 or undefined."""
 
     notes: tuple[str, ...] = ()
-    """What a reader of the figures should know, such as sizes the split lacks."""
+    """Remarks on the metrics, such as object sizes that are not in the split."""
 
     num_images: int = 0
     seconds: float = 0.0
 
     @property
     def task(self) -> Task:
-        """The task that the model is judged by: masks where they were scored."""
+        """The task whose AP counts: `segm` if masks were scored, else `bbox`."""
         return "segm" if "segm" in self.metrics else "bbox"
 
     @property
     def ap(self) -> float | None:
-        """AP of that task on 0-100; None without figures or objects."""
+        """AP of that task on 0-100; None without metrics or objects."""
         metrics = self.metrics.get(self.task)
         return metrics.ap if metrics else None
 
     @property
     def score_threshold(self) -> float | None:
-        """Score above which predictions are best shown, 0-1."""
+        """The best score threshold, 0-1."""
         return self.threshold.score if self.threshold else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return figures, threshold and messages (no detections) as JSON values."""
+        """Return metrics, threshold and messages, without detections, as JSON values."""
         return {
             **{task: metrics.to_json() for task, metrics in self.metrics.items()},
             "score_threshold": self.threshold.to_json() if self.threshold else None,
@@ -69,7 +69,7 @@ class EvaluationResult:
 def write_result(
     result: EvaluationResult, output_dir: Path, provenance: Mapping[str, Any] | None = None
 ) -> None:
-    """Write `detections.json` (COCO results), then `metrics.json`, each whole or not at all."""
+    """Write `detections.json` (COCO results), then `metrics.json`, each atomically."""
     files.write_json(output_dir / DETECTIONS_FILE, result.detections, indent=None)
     files.write_json(
         output_dir / METRICS_FILE,

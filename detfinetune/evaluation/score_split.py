@@ -1,4 +1,4 @@
-"""Run a model over a dataset split and score it: what training and evaluation share."""
+"""Run a model on a dataset split and score it, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from detfinetune import console
 from detfinetune.config.schema import Task
 from detfinetune.evaluation.collect import DetectionCollector
-from detfinetune.evaluation.diagnose import diagnose, empty_buckets
+from detfinetune.evaluation.diagnose import diagnose, empty_size_ranges
 from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE, score_detections
 from detfinetune.evaluation.result import EvaluationResult, write_result
@@ -37,26 +37,26 @@ def evaluate_split(
     self_check: bool = True,
     progress_description: str = "evaluate",
 ) -> EvaluationResult:
-    """Run `model` over `loader` and score what it finds. All processes must call it.
+    """Run `model` on `loader` and score its detections. All processes must call this.
 
     Args:
-        model: a Detectron2 detector; left in the mode (training or not) it was in.
+        model: a Detectron2 detector; its training or evaluation mode is restored.
         truth: the split's ground truth.
-        loader: test loader of that split, sharded over the processes.
+        loader: test loader of that split, divided among the processes.
         task: `bbox` scores boxes, `segm` boxes and masks.
         classes: the model's class names, in the order of its class ids.
-        detections_per_image: highest-scored detections that count in an image, for each class.
-        output_dir: folder that receives `metrics.json` and `detections.json`; None writes none.
-        provenance: what `metrics.json` is to say of where the figures come from.
-        self_check: score the ground truth against itself first and demand AP 100.
+        detections_per_image: number of top-scoring detections that count per image and class.
+        output_dir: folder for `metrics.json` and `detections.json`; None writes no files.
+        provenance: origin of the metrics, written to `metrics.json`.
+        self_check: check first that the ground truth scores AP 100 against itself.
         progress_description: text before the progress bar.
 
     Returns:
-        The result on the main process, an empty one elsewhere.
+        The result on the main process, an empty one on the others.
 
     Raises:
         DataError: the ground truth cannot be scored, or does not score AP 100 against itself.
-        CheckpointError: the split has other classes than the model.
+        CheckpointError: the classes of split and model differ.
     """
     start = time.monotonic()
     tasks: tuple[Task, ...] = ("bbox", "segm") if task == "segm" else ("bbox",)
@@ -78,7 +78,7 @@ def evaluate_split(
         detections=detections,
         threshold=threshold,
         diagnosis=tuple(diagnose(content, detections, main)),
-        notes=(*notes, *empty_buckets(main)),
+        notes=(*notes, *empty_size_ranges(main)),
         num_images=len(content["images"]),
         seconds=time.monotonic() - start,
     )
@@ -88,7 +88,7 @@ def evaluate_split(
 
 
 def _self_check(truth: GroundTruth, tasks: tuple[Task, ...]) -> list[str]:
-    """Check the split's ground truth on every process alike, so that all stop when one does."""
+    """Check the ground truth on every process, so that all stop at an error."""
     warnings = (check_ground_truth(truth.content, task).warning() for task in tasks)
     return [warning for warning in dict.fromkeys(warnings) if warning]
 
@@ -96,7 +96,7 @@ def _self_check(truth: GroundTruth, tasks: tuple[Task, ...]) -> list[str]:
 def _collect(
     model: nn.Module, loader: Loader, collector: DetectionCollector, description: str
 ) -> None:
-    """Feed every batch through `model` into `collector`."""
+    """Run `model` on every batch and collect its detections."""
     collector.reset()
     batches: Iterable[list[dict[str, Any]]] = loader
     if comm.is_main_process():

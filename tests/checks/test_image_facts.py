@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from label_tables import table_of
 from PIL import Image, ImageOps
 
-from detfinetune.checks.images import image_facts
 from detfinetune.checks.findings import Finding
+from detfinetune.checks.images import image_facts
 from detfinetune.checks.images.image_content import ImageFacts, scan_image
 from detfinetune.checks.images.image_facts import scan_images
 from detfinetune.checks.images.image_findings import image_findings, image_paths

@@ -13,7 +13,7 @@ from detfinetune.data.augment import (
     build_augmentations,
 )
 from detfinetune.data.loaders import seed_everything
-from detfinetune.data.mapper import visible_shares
+from detfinetune.data.mapper import visible_fractions
 
 BOX = np.array([[10.0, 20.0, 30.0, 60.0]])
 
@@ -36,15 +36,6 @@ def test_quarter_turns_move_the_box_with_the_picture(turns: int) -> None:
     image = picture()
     turn = Rotate90Transform(turns, *image.shape[:2])
     assert turn.apply_box(BOX)[0].tolist() == white_box(turn.apply_image(image))
-
-
-@pytest.mark.parametrize("turns", [0, 1, 2, 3])
-def test_quarter_turns_can_be_undone(turns: int) -> None:
-    image = picture()
-    turn = Rotate90Transform(turns, *image.shape[:2])
-    back = turn.inverse()
-    np.testing.assert_array_equal(back.apply_image(turn.apply_image(image)), image)
-    np.testing.assert_allclose(back.apply_box(turn.apply_box(BOX)), BOX)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -80,9 +71,9 @@ def test_crop_larger_than_the_picture_takes_all_of_it() -> None:
     np.testing.assert_array_equal(transform.apply_image(picture()), picture())
 
 
-def test_visible_share_is_what_is_left_of_a_box() -> None:
+def test_visible_fraction_of_boxes_at_the_edge() -> None:
     boxes = np.array(
         [[0, 0, 10, 10], [-5, 0, 5, 10], [-5, -5, 5, 5], [30, 30, 40, 40], [1, 1, 1, 5]]
     )
-    shares = visible_shares(boxes.astype(float), (20, 20))
-    assert shares.tolist() == [1.0, 0.5, 0.25, 0.0, 0.0]
+    fractions = visible_fractions(boxes.astype(float), (20, 20))
+    assert fractions.tolist() == [1.0, 0.5, 0.25, 0.0, 0.0]

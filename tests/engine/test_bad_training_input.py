@@ -66,7 +66,7 @@ def test_output_that_is_there_already(toy_dataset: Path, tmp_path: Path) -> None
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine", encoding="utf-8")
     text = message(f"data.root={toy_dataset}", "output_dir=out")
-    assert "output_dir=out: this is there already" in text
+    assert "output_dir=out: already exists" in text
     assert (tmp_path / "out" / "thesis.txt").read_text(encoding="utf-8") == "mine"
 
 
@@ -101,7 +101,7 @@ def test_weights_that_blow_up_end_with_advice(toy_dataset: Path, tmp_path: Path)
     )  # fmt: skip
     assert "not finite" in text
     assert "solver.base_lr=" in text
-    assert "No checkpoint was worth keeping yet; the log is out/log.txt" in text
+    assert "There is no usable checkpoint yet. Log: out/log.txt" in text
     assert not (tmp_path / "out" / "checkpoints" / "last.pth").exists()
 
 

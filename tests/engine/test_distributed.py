@@ -37,7 +37,7 @@ def test_two_processes_make_one_run(torchrun: Torchrun, toy_dataset: Path) -> No
         "evaluation.eval_period=16", "evaluation.pictures=2",
     )  # fmt: skip
     assert "Warning" not in output
-    assert output.count("chosen for you") == output.count("test, best checkpoint") == 1
+    assert output.count("chosen automatically") == output.count("test, best checkpoint") == 1
     runs = torchrun.folder / "runs"
     assert [path.name for path in runs.iterdir()] == ["custom"]
     run = runs / "custom"
@@ -86,21 +86,21 @@ def test_sigterm_to_torchrun_saves_a_checkpoint(torchrun: Torchrun, toy_dataset:
     wait_for_step(run, process, 2)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
-    assert "all is saved. Go on with:" in output, errors
+    assert "the checkpoint is saved. Resume with:" in output, errors
     stopped_at = torch.load(run / "checkpoints" / "last.pth", weights_only=True)["iteration"]
     assert f"Stopped after step {stopped_at} of 5000" in output
     assert output.count("Stopping after this step") <= 2
 
 
 @several_imports
-def test_a_batch_that_cannot_be_shared_is_one_message(
+def test_a_batch_that_cannot_be_divided_is_one_message(
     torchrun: Torchrun, toy_dataset: Path
 ) -> None:
     output = torchrun(
         "+experiment=custom", f"data.root={toy_dataset}", *QUICK, *TINY,
         "solver.images_per_batch=3", code=1,
     )  # fmt: skip
-    message = "error: solver.images_per_batch=3 cannot be shared among 2 processes; make it a"
+    message = "error: solver.images_per_batch=3 cannot be divided evenly among 2 processes."
     assert output.count(message) == 1
     assert "[rank" not in output
     assert not (torchrun.folder / "runs").exists()
@@ -115,7 +115,7 @@ def test_an_error_of_the_main_process_ends_the_others(
     output = torchrun(
         "+experiment=custom", f"data.root={toy_dataset}", *QUICK, *TINY, "output_dir=mine", code=1
     )
-    assert output.count("error: output_dir=mine: this is there already") == 1
+    assert output.count("error: output_dir=mine: already exists") == 1
     assert "[rank" not in output
 
 

@@ -14,7 +14,7 @@ import torch
 from test_train import QUICK, TINY, Tool, break_pixels, wait_for_step
 
 from detfinetune.config.load import load_train_config
-from detfinetune.engine.failures import plain_failures
+from detfinetune.engine.failures import explain_failures
 from detfinetune.engine.run_folder import RunFolder
 from detfinetune.engine.train import train
 from detfinetune.errors import DataError, TrainingError
@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> RunFolder:
 def message(error: Exception, run: RunFolder, *, after_training: bool = False) -> str:
     with (
         pytest.raises(TrainingError) as caught,
-        plain_failures(run, after_training=after_training),
+        explain_failures(run, after_training=after_training),
     ):
         raise error
     assert caught.value.__cause__ is error
@@ -42,9 +42,12 @@ def message(error: Exception, run: RunFolder, *, after_training: bool = False) -
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "The GPU's memory"),
-        (MemoryError(), "The machine's memory ran out"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), "The machine's memory ran out"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "The GPU ran out of memory",
+        ),
+        (MemoryError(), "The machine ran out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "The machine ran out of memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "The disk is full"),
         (
@@ -60,13 +63,13 @@ def message(error: Exception, run: RunFolder, *, after_training: bool = False) -
 def test_the_machines_failures(error: Exception, words: str, run: RunFolder) -> None:
     text = message(error, run)
     assert words in text
-    assert text.endswith(f"What was trained is in {run.path}; go on with resume={run.path}")
+    assert text.endswith(f"The last checkpoint is saved. Resume with resume={run.path}")
 
 
 def test_memory_that_the_cpu_really_does_not_have(run: RunFolder) -> None:
     with (
-        pytest.raises(TrainingError, match="The machine's memory ran out") as caught,
-        plain_failures(run),
+        pytest.raises(TrainingError, match="The machine ran out of memory") as caught,
+        explain_failures(run),
     ):
         torch.empty(1 << 50)
     assert "solver.images_per_batch" in str(caught.value)
@@ -74,9 +77,9 @@ def test_memory_that_the_cpu_really_does_not_have(run: RunFolder) -> None:
 
 def test_nothing_saved_and_after_training(tmp_path: Path, run: RunFolder) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    assert "Nothing was trained yet" in message(full, RunFolder(tmp_path / "new"))
+    assert "No checkpoint is saved yet" in message(full, RunFolder(tmp_path / "new"))
     assert message(full, run, after_training=True).endswith(
-        f"Training is finished; evaluate with: python tools/evaluate.py run={run.path}"
+        f"Training is finished. Evaluate with: python tools/evaluate.py run={run.path}"
     )
 
 
@@ -84,7 +87,7 @@ def test_nothing_saved_and_after_training(tmp_path: Path, run: RunFolder) -> Non
     "bug", [RuntimeError("mat1 and mat2 shapes"), OSError(errno.EPERM, "no"), KeyError("x")]
 )
 def test_bugs_keep_their_traceback(bug: Exception, run: RunFolder) -> None:
-    with pytest.raises(type(bug)) as caught, plain_failures(run):
+    with pytest.raises(type(bug)) as caught, explain_failures(run):
         raise bug
     assert caught.value is bug
 
@@ -110,7 +113,7 @@ def test_an_image_whose_header_alone_is_sound(
     assert text.startswith(f"{victim}: the image cannot be read")
     assert "Traceback" not in text
     assert len(text.splitlines()) == 2
-    wanted = {"train": "resume=", "val": "resume=", "test": "Training is finished; evaluate with"}
+    wanted = {"train": "resume=", "val": "resume=", "test": "Training is finished. Evaluate with"}
     assert wanted[split] in text
     assert torch.load(out / "checkpoints/last.pth", weights_only=True)["iteration"] >= 1
 
@@ -130,7 +133,7 @@ def test_a_missing_image_is_said_by_the_tool(repo: Path, toy_dataset: Path, tmp_
     assert process.returncode == 2
     assert "Traceback" not in output + errors
     assert errors.count("train 001.png: the image cannot be read") == 1
-    assert "What was trained is in out; go on with resume=out" in errors
+    assert "The last checkpoint is saved. Resume with resume=out" in errors
 
 
 def start_with_workers(repo: Path, toy_dataset: Path, folder: Path) -> subprocess.Popen[str]:
@@ -159,8 +162,8 @@ def test_a_killed_worker(repo: Path, toy_dataset: Path, tmp_path: Path) -> None:
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 2, errors
     assert "Traceback" not in output + errors
-    assert "error: A process that loads images was killed" in errors
-    assert "go on with resume=out" in errors
+    assert "error: An image-loading worker process was killed" in errors
+    assert "Resume with resume=out" in errors
     assert torch.load(tmp_path / "out/checkpoints/last.pth", weights_only=True)["iteration"] >= 2
 
 
@@ -172,5 +175,5 @@ def test_a_signal_to_all_processes_of_a_terminal(
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert output.count("Stopping after this step") == 1
-    assert "all is saved. Go on with:" in output
+    assert "the checkpoint is saved. Resume with:" in output
     assert "Traceback" not in errors

@@ -15,9 +15,9 @@ import yaml
 from detfinetune.config.schema import DataConfig, TrainConfig
 from detfinetune.engine.run_folder import (
     RunFolder,
-    forget_metrics_after,
     new_run_folder,
-    write_start,
+    truncate_metrics,
+    write_metadata,
 )
 from detfinetune.errors import OutputExistsError, TrainingError
 from detfinetune.labels.prepare import prepare_dataset
@@ -64,7 +64,7 @@ def test_the_start_says_config_machine_classes_and_data(toy_dataset: Path) -> No
     dataset = prepare_dataset(DataConfig(root=toy_dataset, name="cells"))
     run = new_run_folder(config())
     given = config(seed=5, solver={"max_iter": 7})
-    write_start(run, given, dataset)
+    write_metadata(run, given, dataset)
     stored = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
     assert TrainConfig.model_validate(stored) == given
     machine = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
@@ -93,17 +93,17 @@ def test_later_and_torn_lines_are_forgotten(torn: str) -> None:
     run = new_run_folder(config())
     whole = [json.dumps({"iteration": step, "total_loss": 1.5}) for step in (4, 9, 14)]
     run.metrics_file.write_text("\n".join([*whole, torn]), encoding="utf-8")
-    forget_metrics_after(run, 10)
+    truncate_metrics(run, 10)
     assert run.metrics_file.read_text(encoding="utf-8") == f"{whole[0]}\n{whole[1]}\n"
 
 
 def test_bytes_that_are_no_text_are_forgotten() -> None:
     run = new_run_folder(config())
     run.metrics_file.write_bytes(b'{"iteration": 4}\n\xff\xfe\x80')
-    forget_metrics_after(run, 10)
+    truncate_metrics(run, 10)
     assert run.metrics_file.read_bytes() == b'{"iteration": 4}\n'
 
 
 def test_a_run_without_metrics_has_nothing_to_forget(tmp_path: Path) -> None:
-    forget_metrics_after(RunFolder(tmp_path), 10)
+    truncate_metrics(RunFolder(tmp_path), 10)
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ ELSEWHERE = [130.0, 130.0, 50.0, 50.0]
 
 
 def _truth() -> Truth:
-    # Image 1: all found; 2: one of two missed; 3: a false alarm on an empty image; 4: empty.
+    # Image 1: no false negatives; 2: one of two; 3: a false positive, no objects; 4: empty.
     return make_truth([(1, 1, BOX), (2, 1, BOX), (2, 1, ELSEWHERE)], num_images=4)
 
 
@@ -35,7 +35,8 @@ def test_images_are_ranked_by_f1_at_the_threshold() -> None:
     truth = _truth()
     ranked = rank_images(truth, score_detections(truth, DETECTIONS), 0.5)
     assert [
-        (entry.file_name, entry.hits, entry.misses, entry.false_positives) for entry in ranked
+        (entry.file_name, entry.true_positives, entry.false_negatives, entry.false_positives)
+        for entry in ranked
     ] == [
         ("3.png", 0, 0, 1),
         ("2.png", 1, 1, 0),
@@ -45,7 +46,7 @@ def test_images_are_ranked_by_f1_at_the_threshold() -> None:
     assert [entry.f1 for entry in ranked] == pytest.approx([0, 2 / 3, 1, 1])
 
 
-def test_a_lower_threshold_lets_the_false_alarm_in() -> None:
+def test_a_lower_threshold_counts_the_false_positive() -> None:
     truth = _truth()
     ranked = rank_images(truth, score_detections(truth, DETECTIONS), 0.2)
     assert {entry.file_name: entry.false_positives for entry in ranked}["1.png"] == 1
@@ -72,7 +73,7 @@ def test_the_sheet_shows_labels_left_and_predictions_right(
     colored = np.abs(sheet - sheet.mean(axis=2, keepdims=True)).max(axis=2) > 30
     rows = colored[sheet.shape[0] // 4 :]  # below title and legend
     left, right = rows[:, : sheet.shape[1] // 2], rows[:, sheet.shape[1] // 2 :]
-    # The image has no object, so its left half is grey; the false alarm is drawn on the right.
+    # The image has no object, so its left half is grey; the false positive is drawn on the right.
     assert left.sum() == 0
     assert right.sum() > 500
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from coco_cases import Truth, found, make_truth
 
-from detfinetune.evaluation.diagnose import LOW_AP, diagnose, empty_buckets, pairwise_iou
+from detfinetune.evaluation.diagnose import LOW_AP, diagnose, empty_size_ranges, pairwise_iou
 from detfinetune.evaluation.metrics import score_detections
 
 NAMES = ("car", "tree", "house")
@@ -53,13 +53,13 @@ def test_nothing_predicted() -> None:
 def test_no_objects() -> None:
     causes = _diagnose(make_truth([]), [found(1, [0, 0, 9, 9], 0.9)])
     assert causes == [
-        "the split holds 2 images without a single object, so AP is not a number. Evaluate a "
-        "split that has objects."
+        "the split has 2 images but no objects, so AP is undefined. Evaluate a split that has "
+        "objects."
     ]
 
 
 @pytest.mark.parametrize(
-    ("step", "words"), [(1, "Predicted classes are 1 too high"), (-1, "are 1 too low")]
+    ("step", "words"), [(1, "Predicted class ids are 1 too high"), (-1, "are 1 too low")]
 )
 def test_category_shift(step: int, words: str) -> None:
     truth = _scene()
@@ -69,7 +69,7 @@ def test_category_shift(step: int, words: str) -> None:
     detections = [entry for entry in detections if 1 <= entry["category_id"] <= 3]
     causes = _diagnose(truth, detections)
     assert len(causes) == 1
-    assert "the boxes are right but their classes are not" in causes[0]
+    assert "the boxes are correct but their classes are wrong" in causes[0]
     assert words in causes[0]
     expected = "'tree' for 'car' (20 times)" if step == 1 else "'car' for 'tree' (20 times)"
     assert expected in causes[0]
@@ -95,13 +95,13 @@ def _shrunk(box: list[float]) -> list[float]:
     return [value * 0.4 for value in box]
 
 
-def _turned(box: list[float]) -> list[float]:
-    # The box as it is in the picture before a quarter turn to the right made it 400x200.
+def _rotated(box: list[float]) -> list[float]:
+    # The box in the image before a clockwise rotation by 90 degrees made it 400x200.
     x, y, w, h = box
     return [y, 400 - x - w, h, w]
 
 
-def _corners(box: list[float]) -> list[float]:
+def _xyxy(box: list[float]) -> list[float]:
     x, y, w, h = box
     return [x, y, x + w, y + h]
 
@@ -116,9 +116,9 @@ def _normalized(box: list[float]) -> list[float]:
     [
         (_scaled, "scaled by about 0.6"),
         (_shrunk, "scaled by about 2.5"),
-        (_turned, "turned a quarter to the right"),
-        (_corners, "read as x1, y1, x2, y2"),
-        (_normalized, "read as fractions of the image"),
+        (_rotated, "rotated by 90 degrees clockwise"),
+        (_xyxy, "read as xyxy"),
+        (_normalized, "read as normalized coordinates"),
     ],
 )
 def test_size_mismatch(spoil: Any, words: str) -> None:
@@ -133,10 +133,10 @@ def test_size_mismatch(spoil: Any, words: str) -> None:
 def test_predictions_outside_the_image_are_counted() -> None:
     truth = _scene()
     detections = [{**entry, "bbox": _scaled(entry["bbox"])} for entry in _perfect(truth)]
-    assert "predictions reach out of their image" in _diagnose(truth, detections)[0]
+    assert "predictions extend beyond their image" in _diagnose(truth, detections)[0]
 
 
-def test_right_classes_are_not_called_wrong() -> None:
+def test_correct_classes_are_not_reported() -> None:
     """A model that has hardly learnt: loose boxes of the right class under many wrong ones."""
     truth = _scene()
     detections = [
@@ -151,7 +151,7 @@ def test_right_classes_are_not_called_wrong() -> None:
         for _ in range(30)
     ]
     assert score_detections(truth, detections).ap < LOW_AP
-    assert not any("classes are not" in cause for cause in _diagnose(truth, detections))
+    assert not any("classes are wrong" in cause for cause in _diagnose(truth, detections))
 
 
 def test_a_model_that_has_not_learnt_is_blamed_on_nothing_else() -> None:
@@ -164,15 +164,15 @@ def test_a_model_that_has_not_learnt_is_blamed_on_nothing_else() -> None:
     causes = _diagnose(truth, detections)
     assert len(causes) == 1
     assert "20 boxes were predicted on 20 images with 60 objects" in causes[0]
-    assert "no known mistake" in causes[0]
+    assert "no known error" in causes[0]
 
 
-def test_an_empty_size_bucket_is_a_note() -> None:
+def test_an_empty_size_range_is_a_note() -> None:
     truth = make_truth([(1, 1, [0, 0, 50, 50])])
     metrics = score_detections(truth, [found(1, [0, 0, 50, 50], 0.9)])
-    assert empty_buckets(metrics) == [
-        "APs is '-': the split holds no small (under 32x32 px) object",
-        "APl is '-': the split holds no large (96x96 px and more) object",
+    assert empty_size_ranges(metrics) == [
+        "APs is '-': the split has no small (under 32x32 px) objects",
+        "APl is '-': the split has no large (96x96 px and more) objects",
     ]
 
 

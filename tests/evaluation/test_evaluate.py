@@ -76,8 +76,7 @@ def test_a_run_is_evaluated_on_its_own_data(
     shown = capsys.readouterr()
     assert "toy, test: 8 images" in shown.out
     assert "segm AP50" in shown.out
-    # A detector that has learnt nothing is told so.
-    assert "The model has most likely not learnt yet" in shown.err
+    assert "The model is probably undertrained" in shown.err
 
 
 def test_other_classes_show_both_lists(toy_dataset: Path, tmp_path: Path) -> None:

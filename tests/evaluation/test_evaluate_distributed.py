@@ -33,8 +33,8 @@ def _evaluate_share(rank: int, folder: str) -> None:
     comm.create_local_process_group(2)
     content = json.loads(Path(folder, "truth.json").read_text())
     truth = GroundTruth("shared", content, Path(folder))
-    share = [[{"image_id": image, "height": 200, "width": 200}] for image in (1, 2, 3)[rank::2]]
-    result = evaluate_split(OneBox(), truth, share, task="bbox", classes=["a"])
+    part = [[{"image_id": image, "height": 200, "width": 200}] for image in (1, 2, 3)[rank::2]]
+    result = evaluate_split(OneBox(), truth, part, task="bbox", classes=["a"])
     summary = {
         "ap": result.ap,
         "images": [entry["image_id"] for entry in result.detections],

@@ -117,12 +117,12 @@ def test_figures_threshold_and_files(truth: GroundTruth, tmp_path: Path) -> None
     assert [entry.ap for entry in result.metrics["bbox"].classes] == pytest.approx(
         [100 * 67 / 101, 100.0]
     )
-    # Three hits at 0.7 and above, one object missed; the false alarm scores 0.4.
+    # Three true positives at 0.7 and above, one false negative; the false positive scores 0.4.
     assert result.score_threshold == pytest.approx(0.55)
     assert result.threshold.precision == 1.0
     assert result.threshold.recall == 0.75
     assert result.diagnosis == ()
-    assert result.notes == ("APl is '-': the split holds no large (96x96 px and more) object",)
+    assert result.notes == ("APl is '-': the split has no large (96x96 px and more) objects",)
     assert model.modes == [False, False, False]
     assert model.training
 
@@ -197,7 +197,7 @@ def test_ground_truth_that_fails_its_own_check_stops_before_the_model_runs() -> 
     truth = _truth()
     truth.content["annotations"][0]["image_id"] = 99
     model = KnownDetections(HITS)
-    with pytest.raises(DataError, match=r"1 annotations have no listed image_id"):
+    with pytest.raises(DataError, match=r"1 annotations have an unknown image_id"):
         _evaluate(truth, model)
     assert model.modes == []
 

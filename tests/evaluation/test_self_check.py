@@ -1,4 +1,4 @@
-"""The ground truth against itself: real sets score 100, broken ones are named."""
+"""The ground truth scored against itself: real datasets score 100, errors are reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from detfinetune.evaluation.self_check import check_ground_truth
     ],
 )
 def test_real_sets_score_100(shared_data: Path, file: str, objects: int, task: str) -> None:
-    result = check_ground_truth(shared_data / file, "segm" if task == "segm" else "bbox")
+    truth = json.loads((shared_data / file).read_text())
+    result = check_ground_truth(truth, "segm" if task == "segm" else "bbox")
     assert result.ap == pytest.approx(100.0)
     assert result.num_checked == objects
     assert result.warning() is None
@@ -31,10 +32,11 @@ def test_real_sets_score_100(shared_data: Path, file: str, objects: int, task: s
 
 @pytest.mark.benchmark_data
 def test_a_mask_without_a_pixel_is_named_and_left_out(shared_data: Path) -> None:
-    result = check_ground_truth(shared_data / "nuclei" / "train.json", "segm")
+    truth = json.loads((shared_data / "nuclei" / "train.json").read_text())
+    result = check_ground_truth(truth, "segm")
     assert result.ap == pytest.approx(100.0)
     assert result.num_checked == 3316
-    assert result.left_out == ("annotation 551 (a1777737270c.png): its outline covers no pixel",)
+    assert result.unmatchable == ("annotation 551 (a1777737270c.png): its mask is empty",)
 
 
 def test_more_objects_than_the_usual_limit_still_score_100() -> None:
@@ -51,11 +53,11 @@ def test_boxes_that_cannot_match_are_named() -> None:
     result = check_ground_truth(truth)
     assert result.num_checked == 1
     assert result.ap == pytest.approx(100.0)
-    assert result.left_out == (
+    assert result.unmatchable == (
         "annotation 2 (1.png): its box [5, 5, 0, 30] has no area",
-        "annotation 3 (2.png): its box [nan, 5, 9, 9] is not made of numbers",
+        "annotation 3 (2.png): its box [nan, 5, 9, 9] has non-finite coordinates",
     )
-    assert str(result.warning()).startswith("2 annotations cannot be found by any prediction")
+    assert str(result.warning()).startswith("2 annotations cannot be matched by any prediction")
 
 
 def test_a_split_without_objects_has_nothing_to_check() -> None:
@@ -63,23 +65,21 @@ def test_a_split_without_objects_has_nothing_to_check() -> None:
     assert (result.ap, result.num_checked) == (None, 0)
 
 
-def test_ids_that_do_not_hold_together_are_an_error(tmp_path: Path) -> None:
+def test_inconsistent_ids_are_an_error() -> None:
     truth = make_truth([(1, 1, [0, 0, 30, 30]), (7, 1, [0, 0, 30, 30]), (1, 5, [0, 0, 9, 9])])
     truth["images"].append(truth["images"][0])
-    file = tmp_path / "val.json"
-    file.write_text(json.dumps(truth))
     with pytest.raises(DataError) as caught:
-        check_ground_truth(file)
+        check_ground_truth(truth)
     text = str(caught.value)
-    assert text.startswith(f"{file}: the labels do not hold together")
-    assert "images share the ids [1]" in text
-    assert "1 annotations have no listed image_id (annotation ids [2])" in text
-    assert "1 annotations have no listed category_id (annotation ids [3])" in text
+    assert text.startswith("the ground truth has inconsistent ids")
+    assert "images have duplicate ids [1]" in text
+    assert "1 annotations have an unknown image_id (annotation ids [2])" in text
+    assert "1 annotations have an unknown category_id (annotation ids [3])" in text
 
 
-def test_an_object_that_cannot_count_is_an_error() -> None:
+def test_an_object_that_cannot_be_matched_is_an_error() -> None:
     truth = make_truth([(1, 1, [0, 0, 30, 30]), (1, 1, [100, 100, 30, 30])])
     # COCO ignores objects of an area outside 0 to 1e10, so no model could ever find this one.
     truth["annotations"][1]["area"] = -1.0
-    with pytest.raises(DataError, match=r"finds 1 of 2 objects .* annotation ids \[2\]"):
+    with pytest.raises(DataError, match=r"matches only 1 of 2 objects .* annotation ids \[2\]"):
         check_ground_truth(truth)

@@ -12,7 +12,7 @@ BOXES = [[0.0, 0.0, 30.0, 30.0], [50.0, 0.0, 30.0, 30.0], [100.0, 0.0, 30.0, 30.
 NOWHERE = [0.0, 150.0, 30.0, 30.0]
 
 
-def test_it_lies_between_the_last_hit_worth_keeping_and_the_next() -> None:
+def test_the_threshold_lies_between_the_last_true_positive_kept_and_the_next_score() -> None:
     truth = make_truth([(1, 1, box) for box in BOXES])
     detections = [
         found(1, BOXES[0], 0.9),
@@ -30,7 +30,7 @@ def test_it_lies_between_the_last_hit_worth_keeping_and_the_next() -> None:
     assert best.recall == pytest.approx(2 / 3)
 
 
-def test_equal_scores_stand_or_fall_together() -> None:
+def test_equal_scores_are_kept_or_dropped_together() -> None:
     truth = make_truth([(1, 1, BOXES[0])])
     detections = [found(1, BOXES[0], 0.8), found(1, NOWHERE, 0.8)]
     best = best_threshold(score_detections(truth, detections))
@@ -57,7 +57,7 @@ def test_each_class_has_its_own() -> None:
     assert best.to_json()["by_class"]["sure"]["f1"] == 1.0
 
 
-def test_a_detection_on_a_crowd_is_no_false_alarm() -> None:
+def test_a_detection_on_a_crowd_is_not_a_false_positive() -> None:
     truth = make_truth([(1, 1, BOXES[0]), (1, 1, [0.0, 100.0, 200.0, 100.0])])
     truth["annotations"][1]["iscrowd"] = 1
     detections = [found(1, NOWHERE, 0.9), found(1, BOXES[0], 0.6)]
@@ -66,7 +66,7 @@ def test_a_detection_on_a_crowd_is_no_false_alarm() -> None:
     assert (best.score, best.precision) == (0.6, 1.0)
 
 
-def test_none_without_a_hit_or_an_object() -> None:
+def test_none_without_true_positives_or_objects() -> None:
     truth = make_truth([(1, 1, BOXES[0])])
     assert best_threshold(score_detections(truth, [found(1, NOWHERE, 0.9)])) is None
     assert best_threshold(score_detections(truth, [])) is None

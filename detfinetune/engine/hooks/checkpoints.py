@@ -8,12 +8,10 @@ from detectron2.engine import HookBase
 
 
 class SaveLast(HookBase):  # type: ignore[misc]
-    """Call `save` every `period` steps, after each evaluation, and whenever training ends.
+    """Call `save` every `period` steps, after each evaluation, and when training ends.
 
-    It also saves when training ends by an error, those of the last finished step, unless training
-    has diverged: then an earlier checkpoint is worth more. What comes from outside, such as the
-    signal that a loader's process was killed, may find the weights half changed: it does not save
-    those either.
+    After an error it saves the last finished step, except if training has diverged, or if the error
+    (such as the signal of a killed worker) came while the weights were being updated.
     """
 
     def __init__(self, save: Callable[[], None], period: int, eval_period: int) -> None:
@@ -23,17 +21,17 @@ class SaveLast(HookBase):  # type: ignore[misc]
         self._saved_at = -1
 
     def after_step(self) -> None:
-        """Save when it is time."""
+        """Save at the end of a period and after an evaluation."""
         done = self.trainer.finished_steps
         if done % self._period == 0 or (self._eval_period and done % self._eval_period == 0):
             self._save()
             self._saved_at = done
 
     def after_train(self) -> None:
-        """Save what has been done since."""
-        # The evaluation after the last step may have found a new best, so save again then.
+        """Save the steps since."""
+        # The evaluation after the last step may have changed the best result: save again.
         done = self.trainer.finished_steps
-        if self.trainer.diverged or not self.trainer.weights_sound:
+        if self.trainer.diverged or not self.trainer.weights_consistent:
             return
         if done > 0 and (done != self._saved_at or done == self.trainer.max_iter):
             self._save()

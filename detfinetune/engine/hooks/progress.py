@@ -9,14 +9,14 @@ from detfinetune.console import progress
 
 
 class ProgressBar(HookBase):  # type: ignore[misc]
-    """Steps done, time left, the smoothed loss, the learning rate, the latest validation AP."""
+    """Shows steps, time left, smoothed losses, learning rate and the latest validation AP."""
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
         self.latest_ap: str = ""
 
     def before_train(self) -> None:
-        """Open the bar."""
+        """Create the bar."""
         self._bar = progress(
             description="training",
             total=self.trainer.max_iter,

@@ -1,4 +1,4 @@
-"""Ending a run early on Ctrl-C or SIGTERM, with everything saved."""
+"""Stop a run early on Ctrl-C or SIGTERM and save everything."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from types import FrameType
 from detectron2.engine import HookBase
 
 from detfinetune.console import say
-from detfinetune.engine.distributed import in_any_process
+from detfinetune.engine.distributed import any_rank
 
 
 class StopTraining(BaseException):
-    """Ends the loop between two steps; no error, so it is none of `Exception`'s."""
+    """Ends the loop between two steps; not an error, so not an `Exception`."""
 
 
 class StopRequest:
-    """Whether the user, or the system, has asked the run to stop."""
+    """Whether a signal has requested the run to stop."""
 
     def __init__(self) -> None:
         self.requested = False
         self._owner = os.getpid()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal: the first asks, a second Ctrl-C stops at once."""
+        """Handle a signal: the first requests a stop, a second Ctrl-C stops immediately."""
         if os.getpid() != self._owner:
-            return  # a loader's process, which Ctrl-C reaches too; it ends with its owner
+            return  # a data loader's worker; it ends with its parent
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
-        say("Stopping after this step, and saving. (Ctrl-C again stops at once.)")
+        say("Stopping after this step and saving. Press Ctrl-C again to stop immediately.")
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request while the block runs."""
+    """Turn SIGINT and SIGTERM into a stop request inside the block."""
     request = StopRequest()
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -47,13 +47,13 @@ def stop_on_signals() -> Iterator[StopRequest]:
             signal.signal(number, action)
 
 
-class StopWhenAsked(HookBase):  # type: ignore[misc]
-    """Raise `StopTraining` after the step in which a stop was requested, in all processes."""
+class StopOnRequest(HookBase):  # type: ignore[misc]
+    """Raise `StopTraining` in all processes after the step in which any was asked to stop."""
 
     def __init__(self, request: StopRequest) -> None:
         self._request = request
 
     def after_step(self) -> None:
-        """Look at the request; several processes must agree, or one would wait for ever."""
-        if in_any_process(self._request.requested):
+        """Stop in all processes if any has a request, or the others would wait forever."""
+        if any_rank(self._request.requested):
             raise StopTraining

@@ -1,4 +1,4 @@
-"""Writing figures of training to files."""
+"""Write training metrics to files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from detectron2.utils.events import EventWriter
 
 
 class WriteMetrics(hooks.PeriodicWriter):  # type: ignore[misc]
-    """Detectron2's hook, which writes each validation at once as well.
+    """Detectron2's hook, which also writes after each validation.
 
-    It must come before the checkpoint of that step: a resume from there does not validate again.
+    Must run before that step's checkpoint is saved: a resume does not repeat the validation.
     """
 
     def __init__(self, writers: list[EventWriter], period: int, eval_period: int) -> None:
@@ -17,7 +17,7 @@ class WriteMetrics(hooks.PeriodicWriter):  # type: ignore[misc]
         self._eval_period = eval_period
 
     def after_step(self) -> None:
-        """Write when it is time."""
+        """Write at the end of a period and after a validation."""
         super().after_step()
         done = self.trainer.finished_steps
         if self._eval_period and done % self._eval_period == 0 and done % self._period:
