@@ -57,7 +57,7 @@ def _explain_machine(error: Exception, next_step: str) -> TrainingError | None:
             "solver.images_per_batch, or with a smaller augment.image_size or augment.crop_size.\n"
             f"{next_step}"
         )
-    if "DataLoader worker" in text and ("killed" in text or "exited" in text):
+    if _worker_died(error):
         return TrainingError(
             "An image-loading worker process was killed, probably because memory (or /dev/shm) "
             f"ran out. Rerun with hardware.num_workers=0.\n{next_step}"
@@ -67,6 +67,16 @@ def _explain_machine(error: Exception, next_step: str) -> TrainingError | None:
     if comm.get_world_size() > 1 and "by peer" in text:
         return TrainingError(f"Another process failed; see its error message.\n{next_step}")
     return None
+
+
+def _worker_died(error: BaseException | None) -> bool:
+    """Whether torch reported a dead worker, which it may do inside any call, even a failing one."""
+    while error is not None:
+        text = str(error)
+        if "DataLoader worker" in text and ("killed" in text or "exited" in text):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _how_to_resume(run: RunFolder) -> str:

@@ -66,6 +66,14 @@ def test_the_machines_failures(error: Exception, words: str, run: RunFolder) -> 
     assert text.endswith(f"The last checkpoint is saved. Resume with resume={run.path}")
 
 
+def test_a_dead_worker_is_found_behind_the_error_that_it_caused(run: RunFolder) -> None:
+    """torch raises it from a signal handler, inside whatever runs at that moment."""
+    error = SystemError("<built-in> returned a result with an exception set")
+    error.__cause__ = RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
+    with pytest.raises(TrainingError, match=r"hardware\.num_workers=0"), explain_failures(run):
+        raise error
+
+
 def test_memory_that_the_cpu_really_does_not_have(run: RunFolder) -> None:
     with (
         pytest.raises(TrainingError, match="The machine ran out of memory") as caught,
