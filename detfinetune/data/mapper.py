@@ -78,7 +78,11 @@ class TrainMapper:
         """Return the input dict of a Detectron2 model: `image` (CxHxW, 0-255), `instances`."""
         record = copy.deepcopy(record)
         image = read_image(record, self.image_format)
-        annotations = [item for item in record.pop("annotations") if not item.get("iscrowd", 0)]
+        annotations = [
+            item
+            for item in record.pop("annotations")
+            if not item.get("iscrowd", 0) and (self.mask_format is None or "segmentation" in item)
+        ]
         boxes = np.array(
             [
                 BoxMode.convert(item["bbox"], item["bbox_mode"], BoxMode.XYXY_ABS)

@@ -61,8 +61,8 @@ def _records(table: LabelTable) -> list[dict[str, Any]]:
     categories, crowd = table.categories.tolist(), table.crowd.tolist()
     starts = table.starts.tolist()
 
-    def annotation(index: int) -> dict[str, Any] | None:
-        entry = {
+    def annotation(index: int) -> dict[str, Any]:
+        entry: dict[str, Any] = {
             "iscrowd": int(crowd[index]),
             "bbox": boxes[index],
             "category_id": categories[index],
@@ -71,10 +71,9 @@ def _records(table: LabelTable) -> list[dict[str, Any]]:
         if (mask := table.masks.get(index)) is not None:
             entry["segmentation"] = encoded(mask)
         elif polygons := table.polygons.get(index):
+            # Without a usable polygon, the box is still trained on.
             valid = [list(polygon) for polygon in polygons if len(polygon) >= _MIN_COORDINATES]
-            if not valid:
-                return None
-            entry["segmentation"] = valid
+            entry |= {"segmentation": valid} if valid else {}
         return entry
 
     return [
@@ -83,11 +82,7 @@ def _records(table: LabelTable) -> list[dict[str, Any]]:
             "height": sizes[image][1],
             "width": sizes[image][0],
             "image_id": int(image_ids[image]),
-            "annotations": [
-                entry
-                for index in range(starts[image], starts[image + 1])
-                if (entry := annotation(index)) is not None
-            ],
+            "annotations": [annotation(i) for i in range(starts[image], starts[image + 1])],
         }
         for image in image_ids.argsort(kind="stable").tolist()
     ]

@@ -262,6 +262,7 @@ class TrainingJob:
             "iteration": self.trainer.finished_steps,
             "best": asdict(best) if best else None,
             "data_fingerprint": self.plan.dataset.fingerprint,
+            "labels": self.plan.dataset.ledger.split(split).to_json(),
         }
 
     def _checkpoint(self) -> Checkpoint:

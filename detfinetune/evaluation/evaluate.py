@@ -50,8 +50,13 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     checkpoint = choose_checkpoint(config.run, config.checkpoint)
     detector = load_detector(checkpoint, config.hardware)
     own_data = _is_own_data(config.data)
-    data = detector.config.data if own_data else config.data
+    data = _own_data(detector.config.data, checkpoint) if own_data else config.data
     dataset = prepare_dataset(data, brief=own_data)
+    if own_data and dataset.fingerprint != detector.data_fingerprint:
+        console.warn(
+            "the labels or images have changed since this run was trained. Metrics are for the "
+            "labels as they are now, on the images of the run's own split that are still there."
+        )
     check_classes(detector.classes, dataset.classes, f"'{dataset.name}'")
     truth = ground_truth(dataset, config.split)
     folder = config.split if own_data else f"{dataset.name}_{config.split}"
@@ -79,6 +84,19 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     )
     console.say(f"\nresults: {output}")
     return result
+
+
+def _own_data(data: DataConfig, checkpoint: Path) -> DataConfig:
+    """Return a run's data, divided as the run divided it.
+
+    Dividing it again would put training images into the held-out splits once an image or a label
+    has changed.
+    """
+    kept = run_folder(checkpoint) / "split.csv"
+    if data.split_file is not None or not kept.is_file():
+        return data
+    changes = {"split_file": kept.resolve(), "folds": None, "fold": None}
+    return data.model_copy(update=changes)
 
 
 def run_folder(checkpoint: Path) -> Path:
@@ -129,6 +147,7 @@ def _provenance(
         "data_root": str(dataset.root.resolve()),
         "data_fingerprint": dataset.fingerprint,
         "split": config.split,
+        "labels": dataset.ledger.split(config.split).to_json(),
         "config": config.model_dump(mode="json"),
         "versions": {
             "python": platform.python_version(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +38,7 @@ def read_text_file(path: Path | str) -> TextFile:
     Raises:
         DataError: the file cannot be opened.
     """
-    try:
-        # open, because Path.read_bytes takes as long again as the reading of a small file.
-        with open(path, "rb") as stream:  # noqa: PTH123
-            data = stream.read()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    text, note = _decode(data)
+    text, note = _decode(_read(path))
     return TextFile(_one_line_end(text), note)
 
 
@@ -53,12 +48,20 @@ def read_head(path: Path | str) -> str:
     Raises:
         DataError: the file cannot be opened.
     """
+    data = _read(path, _HEAD_BYTES)
+    return _one_line_end(_decode(data, final=len(data) < _HEAD_BYTES)[0])
+
+
+def _read(path: Path | str, size: int = -1) -> bytes:
     try:
+        # open, because Path.read_bytes takes as long again as the reading of a small file.
+        if not os.path.isfile(path) and os.path.exists(path):  # noqa: PTH110, PTH113
+            # A named pipe would block for ever.
+            raise DataError(f"{path}: cannot be read (not a regular file).")
         with open(path, "rb") as stream:  # noqa: PTH123
-            data = stream.read(_HEAD_BYTES)
+            return stream.read(size)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    return _one_line_end(_decode(data, final=len(data) < _HEAD_BYTES)[0])
 
 
 def _decode(data: bytes, *, final: bool = True) -> tuple[str, str]:

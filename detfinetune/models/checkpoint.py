@@ -211,6 +211,9 @@ class LoadedDetector:
     input_format: str
     """Channel order of the model's input: RGB or BGR."""
 
+    data_fingerprint: str = ""
+    """Hash of the labels that it was trained on and validated with."""
+
     @property
     def resize_limits(self) -> tuple[int, int]:
         """Shorter side and limit of the longer side after resizing, pixels."""
@@ -241,6 +244,7 @@ def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
         score_threshold=stored.score_threshold,
         checkpoint=checkpoint,
         input_format=cfg.INPUT.FORMAT,
+        data_fingerprint=stored.data_fingerprint,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -398,3 +399,106 @@ def test_other_json_beside_a_coco_data_set_is_left_alone(make_dataset) -> None:
     }
     root = make_dataset(["train2017/a.jpg", "val2017/a.jpg"], texts)
     assert set(prepare_dataset(DataConfig(root=root)).tables) == {"train", "val"}
+
+
+# --- labels that could go to the wrong image, class or split --------------------------------------
+
+WHOLE = {"val_fraction": 0, "test_fraction": 0}
+
+
+def test_a_missing_image_does_not_lend_its_labels_to_another_of_its_name(make_dataset) -> None:
+    content = coco(["cam1/1.jpg", "cam2/1.jpg", "cam1/2.jpg"])
+    root = make_dataset(["cam1/1.jpg", "cam1/2.jpg"], {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, **WHOLE))
+    assert counts(dataset) == {"train": (2, 2)}
+    assert any("cam2/1.jpg" in entry.message for entry in dataset.ledger.entries)
+
+
+def test_of_entries_that_could_mean_one_image_none_gets_it(make_dataset) -> None:
+    content = coco(["cam1/1.jpg", "cam2/1.jpg", "2.jpg", "3.jpg", "4.jpg"])
+    files = ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
+    root = make_dataset(files, {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, **WHOLE))
+    assert dataset.tables["train"].names == ("2.jpg", "3.jpg", "4.jpg")
+
+
+def test_of_two_categories_of_one_name_the_used_id_counts(make_dataset) -> None:
+    content = coco(["a.jpg"], names=("car", "car"))
+    content["annotations"][0]["category_id"] = 8
+    root = make_dataset(["a.jpg"], {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, **WHOLE))
+    assert dataset.tables["train"].category_ids(1) == [8]
+
+
+def test_numbers_that_are_not_among_the_given_classes_are_rejected(make_dataset) -> None:
+    content = coco(["a.jpg", "b.jpg", "c.jpg"], names=("1", "2", "3"))
+    for annotation, category in zip(content["annotations"], (5, 8, 11), strict=True):
+        annotation["category_id"] = category
+    root = make_dataset(["a.jpg", "b.jpg", "c.jpg"], {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, classes=["2", "3"], **WHOLE))
+    assert dataset.tables["train"].categories.tolist() == [0, 1]
+    assert dataset.tables["train"].category_ids(2) == [8, 11]
+    assert dict(dataset.ledger.kinds("rejected")) == {"unknown class": 1}
+
+
+def test_digits_beside_letters_are_classes(make_dataset) -> None:
+    rows = "".join(f"{n}.jpg,1,1,20,20,{name}\n" for n, name in enumerate(["A", "B", "0", "1"]))
+    root = make_dataset(
+        [f"{n}.jpg" for n in range(4)], {"boxes.csv": f"filename,xmin,ymin,xmax,ymax,class\n{rows}"}
+    )
+    dataset = prepare_dataset(DataConfig(root=root, **WHOLE))
+    names = [dataset.classes[i] for i in dataset.tables["train"].categories.tolist()]
+    assert names == ["A", "B", "0", "1"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "filename,class,bbox_x,bbox_y,bbox_width,bbox_height,width,height",
+        "filename,class,width,height,bbox_x,bbox_y,bbox_width,bbox_height",
+    ],
+)
+def test_the_images_size_in_a_table_is_not_the_boxes(make_dataset, header: str) -> None:
+    values = {"filename": "a.jpg", "class": "cat", "bbox_x": 3, "bbox_y": 4, "bbox_width": 20,
+              "bbox_height": 30, "width": 100, "height": 80}  # fmt: skip
+    row = ",".join(str(values[name]) for name in header.split(","))
+    root = make_dataset(["a.jpg"], {"boxes.csv": f"{header}\n{row}\n"})
+    dataset = prepare_dataset(DataConfig(root=root, **WHOLE))
+    assert dataset.tables["train"].boxes.tolist() == [[3, 4, 20, 30]]
+
+
+def test_units_that_differ_between_files_are_an_error(make_dataset) -> None:
+    head = "filename,xmin,ymin,xmax,ymax,class\n"
+    texts = {
+        "train.csv": head + "a.jpg,0.1,0.1,0.5,0.5,cat\n" * 3,
+        "val.csv": head + "b.jpg,10,10,50,50,cat\n" * 3,
+    }
+    root = make_dataset(["a.jpg", "b.jpg"], texts)
+    with pytest.raises(DataError, match=r"train\.csv has normalized .* val\.csv has absolute"):
+        prepare_dataset(DataConfig(root=root))
+
+
+def test_a_split_column_decides_before_the_files_name(make_dataset) -> None:
+    rows = "".join(f"{n}.jpg,1,1,20,20,cat,{'val' if n == 3 else 'train'}\n" for n in range(4))
+    head = "filename,xmin,ymin,xmax,ymax,class,split\n"
+    files = [f"{n}.jpg" for n in range(4)]
+    root = make_dataset(files, {"train_labels.csv": head + rows})
+    assert counts(prepare_dataset(DataConfig(root=root))) == {"train": (3, 3), "val": (1, 1)}
+    (root / "train_labels.csv").write_text(head + rows.replace("val", "holdout", 1).replace(
+        "0.jpg,1,1,20,20,cat,train", "0.jpg,1,1,20,20,cat,val"))  # fmt: skip
+    with pytest.raises(DataError, match="subset 'holdout' is not a split, but others are"):
+        prepare_dataset(DataConfig(root=root))
+
+
+def test_a_link_to_a_folder_above_is_not_followed(make_dataset) -> None:
+    root = make_dataset(["images/a.jpg"], {"labels/a.txt": "0 0.5 0.5 0.2 0.2\n"})
+    (root / "images" / "loop").symlink_to(root / "images")
+    assert counts(prepare_dataset(DataConfig(root=root, **WHOLE))) == {"train": (1, 1)}
+
+
+def test_a_named_pipe_among_labels_does_not_hang(make_dataset) -> None:
+    root = make_dataset(["images/a.jpg", "images/b.jpg"], {"labels/a.txt": "0 0.5 0.5 0.2 0.2\n"})
+    os.mkfifo(root / "labels" / "b.txt")
+    dataset = prepare_dataset(DataConfig(root=root, **WHOLE))
+    assert dataset.tables["train"].names == ("a.jpg",)
+    assert any("not a regular file" in entry.message for entry in dataset.ledger.entries)

@@ -70,6 +70,11 @@ class SplitCounts:
     objects: Counter[int] = field(default_factory=Counter)
     """Objects written, by contiguous class id."""
 
+    def to_json(self) -> dict[str, int]:
+        """Return what metrics are measured against: labels kept, fixed and rejected."""
+        names = ("kept", "fixed", "rejected", "rejected_images")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass
 class Ledger:

@@ -174,6 +174,9 @@ class ClassIndex:
         self.names = names
         self.first_class = first_class
         self.numbers_are_names = numbers_are_names
+        self.has_number_names = numbers_are_names and any(
+            class_number(name) is not None for name in names
+        )
         lowered = [name.lower() for name in names]
         # A name in other case is understood where only one class can be meant.
         self._ids = {name: lowered.index(name) for name in lowered if lowered.count(name) == 1}
@@ -190,7 +193,7 @@ class ClassIndex:
         number = class_number(token)
         if self.numbers_are_names and token in self._ids:
             return self._ids[token]
-        if number is not None:
+        if number is not None and not self.has_number_names:
             last = self.first_class + len(self.names) - 1
             if self.first_class <= number <= last:
                 return number - self.first_class
@@ -216,7 +219,8 @@ def build_class_index(
 ) -> ClassIndex:
     """Return the class list from the given `names`, or else from the labels.
 
-    Without names, numbers become `class_<number>`, and words are the names, in sorted order.
+    Without names, numbers become `class_<number>`; words, and numbers beside them, are the names in
+    sorted order.
     Where `first_class` is None, it is 1 if no number is 0 and the highest is the number of classes
     (without names: if no number is 0), else 0.
 
@@ -230,9 +234,11 @@ def build_class_index(
         if first_class is None:
             first_class = int(bool(numbers) and 0 not in numbers and max(numbers) == len(names))
         return ClassIndex(names, first_class, numbers_are_names=numbers_are_names)
-    words = sorted(token for token in seen if token and class_number(token) is None)
-    if words and len(words) >= len(numbers):
-        return ClassIndex(tuple(words), 0)
+    words = {token for token in seen if token and class_number(token) is None}
+    if words and (numbers_are_names or len(words) >= len(numbers)):
+        # Beside words, numbers are names as well, such as the digits of licence plates.
+        digits = {token for token in seen if (class_number(token) or 0) >= 0} - {""}
+        return ClassIndex(tuple(sorted(words | digits)), 0, numbers_are_names=True)
     if first_class is None:
         first_class = int(bool(numbers) and 0 not in numbers)
     if not numbers:

@@ -8,7 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import posixpath
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +73,18 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
         {},
         notes=name_classes(documents, folders, root) if wanted.name == "openimages" else [],
         classes=_classes(documents),
-        normalized=any(document.normalized for document in documents),
+        normalized=_one_unit(sources),
     )
     matcher = _Matcher(data, discovered)
     for split, source in sources.items():
+        by_split = _by_subset(data, split, source.document)
         discovered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
-        for name, images in _by_subset(data, split, source.document).items():
+        for name, images in by_split.items():
+            if name in discovered.splits:
+                raise DataError(
+                    f"{source.shown}: its subset '{name}' is also the split of another file. Keep "
+                    "the subsets, or a file for each split, but not both."
+                )
             discovered.splits[name] = matcher.match(name, source, images)
     matcher.note_unlisted([source.shown for source in sources.values()])
     discovered.divided = set(converted_image_roots(root)) >= set(discovered.splits)
@@ -90,6 +99,21 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
             f"{root}: none of the images in {listed} was found. Give data.images=FOLDER."
         )
     return discovered
+
+
+def _one_unit(sources: Mapping[str, _Source]) -> bool:
+    """Return whether all files have normalized coordinates.
+
+    Raises:
+        DataError: some have and some have not.
+    """
+    units = {source.document.normalized: source.shown for source in sources.values()}
+    if len(units) > 1:
+        raise DataError(
+            f"{units[True]} has normalized coordinates, {units[False]} has absolute ones. Convert "
+            "them to one unit."
+        )
+    return next(iter(units))
 
 
 def _read(path: Path, wanted: DocumentFormat) -> Document:
@@ -109,13 +133,27 @@ def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
 
 
 def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, list[RawImage]]:
-    """Return the images by split: that of the file's name, else each image's own subset."""
+    """Return the images by split: each image's own subset, else that of the file's name.
+
+    Raises:
+        DataError: a subset is not a split, while others are.
+    """
+    words = {image.split for image in document.images}
+    own = {word: split_of(Path(word), data) if word else "all" for word in words}
+    splits = {named for word, named in own.items() if word} - {"all"}
+    unknown = sorted(word for word, named in own.items() if word and named == "all")
+    if splits and unknown:
+        raise DataError(
+            f"subset '{unknown[0]}' is not a split, but others are: {', '.join(sorted(splits))}. "
+            "Rename it, or remove its images."
+        )
     parts: dict[str, list[RawImage]] = {}
     for image in document.images:
-        named = split_of(Path(image.split), data) if split == "all" and image.split else split
+        named = own[image.split] if image.split and splits else split
         parts.setdefault(named, []).append(image)
     if len(parts) > 1 and "all" in parts:
         # Images without a subset, beside others with one, belong to training.
+        document.notes.append(f"images without a subset, put into train: {len(parts['all'])}")
         parts["train"] = parts.get("train", []) + parts.pop("all")
     if document.problems:
         stray = RawImage("", problems=document.problems)
@@ -145,8 +183,9 @@ class _Matcher:
         found: dict[str, RawImage] = {}
         orphans: list[ImageFile] = []
         missing: list[RawImage] = []
+        claims = _claims(find, images)
         for image in images:
-            name = find(image.name) if image.name else None
+            name = claims.get(_plain(image.name))
             if name is None:
                 orphans.append(ImageFile(image.name, source.shown, image))
                 missing += [image] if image.name else []
@@ -198,6 +237,29 @@ class _Matcher:
         if self.data.images is None and split in (roots := converted_image_roots(root)):
             return roots[split]
         return find_image_root(self.data, root, split, source.path, names)
+
+
+def _plain(name: str) -> str:
+    """Return an entry's path in one spelling."""
+    path = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    return posixpath.normpath(path) if path else ""
+
+
+def _claims(find: NameFinder, images: Sequence[RawImage]) -> dict[str, str]:
+    """Return the image on disk of each entry.
+
+    An image whose very path is listed belongs to that entry; of several other entries that could
+    mean one image (`cam1/1.jpg` and `cam2/1.jpg` for `1.jpg`), none gets it.
+    """
+    entries = dict.fromkeys(_plain(image.name) for image in images if image.name)
+    found = {entry: name for entry in entries if (name := find(entry)) is not None}
+    exact = {name for entry, name in found.items() if entry == _plain(name)}
+    number = Counter(found.values())
+    return {
+        entry: name
+        for entry, name in found.items()
+        if entry == _plain(name) or (name not in exact and number[name] == 1)
+    }
 
 
 def _merge(first: RawImage, second: RawImage) -> None:

@@ -80,12 +80,24 @@ def _listed(folder: Path) -> Iterator[str]:
         if len(place) >= top and any(marks.issubset(files) for marks in _CONVERTED):
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        folders[:] = sorted(
+            name for name in folders
+            if not name.startswith(_HIDDEN) and not _leads_back(place, name)
+        )  # fmt: skip
         inside = place[top:].replace(os.sep, "/")
         prefix = f"{inside}/" if inside else ""
         for name in sorted(files):
             if not name.startswith("."):
                 yield prefix + name
+
+
+def _leads_back(place: str, name: str) -> bool:
+    """Whether a folder is a link to one that holds it, so that it would be walked for ever."""
+    path = os.path.join(place, name)  # noqa: PTH118
+    if not os.path.islink(path):  # noqa: PTH114
+        return False
+    target = os.path.realpath(path)
+    return (os.path.realpath(place) + os.sep).startswith(target + os.sep)
 
 
 def is_label_name(name: str, suffix: str = ".txt") -> bool:

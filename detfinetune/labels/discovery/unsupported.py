@@ -36,12 +36,19 @@ def refuse_unsupported(root: Path) -> None:
         suffix = path.suffix.lower()
         if suffix in REFUSED_SUFFIXES:
             format_name = REFUSED_SUFFIXES[suffix]
-        elif suffix == ".txt" and texts < _MOST_FILES and _is_wider_face(read_head(path)):
+        elif suffix == ".txt" and texts < _MOST_FILES and _is_wider_face(_head(path)):
             format_name = "WIDER FACE's list of boxes"
         else:
             texts += suffix == ".txt"
             continue
         raise DataError(f"{path}: {format_name} is not a supported format; {WAY_OUT}.")
+
+
+def _head(path: Path) -> str:
+    try:
+        return read_head(path)
+    except DataError:
+        return ""  # the reader of labels reports it
 
 
 def _is_wider_face(head: str) -> bool:
@@ -62,7 +69,7 @@ def refuse_visdrone(root: Path, names: Sequence[str]) -> None:
         DataError: the files are such ones; shows columns that read them.
     """
     sample = [root / name for name in names[:: max(1, len(names) // _SAMPLED_FILES)]]
-    lines = [line.strip() for path in sample for line in read_head(path).split("\n")[:20]]
+    lines = [line.strip() for path in sample for line in _head(path).split("\n")[:20]]
     lines = [line for line in lines if line]
     if lines and all(map(_VISDRONE_LINE.fullmatch, lines)):
         raise DataError(

@@ -266,8 +266,10 @@ def _category_ids(content: _Content, notes: list[str]) -> dict[str, int]:
             f"{len(texts)} image or category ids are text or too large, such as {shown(texts[0])}; "
             "results use new numbers in their place"
         )
+    used = Counter(category for found in content.objects.values() for category, _ in found)
     found: dict[str, int] = {}
-    for identity in sorted(content.categories, key=_id_order):
+    # Of several categories of one name, the one that the objects use.
+    for identity in sorted(content.categories, key=lambda key: (-used[key], _id_order(key))):
         if identity in texts or not isinstance(identity, int):
             return {}
         found.setdefault(content.categories[identity], identity)

@@ -34,6 +34,7 @@ _FORMS: tuple[tuple[Form, tuple[tuple[str, ...], ...]], ...] = (
     ("xyxy", (("x0",), ("y0",), ("x1",), ("y1",))),
     ("xyxy", (("xmin", "x1", "left"), ("ymin", "y1", "top"), ("xmax", "x2", "right"),
                  ("ymax", "y2", "bottom"))),
+    ("xyxy", (("x",), ("y",), ("xmax", "x2", "right"), ("ymax", "y2", "bottom"))),
     ("cxcywh", (("cx", "xcenter", "xcentre"), ("cy", "ycenter", "ycentre"),
                          ("w", "width"), ("h", "height"))),
     ("xywh", (("x", "left", "xmin"), ("y", "top", "ymin"), ("w", "width"),
@@ -148,8 +149,12 @@ def columns_of_heading(heading: Row, rows: Iterable[Row]) -> Columns:
 def _box(at: dict[str, int]) -> tuple[tuple[int, ...], Form | None, str]:
     """Return the box's columns and their meaning, or what a table that nearly has them lacks."""
     # `bbox_x`, `Roi.X1`
-    prefixed = {re.sub("^(bbox|box|roi)", "", name): index for name, index in at.items()}
-    at = {**at, **prefixed}
+    prefixed = {
+        short: index
+        for name, index in at.items()
+        if (short := re.sub("^(bbox|box|roi)", "", name)) != name
+    }
+    at = {**at, **prefixed}  # beside a plain `width`, which is the image's
     nearest = ""
     for form, sides in _FORMS:
         found = [_first(at, names) for names in sides]
