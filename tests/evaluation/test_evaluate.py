@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,11 +22,14 @@ from detfinetune.config.schema import (
 )
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.evaluation.evaluate import evaluate
+from detfinetune.labels.convert import write_accounts
+from detfinetune.labels.read import read_dataset
 from detfinetune.models.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
 from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
 
+SQUARE = "1 0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6\n"
 CPU = HardwareConfig(name="cpu", device="cpu", num_workers=0)
 
 
@@ -108,3 +113,36 @@ def test_a_split_that_is_not_there(toy_dataset: Path, tmp_path: Path) -> None:
     run = _write_run(tmp_path / "run", data, ("disc", "square"))
     with pytest.raises(DataError, match="has no split 'test'"):
         evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
+
+
+def test_a_run_keeps_its_split_when_the_data_changes(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dividing the data again would put training images into the test split."""
+    data = tmp_path / "data"
+    shutil.copytree(toy_dataset / "images" / "train", data / "images")
+    shutil.copytree(toy_dataset / "labels" / "train", data / "labels")
+    shutil.copy(toy_dataset / "classes.txt", data)
+    run = _write_run(tmp_path / "run", data, ("disc", "square"))
+    trained_on = read_dataset(DataConfig(name="toy", root=data))
+    write_accounts(trained_on, run, contact_sheet=0)
+    held_out = trained_on.tables["test"].names
+    # One label corrected, one training image removed, two images added.
+    (data / "labels" / f"{Path(held_out[0]).stem}.txt").write_text(SQUARE)
+    removed = Path(trained_on.tables["train"].names[0]).stem
+    (data / "images" / f"{removed}.png").unlink()
+    (data / "labels" / f"{removed}.txt").unlink()
+    for name in ("new 1", "new 2"):
+        shutil.copy(data / "images" / held_out[0], data / "images" / f"{name}.png")
+        (data / "labels" / f"{name}.txt").write_text(SQUARE)
+    assert read_dataset(DataConfig(name="toy", root=data)).tables["test"].names != held_out
+    result = evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
+    names = {entry["image_id"] for entry in result.detections}
+    assert result.num_images == len(held_out) == len(names)
+    shown = capsys.readouterr()
+    assert "labels or images have changed since this run was trained" in shown.err
+    pictures = (run / "evaluation" / "test" / "metrics.json").read_text(encoding="utf-8")
+    labels = json.loads(pictures)["provenance"]["labels"]
+    assert labels["kept"] == trained_on.tables["test"].num_objects - (
+        int(np.diff(trained_on.tables["test"].starts)[0]) - 1
+    )
