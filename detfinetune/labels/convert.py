@@ -84,7 +84,6 @@ def write_converted(
             folder,
             name=dataset.name,
             classes=classes,
-            fingerprint=dataset.fingerprint,
             source=dataset.root,
             image_roots={split: table.image_root for split, table in tables.items()},
             counts={s: (table.num_images, table.num_objects) for s, table in tables.items()},

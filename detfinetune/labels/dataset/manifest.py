@@ -21,7 +21,6 @@ def write_manifest(
     *,
     name: str,
     classes: tuple[str, ...],
-    fingerprint: str,
     source: Path,
     image_roots: dict[str, Path],
     counts: dict[str, tuple[int, int]],
@@ -32,7 +31,6 @@ def write_manifest(
         folder: of the conversion; it can be moved as long as the images stay.
         name: of the data set.
         classes: names by contiguous class id.
-        fingerprint: hash of the labels.
         source: folder that the labels were read from.
         image_roots: folder of the images by split.
         counts: images and annotations by split.
@@ -52,7 +50,6 @@ def write_manifest(
             "version": _VERSION,
             "name": name,
             "classes": list(classes),
-            "fingerprint": fingerprint,
             "source": str(source.resolve()),
             "splits": splits,
         },

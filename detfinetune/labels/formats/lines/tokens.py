@@ -9,7 +9,7 @@ from detfinetune.labels.formats.raw_labels import BadLabel
 
 # Brackets and quotes mean nothing; any run of separators separates two values.
 _BRACKETS = str.maketrans(dict.fromkeys("()[]{}<>", " "))
-_SEPARATORS = re.compile(r"[\s,;|]+")
+_SEPARATORS = str.maketrans(dict.fromkeys("()[]{}<>,;|", " "))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity|1\.#\w+)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
@@ -21,10 +21,9 @@ def tokenize(line: str, count: int | None = None) -> list[str]:
     With `count`, a line that has exactly so many values when commas are read as decimal points
     (`0 0,25 0,5 0,1 0,1`) is read that way.
     """
-    line = line.translate(_BRACKETS)
-    tokens = [token.strip("\"'") for token in _SEPARATORS.split(line) if token]
+    tokens = [token.strip("\"'") for token in line.translate(_SEPARATORS).split()]
     if count and "," in line and len(tokens) > count:
-        parts = re.split(r"[\s;|]+", line.strip())
+        parts = re.split(r"[\s;|]+", line.translate(_BRACKETS).strip())
         if len(parts) == count and sum(bool(_DECIMAL_COMMA.fullmatch(p)) for p in parts) >= (
             count - 1
         ):
