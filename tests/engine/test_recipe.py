@@ -13,7 +13,6 @@ from detfinetune.labels.dataset.statistics import DatasetStatistics
 def statistics(**changes: object) -> DatasetStatistics:
     values: dict[str, object] = {
         "num_images": 200,
-        "num_annotations": 1000,
         "median_side": 480.0,
         "object_sizes": (0.1, 0.2, 0.2, 0.3),
         "fullest_image": 20,

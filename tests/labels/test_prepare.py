@@ -502,3 +502,13 @@ def test_a_named_pipe_among_labels_does_not_hang(make_dataset) -> None:
     dataset = prepare_dataset(DataConfig(root=root, **WHOLE))
     assert dataset.tables["train"].names == ("a.jpg",)
     assert any("not a regular file" in entry.message for entry in dataset.ledger.entries)
+
+
+def test_an_image_listed_twice_gets_the_objects_of_both_entries(make_dataset) -> None:
+    content = coco(["a.jpg", "b.jpg"])
+    content["images"][1]["file_name"] = "./a.jpg"
+    content["annotations"][1]["bbox"] = [5, 5, 9, 9]
+    root = make_dataset(["a.jpg"], {"train.json": json.dumps(content)})
+    dataset = prepare_dataset(DataConfig(root=root, **WHOLE))
+    assert counts(dataset) == {"train": (1, 2)}
+    assert any("1 images listed more than once" in note for note in dataset.notes)

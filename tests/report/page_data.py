@@ -82,8 +82,10 @@ def _ledger(tables: dict[str, LabelTable]) -> Ledger:
         counts.kept = table.num_objects
     train = ledger.split("train")
     train.lines, train.kept, train.fixed, train.rejected = 9, 7, 1, 1
-    ledger.add(LedgerEntry("train", "labels/long.txt", 1, "fixed", "clipped", "reaches out", "0 1"))
-    ledger.add(
+    ledger.entries.append(
+        LedgerEntry("train", "labels/long.txt", 1, "fixed", "clipped", "reaches out", "0 1")
+    )
+    ledger.entries.append(
         LedgerEntry("train", "labels/long.txt", 2, "rejected", "zero size", "no area", "<b>0</b>")
     )
     return ledger

@@ -150,9 +150,9 @@ def test_classes_and_bars(tmp_path: Path) -> None:
 def test_ledger_by_kind() -> None:
     ledger = Ledger()
     for at in range(30):
-        ledger.add(LedgerEntry("train", "a.txt", at, "fixed", "clipped", "r"))
-    ledger.add(LedgerEntry("val", "b.txt", 1, "fixed", "clipped", "r"))
-    ledger.add(LedgerEntry("val", "b.txt", 2, "rejected", "zero size", "r"))
+        ledger.entries.append(LedgerEntry("train", "a.txt", at, "fixed", "clipped", "r"))
+    ledger.entries.append(LedgerEntry("val", "b.txt", 1, "fixed", "clipped", "r"))
+    ledger.entries.append(LedgerEntry("val", "b.txt", 2, "rejected", "zero size", "r"))
     kinds = ledger_kinds(ledger)
     assert [(k.action, k.kind, k.count) for k in kinds] == [
         ("rejected", "zero size", 1),

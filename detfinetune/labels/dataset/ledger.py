@@ -87,10 +87,6 @@ class Ledger:
         """Return the counts of a split, created if missing."""
         return self.counts.setdefault(name, SplitCounts())
 
-    def add(self, entry: LedgerEntry) -> None:
-        """Append an entry."""
-        self.entries.append(entry)
-
     def kinds(self, action: Action, split: str | None = None) -> Counter[str]:
         """Count entries about lines by kind, optionally of one split."""
         return Counter(

@@ -14,7 +14,6 @@ class DatasetStatistics:
     """Measures of the training images and their objects."""
 
     num_images: int
-    num_annotations: int
 
     median_side: float
     """Median of the images' shorter sides, pixels."""
@@ -34,7 +33,6 @@ def table_statistics(table: LabelTable) -> DatasetStatistics:
     sides = np.sort(shorter)
     return DatasetStatistics(
         num_images=table.num_images,
-        num_annotations=table.num_objects,
         median_side=float(sides[len(sides) // 2]) if len(sides) else 0.0,
         object_sizes=tuple(sizes.tolist()),
         fullest_image=int(np.diff(table.starts).max(initial=0)),

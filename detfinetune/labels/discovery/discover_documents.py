@@ -34,7 +34,7 @@ from detfinetune.labels.discovery.discovered import (
     shown_path,
 )
 from detfinetune.labels.discovery.match_images import NameFinder
-from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage, RawProblem
+from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage
 from detfinetune.labels.formats.registry import DocumentFormat
 from detfinetune.labels.text import read_text_file
 
@@ -183,6 +183,7 @@ class _Matcher:
         found: dict[str, RawImage] = {}
         orphans: list[ImageFile] = []
         missing: list[RawImage] = []
+        again: list[str] = []
         claims = _claims(find, images)
         for image in images:
             name = claims.get(_plain(image.name))
@@ -190,9 +191,17 @@ class _Matcher:
                 orphans.append(ImageFile(image.name, source.shown, image))
                 missing += [image] if image.name else []
             elif name in found:
-                _merge(found[name], image)
+                again.append(image.name)
+                found[name].labels += image.labels
+                found[name].problems += image.problems
+                found[name].size = found[name].size or image.size
             else:
                 found[name] = image
+        if again:
+            self.discovered.notes.append(
+                f"{source.shown}: {len(again)} images listed more than once, with the objects of "
+                f"all entries, such as '{again[0]}'"
+            )
         if len(missing) > len(found):
             raise DataError(
                 f"{source.path}: {len(missing)} of its {len(names)} images were not found in "
@@ -260,9 +269,3 @@ def _claims(find: NameFinder, images: Sequence[RawImage]) -> dict[str, str]:
         for entry, name in found.items()
         if entry == _plain(name) or (name not in exact and number[name] == 1)
     }
-
-
-def _merge(first: RawImage, second: RawImage) -> None:
-    """Merge the labels of an image that its file lists twice."""
-    first.labels += second.labels
-    first.problems += [RawProblem(p.line, p.kind, p.reason, p.text) for p in second.problems]

@@ -42,11 +42,13 @@ def build_ledger(
     """
     ledger = Ledger()
     for entry in discovered.entries:
-        ledger.add(replace(entry, split="train") if entry.split == "all" else entry)
+        ledger.entries.append(replace(entry, split="train") if entry.split == "all" else entry)
     path = discovered.root / names_from
     if path.is_file() and (note := read_text_file(path).note):
         shown = shown_path(path, discovered.root)
-        ledger.add(LedgerEntry("", shown, 0, "note", "encoding", f"the class names are {note}"))
+        ledger.entries.append(
+            LedgerEntry("", shown, 0, "note", "encoding", f"the class names are {note}")
+        )
     for split in tables:
         ledger.split(split)
     for split, source in sources.items():
@@ -95,8 +97,7 @@ def _add_source(ledger: Ledger, source: SourceSplit, division: Division) -> None
         counts.fixed += sum(entry.action == "fixed" for entry in by_job[job])
         counts.rejected += sum(entry.action == "rejected" for entry in by_job[job])
         _add_file(ledger, source, job, split)
-        for each in sorted(by_job[job], key=lambda each: each.line):
-            ledger.add(each)
+        ledger.entries.extend(sorted(by_job[job], key=lambda each: each.line))
 
 
 def _split_of_jobs(source: SourceSplit, division: Division) -> list[str]:
@@ -121,11 +122,11 @@ def _add_file(ledger: Ledger, source: SourceSplit, job: int, split: str) -> None
     image, label, size = source.image_name(job), source.jobs[job].label, source.jobs[job].size
 
     def note(kind: str, reason: str, name: str = image) -> None:
-        ledger.add(LedgerEntry(split, label, 0, "note", kind, reason, "", name))
+        ledger.entries.append(LedgerEntry(split, label, 0, "note", kind, reason, "", name))
 
     def reject(kind: str, reason: str) -> None:
         shown = shown_path(source.files.image_root / image, source.root)
-        ledger.add(LedgerEntry(split, shown, 0, "rejected", kind, reason, "", image))
+        ledger.entries.append(LedgerEntry(split, shown, 0, "rejected", kind, reason, "", image))
         ledger.split(split).rejected_images += 1
 
     if job in files.other_sizes and size is not None:

@@ -18,7 +18,6 @@ from detfinetune.labels.formats.json.json_text import JsonReader, paths_in
 from detfinetune.labels.formats.json.json_values import (
     clean,
     last_component,
-    merge_by_name,
     one_line,
     shown,
     size_of,
@@ -82,7 +81,7 @@ def parse_coco(text: str) -> Document:
                 image.labels.append(checked)
             else:
                 image.problems.append(checked)
-    document.images = merge_by_name(list(content.images.values()), document.notes)
+    document.images = list(content.images.values())
     return document
 
 

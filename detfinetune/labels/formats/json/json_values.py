@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from detfinetune.labels.dataset.records import Polygon
-from detfinetune.labels.formats.raw_labels import BadLabel, RawImage, RawLabel, bounding_box
+from detfinetune.labels.formats.raw_labels import BadLabel, RawLabel, bounding_box
 
 NOT_A_SHAPE = "not a box or polygon"
 """Kind of the problem of a shape without an area."""
@@ -150,27 +150,3 @@ def _check_finite(values: tuple[float, ...]) -> None:
 def last_component(path: str) -> str:
     """Return the file's name in a path or address written with slashes of either kind."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
-def merge_by_name(images: list[RawImage], notes: list[str]) -> list[RawImage]:
-    """Join images of one name, because training must see all objects of an image at once."""
-    merged: dict[str, RawImage] = {}
-    again: dict[str, int] = {}
-    for image in images:
-        if not image.name:
-            continue
-        first = merged.setdefault(image.name, image)
-        if first is not image:
-            first.labels += image.labels
-            first.problems += image.problems
-            first.size = first.size or image.size
-            again.setdefault(image.name, image.line)
-    if not again:
-        return images
-    name, line = next(iter(again.items()))
-    notes.append(
-        "images listed more than once, with the objects of all entries: "
-        f"{len(again)}, such as {shown(name)} on line {line}"
-    )
-    nameless = [image for image in images if not image.name]
-    return [*merged.values(), *nameless]

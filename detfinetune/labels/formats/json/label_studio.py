@@ -12,7 +12,6 @@ from detfinetune.labels.formats.json.json_text import JsonReader, paths_in
 from detfinetune.labels.formats.json.json_values import (
     clean,
     last_component,
-    merge_by_name,
     one_line,
     shown,
 )
@@ -70,7 +69,6 @@ def parse_label_studio(text: str) -> Document:
         else:
             document.problems += map(_without_image, regions)
     document.notes = [f"{text}: {tally[key]}" for key, text in _NOTES.items() if tally[key]]
-    document.images = merge_by_name(document.images, document.notes)
     return document
 
 

@@ -11,7 +11,6 @@ from detfinetune.labels.formats.json.json_values import (
     box_label,
     clean,
     last_component,
-    merge_by_name,
     number,
     one_line,
     polygon_label,
@@ -101,7 +100,6 @@ def parse_via(text: str) -> Document:
         image.labels = [item for item in found if isinstance(item, RawLabel)]
         image.problems = [item for item in found if isinstance(item, RawProblem)]
         document.images.append(image)
-    document.images = merge_by_name(document.images, document.notes)
     return document
 
 
