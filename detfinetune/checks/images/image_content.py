@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from detfinetune.labels.images.sizes import looks_complete
+from detfinetune.labels.images.sizes import IMAGE_ERRORS, describe_image_error, looks_complete
 
 THUMBNAIL_SIDE = 32
 
@@ -116,26 +115,10 @@ def scan_image(path: Path) -> ImageFacts:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _decode(content, digest)
-    except UnidentifiedImageError:
-        kind, problem = "image_unreadable", "not an image that Pillow can read"
-    except Image.DecompressionBombError as error:
-        kind, problem = "image_unreadable", f"too large: {error}"
-    except OSError as error:
-        kind = "image_corrupt" if content else "image_unreadable"
-        problem = f"the image cannot be read ({error.strerror or error})"
-    # Pillow's decoders raise many kinds of errors on damaged files.
-    except (
-        SyntaxError,
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        struct.error,
-        EOFError,
-        OverflowError,
-        MemoryError,
-    ) as error:
-        kind, problem = "image_corrupt", f"the image is damaged ({error})"
+    except IMAGE_ERRORS as error:
+        problem = describe_image_error(error)
+        refused = isinstance(error, UnidentifiedImageError | Image.DecompressionBombError)
+        kind = "image_unreadable" if refused or not content else "image_corrupt"
     if content and ("truncated" in problem or not looks_complete(io.BytesIO(content))):
         kind = "image_truncated"
     return ImageFacts(digest, kind, problem)

@@ -34,6 +34,21 @@ _KIND = "size-1"
 
 Size = tuple[int, int]
 
+IMAGE_ERRORS = (
+    OSError,
+    Image.DecompressionBombError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    EOFError,
+    OverflowError,
+    MemoryError,
+)
+"""What Pillow raises for files that it cannot open or decode."""
+
 
 class UnreadableImage(Exception):
     """An image file that training could not read; the text says why."""
@@ -48,6 +63,17 @@ def is_image_name(name: str) -> bool:
     """Whether a name or path is that of an image."""
     stem, dot, ending = name.rpartition(".")
     return bool(stem) and not stem.endswith("/") and dot + ending.lower() in IMAGE_SUFFIXES
+
+
+def describe_image_error(error: Exception) -> str:
+    """Say why Pillow could not read an image."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that Pillow can read"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"too large: {error}"
+    if isinstance(error, OSError):
+        return f"the image cannot be read ({error.strerror or error})"
+    return f"the image is damaged ({error})"
 
 
 def read_image_size(path: Path) -> Size:
@@ -71,25 +97,8 @@ def read_image_size(path: Path) -> Size:
                     image.load()
                     rotated = _orientation(image, stream) >= 5
                 width, height = image.size
-    except UnreadableImage:
-        raise
-    except UnidentifiedImageError as error:
-        raise UnreadableImage("not an image that Pillow can read") from error
-    except Image.DecompressionBombError as error:
-        raise UnreadableImage(f"too large: {error}") from error
-    except OSError as error:
-        raise UnreadableImage(f"the image cannot be read ({error.strerror or error})") from error
-    # Pillow's decoders raise all sorts of errors on damaged files.
-    except (
-        SyntaxError,
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        struct.error,
-        EOFError,
-    ) as error:
-        raise UnreadableImage(f"the image is damaged ({error})") from error
+    except IMAGE_ERRORS as error:
+        raise UnreadableImage(describe_image_error(error)) from error
     return (height, width) if rotated else (width, height)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage, RawLabel, RawProblem
+from detfinetune.labels.formats.raw_labels import Document, RawImage, RawLabel, RawProblem
 from detfinetune.labels.formats.xml.cvat_shapes import SHAPES, read_shape
 from detfinetune.labels.formats.xml.cvat_video import Video, outside
 from detfinetune.labels.formats.xml.xml_text import (
@@ -40,11 +40,7 @@ def parse_cvat(text: str) -> Document:
     Raises:
         BadFile: not well-formed XML, or XML of another kind.
     """
-    root, lines = parse_xml(text)
-    if root.tag != "annotations":
-        raise BadFile(
-            f"starts with <{one_line(root.tag)}>; CVAT starts with <annotations>", lines[root]
-        )
+    root, lines = parse_xml(text, "annotations", "CVAT")
     owners = [element for element in lines if element.tag in _OWNERS]
     document = Document(classes=_classes(root))
     for owner in owners:

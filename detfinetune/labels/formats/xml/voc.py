@@ -14,7 +14,6 @@ from xml.etree.ElementTree import Element
 
 from detfinetune.labels.dataset.records import Polygon
 from detfinetune.labels.formats.raw_labels import (
-    BadFile,
     BadLabel,
     Document,
     RawImage,
@@ -58,11 +57,7 @@ def parse_voc(text: str) -> Document:
     Raises:
         BadFile: not well-formed XML, or XML of another kind.
     """
-    root, lines = parse_xml(text)
-    if root.tag != "annotation":
-        raise BadFile(
-            f"starts with <{one_line(root.tag)}>; Pascal VOC starts with <annotation>", lines[root]
-        )
+    root, lines = parse_xml(text, "annotation", "Pascal VOC")
     # Some programs write the path on their own disk.
     name = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
     image = RawImage(name, size=_image_size(root))

@@ -18,14 +18,16 @@ _NOT_TAGS = re.compile(r"<!--.*?(?:-->|\Z)|<\?.*?\?>|<!DOCTYPE[^<>\[]*(?:\[.*?\]
 _START_TAG = re.compile(r"<(?:[\w.-]+:)?([\w.-]+)(?=[\s/>]|\Z)")
 
 
-def parse_xml(text: str) -> tuple[Element, dict[Element, int]]:
+def parse_xml(text: str, root: str, label_format: str) -> tuple[Element, dict[Element, int]]:
     """Return the root of the tree of `text`, and the line, from 1, on which each element starts.
+
+    `root` is the tag that files of `label_format` start with.
 
     Tags lose their namespaces. External entities are never read. Files that declare entities of
     their own are refused, so that none can grow to gigabytes (the billion laughs attack).
 
     Raises:
-        BadFile: not well-formed, or declares entities; with the line, from 1.
+        BadFile: not well-formed, of another kind, or declares entities; with the line, from 1.
     """
     if not text.strip("\ufeff \t\r\n"):
         raise BadFile("the file is empty")
@@ -68,7 +70,12 @@ def parse_xml(text: str) -> tuple[Element, dict[Element, int]]:
         # The handlers refer to the parser. Such cycles would fill the memory, because thousands of
         # files are read without a search for them.
         parser.StartElementHandler = parser.EntityDeclHandler = parser.SkippedEntityHandler = None
-    return builder.close(), lines
+    tree = builder.close()
+    if tree.tag != root:
+        raise BadFile(
+            f"starts with <{one_line(tree.tag)}>; {label_format} starts with <{root}>", lines[tree]
+        )
+    return tree, lines
 
 
 def first_tags(head: str) -> list[str]:
