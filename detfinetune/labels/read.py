@@ -18,7 +18,7 @@ the rest, `reject` rejects both, `stop` raises at the first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from detfinetune.collector import no_cycle_search
@@ -28,7 +28,10 @@ from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.class_names import (
     ClassIndex,
+    ClassNames,
     build_class_index,
+    class_number,
+    find_class_names,
     given_class_names,
 )
 from detfinetune.labels.discovery.data_root import require_root
@@ -176,17 +179,29 @@ def _class_index(
         declared = (*discovered.classes, *new)
         return ClassIndex(declared, 0, numbers_are_names=True), discovered.found
     writes_names = discovered.format.format is not None
-    names, names_from = given_class_names(data, discovered.root, discovered.label_folders)
-    if names is not None and data.classes is None and writes_names:
-        known = {name.lower() for name in names}
+    found = given_class_names(data, discovered.root) or _found_class_names(discovered, tokens)
+    if found is not None and data.classes is None and writes_names:
+        known = {name.lower() for name in found.names}
         words = {token for token in tokens if token and not token.isdigit()}
         if any(word.lower() not in known for word in words):
             # The class list of some other labels that happens to lie beside these.
-            names, names_from = None, ""
-    if names is None and not tokens:
+            found = None
+    if found is None and not tokens:
         raise DataError(_nothing_readable(discovered, schema, sources))
+    names = found.names if found else None
     index = build_class_index(tokens, names, data.first_class, numbers_are_names=writes_names)
-    return index, names_from
+    discovered.notes += found.notes if found else ()
+    return index, found.found_in if found else ""
+
+
+def _found_class_names(discovered: DiscoveredDataset, tokens: Collection[str]) -> ClassNames | None:
+    """Return the class list beside or above the label files that are read."""
+    files = (image.label for split in discovered.splits.values() for image in split.images)
+    places = sorted({label.rpartition("/")[0] for label in files if label})
+    return find_class_names(
+        discovered.root, [discovered.root / place for place in places], discovered.label_folders,
+        numbered=any(class_number(token) is not None for token in tokens),
+    )  # fmt: skip
 
 
 def _nothing_readable(
