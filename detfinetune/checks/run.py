@@ -64,7 +64,7 @@ def dataset_findings(
     of_units: list[Finding] = []
     if dataset.schema is not None:
         of_units = check_units(
-            dataset.tables, written=dataset.written, schema=dataset.schema,
+            dataset.tables, written=dataset.written, form=dataset.form, schema=dataset.schema,
             ledger=dataset.ledger, rotated=rotated,
         )  # fmt: skip
     found += of_units

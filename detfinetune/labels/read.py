@@ -75,6 +75,7 @@ def _read_discovered(data: DataConfig, discovered: DiscoveredDataset) -> Labelle
         source.settle_classes(index)
     divisions = {split: _divide(data, discovered, split, sources, index) for split in sources}
     tables = _tables(sources, divisions)
+    forms = sum((source.found.forms for source in sources.values()), Counter())
     ledger = build_ledger(data, discovered, sources, divisions, tables, names_from)
     return LabelledDataset(
         name=data.name,
@@ -95,6 +96,7 @@ def _read_discovered(data: DataConfig, discovered: DiscoveredDataset) -> Labelle
         first_class=index.first_class,
         stated_sizes=_stated_sizes(sources, tables),
         written={split: source.found.written for split, source in sources.items()},
+        form=forms.most_common(1)[0][0] if forms else "xyxy",
         has_images=discovered.sizes is None,
         wanted_shares={
             split: share

@@ -31,7 +31,7 @@ from detfinetune.checks.units.label_frames import (
 )
 from detfinetune.labels.dataset.ledger import Ledger
 from detfinetune.labels.dataset.table import LabelTable
-from detfinetune.labels.formats.lines.txt import box_form, parse_columns
+from detfinetune.labels.formats.lines.txt import parse_columns
 from detfinetune.labels.formats.raw_labels import Form
 from detfinetune.labels.parsing.label_schema import LabelSchema
 
@@ -45,12 +45,6 @@ _SURE_SHARE = 0.2
 _SURE_MISFITS = 30
 _AS_GOOD = 0.005
 
-_FORMS: dict[str, Form] = {
-    "yolo": "cxcywh",
-    "coco": "xywh",
-    "label_studio": "xywh",
-    "via": "xywh",
-}
 _BAD_GEOMETRY = {"clipped", "outside", "swapped corners", "negative size", "zero size"}
 _FORM_KINDS = {
     ("xyxy", "xywh"): "xywh_as_xyxy",
@@ -66,10 +60,10 @@ def check_units(
     tables: Mapping[str, LabelTable],
     *,
     written: Mapping[str, NDArray[np.float64]],
+    form: Form,
     schema: LabelSchema,
     ledger: Ledger | None = None,
     rotated: Mapping[str, Collection[str]] | None = None,
-    form: Form | None = None,
 ) -> list[Finding]:
     """Return findings about the column order and unit of boxes.
 
@@ -77,10 +71,10 @@ def check_units(
         tables: labels that were kept, by split.
         written: xyxy in pixels before any fix, and the image's width and height, of every label
             that could be read, by split on disk; (labels, 6).
+        form: how the files give most boxes.
         schema: how the labels were read.
         ledger: what was fixed or rejected; findings point to its lines.
         rotated: by split, the images that EXIF rotates by 90 degrees.
-        form: the box format of the files; None: that of the label format.
     """
     rows = [part for part in written.values() if len(part)]
     if not rows:
@@ -88,7 +82,6 @@ def check_units(
     every = np.concatenate(rows)
     every = every[np.isfinite(every).all(axis=1)][:: max(1, len(every) // _SAMPLE)]
     xyxy, sizes = every[:, :4], every[:, 4:]
-    form = form or form_of(schema)
     misfits = _bad_places(ledger)
     found = check_exif_rotation(xyxy, sizes, tables, rotated, misfits)
     if found is not None:
@@ -141,13 +134,6 @@ def _splits_that_differ(
             )
         )
     return found
-
-
-def form_of(schema: LabelSchema) -> Form:
-    """Return the box format of a label format, as far as it is fixed."""
-    if schema.format == "txt" and schema.columns:
-        return box_form(schema.columns)
-    return _FORMS.get(schema.format, "xyxy")
 
 
 def _better_hypothesis(
@@ -223,6 +209,11 @@ def _described(hypothesis: Hypothesis) -> str:
 
 def option_for(schema: LabelSchema, better: Hypothesis, *, with_polygons: bool = False) -> str:
     """Return how to have labels read under a hypothesis: configuration keys, if there are any."""
+    if schema.format == "csv" and better.normalized == schema.normalized:
+        return (
+            f"Rename the columns of the boxes to {better.columns} (one column to bbox_xyxy or "
+            "bbox_xywh)."
+        )
     if schema.format not in ("txt", "yolo") or with_polygons:
         return (
             f"No key changes how {schema.format} is read: fix the program that wrote these files. "

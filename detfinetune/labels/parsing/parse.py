@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from detfinetune import console
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.records import Polygon, RleMask
-from detfinetune.labels.formats.raw_labels import BadFile, BadLabel, RawLabel
+from detfinetune.labels.formats.raw_labels import BadFile, BadLabel, Form, RawLabel
 from detfinetune.labels.images.sizes import Size
 from detfinetune.labels.parsing.box_rules import CheckedShape, check_boxes
 from detfinetune.labels.parsing.label_schema import FileObjects, LabelSchema
@@ -127,6 +127,9 @@ class ParsedImages:
     written: NDArray[np.float64]
     """x1, y1, x2, y2 in pixels before any fix, of every label that could be read and whose image
     is there, and its image's width and height; (labels, 6)."""
+
+    forms: Counter[Form]
+    """How the files give the boxes of these labels."""
 
 
 def parse_images(
@@ -272,6 +275,7 @@ def _columns(
         ids=np.array(ids, dtype=np.int64),
         fixes={place[index]: fix for index, fix in fixes.items()},
         written=written,
+        forms=Counter(label.form for label in files.labels if label.has_box),
     )
 
 
