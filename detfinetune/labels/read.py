@@ -23,7 +23,7 @@ from pathlib import Path
 
 from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import DataError
+from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.class_names import (
@@ -94,7 +94,7 @@ def _read_discovered(data: DataConfig, discovered: DiscoveredDataset) -> Labelle
         found=discovered.found,
         schema=schema,
         first_class=index.first_class,
-        stated_sizes=_stated_sizes(sources, tables),
+        stated_sizes=_stated_sizes(sources, divisions, tables),
         written={split: source.found.written for split, source in sources.items()},
         form=forms.most_common(1)[0][0] if forms else "xyxy",
         has_images=discovered.sizes is None,
@@ -251,29 +251,33 @@ def _divide(
 
 
 def _stated_sizes(
-    sources: Mapping[str, SourceSplit], tables: Mapping[str, LabelTable]
+    sources: Mapping[str, SourceSplit],
+    divisions: Mapping[str, Division],
+    tables: Mapping[str, LabelTable],
 ) -> dict[str, dict[str, Size]]:
     """Return sizes that label files state and their images do not have, by split and image."""
-    stated = {
-        source.files.images[job].name: size
-        for source in sources.values()
-        for job, size in source.found.files.other_sizes.items()
-    }
-    if not stated:
-        return {}
-    return {
-        split: {name: stated[name] for name in table.names if name in stated}
-        for split, table in tables.items()
-    }
+    stated = {}
+    for split, source in sources.items():
+        sizes = source.found.files.other_sizes
+        own = {source.files.images[job].name: size for job, size in sizes.items()}
+        for part in divisions[split].images if own else ():
+            stated[part] = {name: own[name] for name in tables[part].names if name in own}
+    return stated
 
 
 def _tables(
     sources: Mapping[str, SourceSplit], divisions: Mapping[str, Division]
 ) -> dict[str, LabelTable]:
-    tables = {}
+    tables: dict[str, LabelTable] = {}
     for split, source in sources.items():
         whole = source.table()
         for name, images in divisions[split].images.items():
+            if name in tables:
+                raise ConfigError(
+                    f"data.split_file: it puts training images into {name}, which the data has "
+                    f"already. Put them into train or val; or, to divide all of the data by the "
+                    "file, give data.images and data.labels as folders that hold all of it."
+                )
             everything = len(images) == whole.num_images
             tables[name] = whole if everything else whole.select(images)
     return {split: tables[split] for split in ("train", "val", "test") if split in tables}

@@ -314,6 +314,14 @@ def test_a_size_that_the_image_does_not_have_is_warned_of(make_dataset, capsys) 
     assert "says 60x80 px, the image has 100x80" in capsys.readouterr().err
 
 
+def test_a_stated_size_concerns_the_image_of_its_own_split(make_dataset) -> None:
+    resized, fitting = coco(["a.jpg"]), coco(["a.jpg"])
+    resized["images"][0]["width"] = 60
+    texts = {"train.json": json.dumps(resized), "val.json": json.dumps(fitting)}
+    root = make_dataset(["images/train/a.jpg", "images/val/a.jpg"], texts)
+    assert prepare_dataset(DataConfig(root=root)).stated_sizes == {"train": {"a.jpg": (60, 80)}}
+
+
 def test_missing_images_are_listed_and_most_missing_is_an_error(make_dataset) -> None:
     text = json.dumps(coco(["a.jpg", "b.jpg", "c.jpg"]))
     root = make_dataset(["images/a.jpg", "images/b.jpg"], {"train.json": text})
