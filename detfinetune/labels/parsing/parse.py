@@ -206,8 +206,7 @@ def _checked(
     images = np.array(files.images, dtype=np.int64)
     all_sizes = np.array([job.size or (0, 0) for job in jobs], dtype=np.float64).reshape(-1, 2)
     sizes = all_sizes[images]
-    xyxy = np.array([label.xyxy for label in labels], dtype=np.float64).reshape(-1, 4)
-    xyxy = schema.to_pixels(xyxy, sizes, [label.form for label in labels])
+    xyxy = schema.to_pixels(labels, sizes)
     boxes, keep = check_boxes(xyxy, sizes)
     polygons: dict[int, tuple[Polygon, ...]] = {}
     fixes: dict[int, tuple[str, str, str]] = {}
