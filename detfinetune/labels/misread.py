@@ -34,6 +34,16 @@ class MisreadCheck:
     better: LabelSchema | None
     """A schema that makes sense of more labels, looked for when a fifth or more are wrong."""
 
+    @property
+    def advice(self) -> str:
+        """What the user can do."""
+        if self.better is not None:
+            return f"They make sense as {self.better.as_options}: rerun with that."
+        return (
+            "Check data.format, data.columns, data.coordinates, data.classes and data.first_class, "
+            "or remove the wrong labels."
+        )
+
 
 def check_misread(dataset: LabelledDataset) -> MisreadCheck:
     """Check whether more than half of the labels are rejected or have swapped corners.
@@ -80,7 +90,7 @@ def refuse_misread(dataset: LabelledDataset) -> None:
     _warn_of_other_sizes(dataset)
     _warn_of_images_in_no_split(dataset)
     if check.better is not None:
-        console.warn(f"{check.wrong} of {check.total} labels are wrong. {_advice(check.better)}")
+        console.warn(f"{check.wrong} of {check.total} labels are wrong. {check.advice}")
 
 
 def _sampled_rows(dataset: LabelledDataset) -> list[tuple[str, int, int]]:
@@ -157,14 +167,4 @@ def _explain(dataset: LabelledDataset, check: MisreadCheck) -> str:
             )
     unreadable = [e for e in dataset.ledger.entries if e.action == "rejected" and not e.line]
     text += [f"  {entry.message}" for entry in unreadable[:_EXAMPLES]]
-    text.append(
-        _advice(check.better)
-        if check.better is not None
-        else "Check data.format, data.columns, data.coordinates, data.classes and "
-        "data.first_class, or remove the wrong labels."
-    )
-    return "\n".join(text)
-
-
-def _advice(better: LabelSchema) -> str:
-    return f"They make sense as {better.as_options}: rerun with that."
+    return "\n".join([*text, check.advice])

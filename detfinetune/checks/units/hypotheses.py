@@ -76,7 +76,7 @@ def numbers_written(
     """Return the four numbers in the file, given the box in pixels.
 
     Args:
-        corners: xyxy in pixels, not necessarily in order; (n, 4).
+        xyxy: in pixels, not necessarily in order; (n, 4).
         sizes: width and height of the images; (n, 2).
         form: the box format of the file.
         normalized: whether the file has normalized coordinates.
@@ -110,7 +110,7 @@ def fitting(xyxy: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np
     """Return which boxes have corners in order, sides of at least a pixel, and are inside; (n,).
 
     Args:
-        corners: xyxy in pixels; (n, 4).
+        xyxy: in pixels; (n, 4).
         sizes: width and height of the images in pixels; (n, 2).
     """
     first, second = xyxy[:, :2], xyxy[:, 2:]
