@@ -230,7 +230,7 @@ def _divide(
         return Division({split: list(range(len(source.usable)))})
     table = source.table()
     counts = table.class_counts(len(index.names))
-    return divide_split(data, source.root, table.names, counts, whole=whole)
+    return divide_split(data, source.root, table.names, counts, index.names, whole=whole)
 
 
 def _stated_sizes(

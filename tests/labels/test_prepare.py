@@ -41,9 +41,9 @@ def test_reading_never_writes_beside_the_data(labelled: Path) -> None:
     dataset = prepare_dataset(DataConfig(root=labelled, name="cats"))
     assert tree(labelled) == before
     assert dataset.classes == ("cat",)
-    assert counts(dataset) == {"train": (7, 7), "val": (2, 2), "test": (1, 1)}
+    assert counts(dataset) == {"train": (8, 8), "val": (1, 1), "test": (1, 1)}
     assert dataset.tables["train"].image_root == labelled / "images"
-    assert dataset.tables["train"].image_ids.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert dataset.tables["train"].image_ids.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
     assert dataset.tables["val"].category_ids(1) == [1]
 
 
@@ -151,7 +151,7 @@ def test_coco_in_one_piece_is_split_and_keeps_its_ids(make_dataset) -> None:
         [f"images/{name}" for name in files], {"annotations.json": json.dumps(content)}
     )
     dataset = prepare_dataset(DataConfig(root=root))
-    assert counts(dataset) == {"train": (7, 7), "val": (2, 2), "test": (1, 1)}
+    assert counts(dataset) == {"train": (8, 8), "val": (1, 1), "test": (1, 1)}
     parts = [coco_content(dataset.classes, table) for table in dataset.tables.values()]
     for key in ("images", "annotations"):
         found = sorted((entry["id"], entry) for part in parts for entry in part[key])
