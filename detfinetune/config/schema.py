@@ -145,6 +145,10 @@ class DataConfig(Section):
     """CSV file with file_name,split and optionally fold, such as split.csv from a conversion; for
     data without splits."""
 
+    split_from: UserPath | None = None
+    """Run folder whose images keep their splits; images that are new since are for training. To
+    train again on more data with the same test set."""
+
     @field_validator("coordinates", mode="before")
     @classmethod
     def _rename_coordinates(cls, value: object) -> object:
@@ -155,6 +159,8 @@ class DataConfig(Section):
     def _check_fold(self) -> DataConfig:
         if self.fold is not None and self.folds is None and self.split_file is None:
             raise ValueError("fold needs folds, or a split_file with folds")
+        if self.split_from is not None and (self.folds is not None or self.split_file is not None):
+            raise ValueError("split_from cannot be combined with folds or split_file")
         return self
 
 
@@ -319,7 +325,8 @@ class TrainConfig(Section):
     """Run folder. null: runs/<data.name>, with a number when that is taken."""
 
     resume: UserPath | None = None
-    """Run folder to resume, with its own configuration; only `solver.max_iter` may be changed."""
+    """Run folder to resume, with its own configuration; only `solver.max_iter`, and `data.root` for
+    data that was moved, may be changed."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()

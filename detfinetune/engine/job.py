@@ -37,6 +37,7 @@ from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult, write_result
+from detfinetune.files import write_json
 from detfinetune.models.build import build_detector, load_base_weights
 from detfinetune.models.checkpoint import (
     FALLBACK_THRESHOLD,
@@ -64,6 +65,8 @@ class TrainingJob:
         self.best_evaluation: EvaluationResult | None = None
         self.self_checked: set[str] = set()
         self.threshold: float | None = None
+        self.scored_iteration: int | None = None
+        """Steps behind the weights that are evaluated at the end; None during training."""
         self.progress = ProgressBar()
         self.model, self.input_format = self._build_model()
         self.trainer = self._build_trainer()
@@ -222,7 +225,9 @@ class TrainingJob:
         evaluation, dataset = self.config.evaluation, self.plan.dataset
         best = self.plan.run.best_checkpoint
         if best.is_file():
-            load_weights(self.model, read_checkpoint(best), best)
+            stored = read_checkpoint(best)
+            load_weights(self.model, stored, best)
+            self.scored_iteration = stored.iteration
         results = {}
         if "val" in dataset.tables:
             results["val"] = self._evaluate_best_on_val()
@@ -240,6 +245,13 @@ class TrainingJob:
                 count=evaluation.pictures,
                 score_threshold=FALLBACK_THRESHOLD if self.threshold is None else self.threshold,
             )
+        if comm.is_main_process():
+            figures = {
+                split: {task: metrics.figures for task, metrics in result.metrics.items()}
+                for split, result in results.items()
+            }
+            content = {"checkpoint": "best" if best.is_file() else "last", **figures}
+            write_json(self.plan.run.results_file, content)
         return results
 
     def _evaluate_best_on_val(self) -> EvaluationResult:
@@ -259,7 +271,7 @@ class TrainingJob:
         return {
             "run": str(self.plan.run.path),
             "split": split,
-            "iteration": self.trainer.finished_steps,
+            "iteration": self.scored_iteration or self.trainer.finished_steps,
             "best": asdict(best) if best else None,
             "data_fingerprint": self.plan.dataset.fingerprint,
             "labels": self.plan.dataset.ledger.split(split).to_json(),

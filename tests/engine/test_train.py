@@ -185,7 +185,7 @@ def test_a_stop_saves_and_says_how_to_resume(
     wait_for_step(tool.folder / "stopped", process, 2)
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    assert process.returncode == 128 + number, errors
     assert "the checkpoint is saved. Resume with:" in output
     assert "python tools/train_net.py resume=stopped" in output
     assert "Traceback" not in output + errors

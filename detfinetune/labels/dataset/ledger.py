@@ -10,6 +10,9 @@ from typing import Literal
 
 Action = Literal["fixed", "rejected", "note"]
 
+ALL_REJECTED = "no usable label"
+"""Kind of the rejections of images that have labels, of which none can be used."""
+
 ANOTHER_SIZE = "another size"
 """Kind of the notes on label files that state another size than their image has."""
 
@@ -40,6 +43,11 @@ class LedgerEntry:
 
     image: str = ""
     """Image, relative to the split's image root; empty if there is none."""
+
+    @property
+    def rejects_image(self) -> bool:
+        """Whether it leaves a whole image out."""
+        return self.action == "rejected" and not self.line
 
     @property
     def message(self) -> str:

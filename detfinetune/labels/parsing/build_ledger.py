@@ -10,7 +10,13 @@ import numpy as np
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import LabelError
-from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, Action, Ledger, LedgerEntry
+from detfinetune.labels.dataset.ledger import (
+    ALL_REJECTED,
+    ANOTHER_SIZE,
+    Action,
+    Ledger,
+    LedgerEntry,
+)
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
 from detfinetune.labels.parsing.source_split import SourceSplit
@@ -142,6 +148,8 @@ def _add_file(ledger: Ledger, source: SourceSplit, job: int, split: str) -> None
         reject("unreadable image", source.unreadable[job])
     elif image and job in files.bad_files:
         reject("unreadable labels", f"its label file {label} cannot be read")
+    elif image and job in source.all_rejected:
+        reject(ALL_REJECTED, "none of its labels can be used; as a true negative it would mislead")
     elif source.jobs[job].kind == "no image" and not files.lines_read[job]:
         note("no image", f"{source.jobs[job].reason}; it is empty")
 

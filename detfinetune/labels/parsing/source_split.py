@@ -51,6 +51,9 @@ class SourceSplit:
     events: list[LabelEvent] = field(default_factory=list)
     """Labels that cannot be used."""
 
+    all_rejected: set[int] = field(default_factory=set)
+    """Jobs with labels of which none can be used."""
+
     category_ids: tuple[int | None, ...] = ()
     """COCO category ids by class id, where the label file has them."""
 
@@ -72,11 +75,11 @@ class SourceSplit:
 
     @property
     def usable(self) -> list[int]:
-        """Jobs whose image and label file can be read."""
+        """Jobs whose image and label file can be read, and whose labels are not all rejected."""
         bad = self.found.files.bad_files
         return [
             job for job in range(len(self.files.images))
-            if job not in self.unreadable and job not in bad
+            if job not in self.unreadable and job not in bad and job not in self.all_rejected
         ]  # fmt: skip
 
     def settle_classes(self, index: ClassIndex) -> None:
@@ -106,6 +109,8 @@ class SourceSplit:
             line = int(found.lines[first])
             self._reject(position, "duplicate", f"the same object as line {line}")
         self.events.sort(key=lambda event: (event.image, event.line))
+        used = set(self.image_of[self.keep].tolist())
+        self.all_rejected = {event.image for event in self.events} - used
 
     def _reject(self, position: int, kind: str, reason: str) -> None:
         image = int(self.image_of[position])
