@@ -119,6 +119,7 @@ def _fix(config: CheckConfig, dataset: LabelledDataset) -> Path | None:
         say("No corrected copy is written: the labels were probably misread (see above).")
         return None
     folder = _fixed_folder(config)
+    dataset = dataset.without_all_rejected()
     if dataset.format in _OWN_FORMATS:
         _export_with_links(dataset, folder)
     else:

@@ -65,6 +65,7 @@ def convert_dataset(
     dataset = read_dataset(data)
     say_what_was_taken(dataset)
     refuse_misread(dataset)
+    dataset = dataset.without_all_rejected()
     result = write_converted(dataset, output, overwrite=overwrite, contact_sheet=contact_sheet)
     console.say(dataset_summary(dataset))
     console.say(f"\nWritten to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")

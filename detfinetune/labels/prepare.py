@@ -26,6 +26,7 @@ def prepare_dataset(data: DataConfig) -> LabelledDataset:
     dataset = _with_images(read_dataset(data))
     say_what_was_taken(dataset)
     refuse_misread(dataset)
+    dataset = dataset.without_all_rejected()
     console.say(dataset_summary(dataset))
     return dataset
 
@@ -43,7 +44,7 @@ def prepare_run_dataset(data: DataConfig, run: Path) -> tuple[LabelledDataset, R
         # Runs of versions without images.csv.
         changes = {"split_file": (run / "split.csv").resolve(), "folds": None, "fold": None}
         data = data.model_copy(update=changes)
-    dataset = _with_images(read_dataset(data, run_split))
+    dataset = _with_images(read_dataset(data, run_split)).without_all_rejected()
     counts = dataset.ledger.counts.values()
     fixed, rejected = (sum(getattr(c, k) for c in counts) for k in ("fixed", "rejected"))
     console.say(

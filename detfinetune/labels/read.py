@@ -7,7 +7,9 @@ The rules, beside those of discovery (which image, which label file) and `parsin
 - a label with too few or too many values, values that are not finite numbers, a class number out
   of range or an unknown class name is rejected
 - an image that cannot be read is rejected with all its labels, and so is one whose label file
-  cannot be read, or of whose labels none can be used: its objects would be trained on as background
+  cannot be read
+- an image of whose labels none can be used is noted in `all_rejected`; training and conversion
+  leave it out
 - empty lines, comments (`#`) and a header with column names are counted apart
 - every other label is kept or fixed: labels read = kept + fixed + rejected
 
@@ -105,6 +107,7 @@ def _read_discovered(
         schema=schema,
         first_class=index.first_class,
         stated_sizes=_stated_sizes(sources, tables),
+        all_rejected=_all_rejected(sources, divisions, tables),
         written={split: source.found.written for split, source in sources.items()},
         has_images=discovered.sizes is None,
         wanted_shares={
@@ -269,6 +272,20 @@ def _stated_sizes(
         split: {name: stated[name] for name in table.names if name in stated}
         for split, table in tables.items()
     }
+
+
+def _all_rejected(
+    sources: Mapping[str, SourceSplit],
+    divisions: Mapping[str, Division],
+    tables: Mapping[str, LabelTable],
+) -> dict[str, tuple[str, ...]]:
+    names: dict[str, list[str]] = {split: [] for split in tables}
+    for source_name, source in sources.items():
+        rejected = set(source.all_rejected)
+        whole = [source.image_name(job) for job in source.usable]
+        for split, images in divisions[source_name].images.items():
+            names[split] += [name for image in images if (name := whole[image]) in rejected]
+    return {split: tuple(found) for split, found in names.items()}
 
 
 def _tables(

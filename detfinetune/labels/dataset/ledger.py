@@ -10,9 +10,6 @@ from typing import Literal
 
 Action = Literal["fixed", "rejected", "note"]
 
-ALL_REJECTED = "no usable label"
-"""Kind of the rejections of images that have labels, of which none can be used."""
-
 ANOTHER_SIZE = "another size"
 """Kind of the notes on label files that state another size than their image has."""
 

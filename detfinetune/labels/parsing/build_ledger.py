@@ -11,7 +11,6 @@ import numpy as np
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import LabelError
 from detfinetune.labels.dataset.ledger import (
-    ALL_REJECTED,
     ANOTHER_SIZE,
     Action,
     Ledger,
@@ -148,8 +147,6 @@ def _add_file(ledger: Ledger, source: SourceSplit, job: int, split: str) -> None
         reject("unreadable image", source.unreadable[job])
     elif image and job in files.bad_files:
         reject("unreadable labels", f"its label file {label} cannot be read")
-    elif image and job in source.all_rejected:
-        reject(ALL_REJECTED, "none of its labels can be used; as a true negative it would mislead")
     elif source.jobs[job].kind == "no image" and not files.lines_read[job]:
         note("no image", f"{source.jobs[job].reason}; it is empty")
 

@@ -51,9 +51,6 @@ class SourceSplit:
     events: list[LabelEvent] = field(default_factory=list)
     """Labels that cannot be used."""
 
-    all_rejected: set[int] = field(default_factory=set)
-    """Jobs with labels of which none can be used."""
-
     category_ids: tuple[int | None, ...] = ()
     """COCO category ids by class id, where the label file has them."""
 
@@ -75,11 +72,11 @@ class SourceSplit:
 
     @property
     def usable(self) -> list[int]:
-        """Jobs whose image and label file can be read, and whose labels are not all rejected."""
+        """Jobs whose image and label file can be read."""
         bad = self.found.files.bad_files
         return [
             job for job in range(len(self.files.images))
-            if job not in self.unreadable and job not in bad and job not in self.all_rejected
+            if job not in self.unreadable and job not in bad
         ]  # fmt: skip
 
     def settle_classes(self, index: ClassIndex) -> None:
@@ -109,8 +106,13 @@ class SourceSplit:
             line = int(found.lines[first])
             self._reject(position, "duplicate", f"the same object as line {line}")
         self.events.sort(key=lambda event: (event.image, event.line))
+
+    @property
+    def all_rejected(self) -> list[str]:
+        """Images with labels of which none can be used."""
         used = set(self.image_of[self.keep].tolist())
-        self.all_rejected = {event.image for event in self.events} - used
+        jobs = sorted({event.image for event in self.events} - used)
+        return [name for job in jobs if (name := self.image_name(job))]
 
     def _reject(self, position: int, kind: str, reason: str) -> None:
         image = int(self.image_of[position])
