@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import shutil
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,16 +211,10 @@ def test_a_nearly_full_disk_keeps_the_old_file_and_says_so(
     assert leftovers(tmp_path) == ["last.pth"]
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow beyond 64 KiB: writes fail half way, as on a disk that fills up."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path: Path, small_files: None) -> None:
+def test_a_write_that_fails_half_way_leaves_the_old_file(
+    tmp_path: Path, file_size_limit: Callable[[int], None]
+) -> None:
+    file_size_limit(64 << 10)
     path = tmp_path / "last.pth"
     write_checkpoint(path, some_checkpoint(1.0))
     with pytest.raises(TrainingError) as caught:

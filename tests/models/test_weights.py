@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from detfinetune.errors import WeightsError
+from detfinetune.errors import CacheError, WeightsError
 from detfinetune.models import zoo
 from detfinetune.models.download import DownloadError, download, reachable
 from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
@@ -124,6 +124,22 @@ def test_zoo_weights_that_cannot_be_loaded_list_alternatives(
         "model.weights=random",
     ):
         assert way in text
+    assert zoo_weights_cached(R50) is None
+
+
+def test_zoo_weights_that_do_not_fit_into_the_cache(
+    server: str,
+    zoo_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file_size_limit: Callable[[int], None],
+) -> None:
+    serve_zoo_at(server, monkeypatch)
+    file_size_limit(64 << 10)
+    with pytest.raises(CacheError) as raised:
+        find_base_weights(R50, "auto", "bbox")
+    text = str(raised.value)
+    assert text.startswith(f"{zoo_cache}: the cache cannot be written (File too large).")
+    assert "set FVCORE_CACHE to another folder" in text
     assert zoo_weights_cached(R50) is None
 
 
