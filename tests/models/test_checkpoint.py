@@ -91,8 +91,13 @@ class _Evil:
 def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "model": _Evil()}, "last.pth")
-    with pytest.raises(CheckpointError, match="broken or not a checkpoint"):
+    with pytest.raises(CheckpointError) as caught:
         read_checkpoint(Path("last.pth"))
+    assert str(caught.value).startswith(
+        "last.pth: this file contains code (posix.mkdir) and was not loaded."
+    )
+    assert "weights_only" not in str(caught.value)
+    assert "broken" not in str(caught.value)
     assert leftovers(tmp_path) == ["last.pth"]
 
 
@@ -106,6 +111,25 @@ def test_a_torn_file(tmp_path: Path, share: float) -> None:
         read_checkpoint(path)
     assert str(caught.value).startswith(f"{path}: the file is broken or not a checkpoint")
     assert "try the other one" in str(caught.value)
+
+
+def test_flipped_bytes_in_weights(tmp_path: Path) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint())
+    whole = bytearray(path.read_bytes())
+    at = whole.find(torch.full((100,), 1.0).numpy().tobytes())
+    whole[at + 2] ^= 0xFF
+    path.write_bytes(whole)
+    with pytest.raises(CheckpointError, match=r"last\.pth: the file is broken: the checksum of"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "best.pth"
+    write_checkpoint(path, some_checkpoint(value))
+    with pytest.raises(CheckpointError, match=r"broken: model\.weight has values that are NaN or"):
+        read_checkpoint(path)
 
 
 def test_files_that_are_none_of_ours(tmp_path: Path) -> None:
