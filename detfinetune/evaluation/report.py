@@ -8,6 +8,8 @@ from detfinetune import console
 from detfinetune.evaluation.result import EvaluationResult
 
 _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
+_ENDS = 20
+"""Best and worst classes that are shown of many."""
 
 
 def figures_table(result: EvaluationResult) -> str:
@@ -20,7 +22,10 @@ def figures_table(result: EvaluationResult) -> str:
 
 
 def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
-    """Return one row per class: objects, detections, and AP and AP50 of each task."""
+    """Return one row per class: objects, detections, and AP and AP50 of each task.
+
+    Of many classes, only those with the best and the worst AP.
+    """
     headers = ["class", "objects", "detections"]
     rows: dict[str, list[object]] = {}
     for task, metrics in result.metrics.items():
@@ -28,7 +33,15 @@ def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
         for entry in metrics.classes:
             row = rows.setdefault(entry.name, [entry.name, entry.num_objects, entry.num_detections])
             row += [entry.ap, entry.ap50]
-    return console.table([rows[name] for name in classes], headers)
+    if len(classes) <= 2 * _ENDS:
+        return console.table([rows[name] for name in classes], headers)
+    figures = result.metrics[result.task].classes
+    ranked = sorted((e for e in figures if e.ap is not None), key=lambda e: -(e.ap or 0.0))
+    shown = ranked if len(ranked) <= 2 * _ENDS else [*ranked[:_ENDS], *ranked[-_ENDS:]]
+    return (
+        f"{console.table([rows[entry.name] for entry in shown], headers)}\n"
+        f"({len(shown)} of {len(classes)} classes, the best and the worst; metrics.json has all)"
+    )
 
 
 def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str) -> None:

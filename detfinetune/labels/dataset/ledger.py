@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from detfinetune.console import escape_name
+
 Action = Literal["fixed", "rejected", "note"]
 
 ANOTHER_SIZE = "another size"
@@ -45,7 +47,7 @@ class LedgerEntry:
     def message(self) -> str:
         """`path:line: reason`."""
         where = f"{self.path}:{self.line}" if self.line else self.path
-        return f"{where}: {self.reason}"
+        return escape_name(f"{where}: {self.reason}")
 
 
 @dataclass

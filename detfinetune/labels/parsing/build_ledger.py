@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from detfinetune.config.schema import DataConfig
+from detfinetune.console import escape_name
 from detfinetune.errors import LabelError
 from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, Action, Ledger, LedgerEntry
 from detfinetune.labels.dataset.table import LabelTable
@@ -150,7 +151,7 @@ def _stop_at_the_first(ledger: Ledger) -> None:
     for entry in ledger.entries:
         if entry.action == "note":
             continue
-        text = f"\n  {entry.text}" if entry.text else ""
+        text = f"\n  {escape_name(entry.text)}" if entry.text else ""
         raise LabelError(
             f"{entry.message}{text}\nFix it, or continue past it with data.on_problem=fix or "
             "data.on_problem=reject."
