@@ -8,13 +8,14 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from tabulate import tabulate
 from tqdm import tqdm
 
 from detfinetune._detectron2 import ignore_known_warnings
-from detfinetune.errors import DetFinetuneError
+from detfinetune.errors import ConfigError, DetFinetuneError
 
 T = TypeVar("T")
 
@@ -135,6 +136,21 @@ def _leave_report_to_main_process() -> None:
         time.sleep(_SECONDS_TO_REPORT)
 
 
+def _check_working_directory() -> None:
+    """Check that it exists: without it torch cannot even be imported.
+
+    Raises:
+        ConfigError: it was removed.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "The working directory has been removed. Change to a folder that exists (cd FOLDER) "
+            "and rerun."
+        ) from None
+
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -145,6 +161,7 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
     """
     ignore_known_warnings()
     try:
+        _check_working_directory()
         code = main(sys.argv[1:])
     except DetFinetuneError as error:
         if os.environ.get("DETFINETUNE_TRACEBACK") == "1":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+
+import pytest
 
 from detfinetune.console import name_list, table
 
@@ -87,3 +90,20 @@ def test_control_characters_of_the_file_of_an_os_error() -> None:
 def test_many_names_are_cut_with_a_count() -> None:
     assert name_list(["a", "b\n"]) == r"a, b\n"
     assert name_list([str(number) for number in range(1000)]).endswith(", 18, 19 and 980 more")
+
+
+@pytest.mark.parametrize(
+    "tool", ["check_dataset", "convert_labels", "doctor", "evaluate", "predict", "train_net"]
+)
+def test_a_removed_working_directory_is_a_message(repo: Path, tmp_path: Path, tool: str) -> None:
+    program = (
+        "import os, runpy, sys; os.rmdir(os.getcwd()); del sys.argv[0]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    path = repo / "tools" / f"{tool}.py"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "The working directory has been removed. Change to a folder" in done.stdout + done.stderr
