@@ -211,6 +211,7 @@ class TrainingJob:
             task=config.task,
             classes=dataset.classes,
             detections_per_image=settled(config.evaluation.detections_per_image),
+            score_threshold=None if split == "val" else self.threshold,
             output_dir=self.plan.run.evaluation(split),
             provenance=self._provenance(split),
             self_check=self_check,

@@ -45,7 +45,7 @@ def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
 
 
 def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str) -> None:
-    """Print tables, best threshold, notes and diagnosis; nothing for an empty result."""
+    """Print tables, threshold with its figures, notes, diagnosis; nothing for an empty result."""
     if not result.metrics:
         return
     console.say(f"\n{title}: {result.num_images} images, {result.seconds:.0f} s")
@@ -53,10 +53,11 @@ def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str
     console.say("")
     console.say(classes_table(result, classes))
     if result.threshold:
-        best = result.threshold
+        at = result.threshold
+        which = "val's best" if at.chosen_on == "val" else "best"
         console.say(
-            f"\nbest score threshold {best.score:.2f}: recall {best.recall:.0%}, "
-            f"precision {best.precision:.0%} at IoU 0.5"
+            f"\n{which} score threshold {at.score:.2f}: recall "
+            f"{at.recall:.0%}, precision {at.precision:.0%}, F1 {at.f1:.0%} at IoU 0.5"
         )
     for note in result.notes:
         console.say(f"note: {note}")
