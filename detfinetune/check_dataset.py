@@ -14,7 +14,7 @@ from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.checks.findings import SEVERITIES, Finding, Place, findings_json
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import CheckConfig, TrainConfig
-from detfinetune.console import say, table
+from detfinetune.console import escape_name, say, table
 from detfinetune.engine.recipe import resolve_recipe, resolved_anchors
 from detfinetune.errors import ConfigError
 from detfinetune.labels.convert import say_what_was_taken, write_converted
@@ -165,7 +165,8 @@ def findings_text(findings: list[Finding], dataset: LabelledDataset) -> str:
             continue
         parts.append(f"{finding.severity} {finding.kind}: {finding.advice}")
         parts += [
-            f"    {_location(place, dataset)}{': ' if place.detail else ''}{place.detail}"
+            f"    {escape_name(_location(place, dataset))}"
+            f"{': ' if place.detail else ''}{escape_name(place.detail)}"
             for place in finding.places[:_MAX_PLACES_SHOWN]
         ]
         if (more := len(finding.places) - _MAX_PLACES_SHOWN) > 0:

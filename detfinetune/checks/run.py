@@ -71,7 +71,7 @@ def dataset_findings(
     # If one split differs, no schema fits all splits.
     if not any("split" in finding.figures for finding in of_units):
         found += _misread(dataset)
-    found += check_label_sizes(dataset.tables, dataset.stated_sizes)
+    found += check_label_sizes(dataset.tables, dataset.stated_sizes, rotated)
     found += table_findings(dataset.tables, dataset.classes, anchors, dataset=dataset)
     return sorted_findings(found)
 

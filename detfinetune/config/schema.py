@@ -30,9 +30,16 @@ def _not_empty(path: object) -> object:
     return path
 
 
+def _one_folder(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        raise ValueError("should be the name of one folder, such as 'cells'")
+    return name
+
+
 UserPath = Annotated[
     Path, BeforeValidator(_not_empty), AfterValidator(lambda path: path.expanduser())
 ]
+FolderName = Annotated[str, AfterValidator(_one_folder)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -59,7 +66,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where images and labels are, and how to read the labels."""
 
-    name: str = "custom"
+    name: FolderName = "custom"
     """Short name of the data set, used in messages and default output folders."""
 
     root: UserPath | None = None

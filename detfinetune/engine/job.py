@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
 
-from detfinetune.console import say
+from detfinetune.console import name_list, say
 from detfinetune.data.augment import build_augmentations
 from detfinetune.data.loaders import (
     build_test_loader,
@@ -90,7 +90,7 @@ class TrainingJob:
                 if report.other_classes:
                     say(
                         f"  heads are random, as the weights have other classes: "
-                        f"{', '.join(weights.classes or ())}"
+                        f"{name_list(weights.classes or ())}"
                     )
                 say()
         return model, str(cfg.INPUT.FORMAT)
@@ -214,6 +214,7 @@ class TrainingJob:
             task=config.task,
             classes=dataset.classes,
             detections_per_image=settled(config.evaluation.detections_per_image),
+            score_threshold=None if split == "val" else self.threshold,
             output_dir=self.plan.run.evaluation(split),
             provenance=self._provenance(split),
             self_check=self_check,

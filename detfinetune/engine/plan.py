@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from detfinetune.checks.findings import findings_json
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
-from detfinetune.console import say, table, warn
+from detfinetune.console import name_list, say, table, warn
 from detfinetune.data.loaders import images_per_process
 from detfinetune.engine.distributed import run_on_main
 from detfinetune.engine.recipe import Choice, resolve_recipe, resolved_anchors, settled
@@ -168,7 +168,7 @@ def _check_same_data(
         raise CheckpointError(
             f"{run.path}: the classes of the data have changed since this run began. Restore "
             "them or start a new run.\n"
-            f"  run:  {', '.join(stored.classes)}\n  data: {', '.join(dataset.classes)}"
+            f"  run:  {name_list(stored.classes)}\n  data: {name_list(dataset.classes)}"
         )
     changes: dict[str, list[str]] = {}
     if run_split is not None:
@@ -204,7 +204,7 @@ def _print_plan(
         f"{split} {part.num_images} images with {part.num_objects} objects"
         for split, part in dataset.tables.items()
     )
-    say(f"data: {dataset.name}: {splits}; classes: {', '.join(dataset.classes)}")
+    say(f"data: {dataset.name}: {splits}; classes: {name_list(dataset.classes)}")
     val = dataset.tables.get("val")
     if val is None or not val.num_objects:
         warn(

@@ -97,7 +97,7 @@ def say_what_was_taken(dataset: LabelledDataset) -> None:
     console.say(f"Data in {dataset.root}: {dataset.found}")
     console.say(f"Format: {dataset.format} ({dataset.evidence})")
     names = dataset.classes
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    shown = console.name_list(names)
     numbered = f", numbered from {dataset.first_class}" if dataset.first_class else ""
     if dataset.classes_from:
         console.say(f"Classes: {shown} (from {dataset.classes_from}{numbered})")

@@ -128,8 +128,8 @@ def _warn_of_unknown_classes(dataset: LabelledDataset) -> None:
         names = dataset.classes
         console.warn(
             f"{lost} labels are rejected because their class is not among the {len(names)} "
-            f"classes ({', '.join(names[:10])}). If the list is wrong, give data.classes=FILE or "
-            "data.classes=[a,b]."
+            f"classes ({console.name_list(names)}). If the list is wrong, give "
+            "data.classes=FILE or data.classes=[a,b]."
         )
 
 
@@ -153,7 +153,8 @@ def _explain(dataset: LabelledDataset, check: MisreadCheck) -> str:
         examples = [e for e in dataset.ledger.entries if e.kind == kind and e.line]
         for entry in examples[:_EXAMPLES]:
             text.append(
-                f"      {entry.message}" + (f"   [{entry.text[:60]}]" if entry.text else "")
+                f"      {entry.message}"
+                + (f"   [{console.escape_name(entry.text[:60])}]" if entry.text else "")
             )
     unreadable = [e for e in dataset.ledger.entries if e.action == "rejected" and not e.line]
     text += [f"  {entry.message}" for entry in unreadable[:_EXAMPLES]]

@@ -35,7 +35,9 @@ SQUARE = "1 0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6\n"
 CPU = HardwareConfig(name="cpu", device="cpu", num_workers=0)
 
 
-def _write_run(folder: Path, data: Path, classes: tuple[str, ...]) -> Path:
+def _write_run(
+    folder: Path, data: Path, classes: tuple[str, ...], score_threshold: float | None = None
+) -> Path:
     """Write a run of a detector with random weights that predicts something everywhere."""
     config = TrainConfig(
         task="segm",
@@ -49,7 +51,9 @@ def _write_run(folder: Path, data: Path, classes: tuple[str, ...]) -> Path:
     model = build_detector(build_cfg(model_settings(config, len(classes), "cpu")))
     write_checkpoint(
         folder / "checkpoints" / "best.pth",
-        Checkpoint(model=model.state_dict(), classes=classes, config=config, iteration=3),
+        Checkpoint(
+            model.state_dict(), classes, config, iteration=3, score_threshold=score_threshold
+        ),
     )
     return folder
 
@@ -84,6 +88,17 @@ def test_a_run_is_evaluated_on_its_own_data(
     assert "toy, test: 8 images" in shown.out
     assert "segm AP50" in shown.out
     assert "The model is probably undertrained" in shown.err
+
+
+def test_only_val_chooses_its_own_threshold(toy_dataset: Path, tmp_path: Path) -> None:
+    run = _write_run(tmp_path / "run", toy_dataset, ("disc", "square"), score_threshold=0.4321)
+    chosen = {}
+    for split in ("val", "test"):
+        evaluate(EvaluateConfig(run=run, split=split, hardware=CPU))
+        written = json.loads((run / "evaluation" / split / "metrics.json").read_text())
+        chosen[split] = written["score_threshold"]
+    assert chosen["val"] is None or chosen["val"]["score"] != 0.4321
+    assert (chosen["test"]["score"], chosen["test"]["chosen_on"]) == (0.4321, "val")
 
 
 def test_other_classes_show_both_lists(toy_dataset: Path, tmp_path: Path) -> None:

@@ -245,7 +245,14 @@ def _bad_places(ledger: Ledger | None) -> tuple[Place, ...]:
     """Return the places of labels whose geometry was fixed or rejected."""
     entries = ledger.entries if ledger is not None else []
     bad = (
-        Place(entry.split, entry.image, entry.path, entry.line, entry.reason)
+        Place(
+            entry.split,
+            entry.image,
+            entry.path,
+            entry.line,
+            entry.reason,
+            annotation=entry.annotation,
+        )
         for entry in entries
         if entry.line and _BAD_GEOMETRY & set(entry.kind.split(" + "))
     )
