@@ -79,7 +79,7 @@ class DataConfig(Section):
     """Generate the sample scenes and use them, when `root` is null."""
 
     format: LabelFormat = "auto"
-    """Label format: txt (columns as in `columns`), yolo (boxes or polygons), coco (JSON)."""
+    """Label format; txt has the columns of `columns`, yolo boxes or polygons."""
 
     images: str | None = None
     """Folder of images; `{split}` stands for the split's folder name. null: auto-detected."""
@@ -88,7 +88,8 @@ class DataConfig(Section):
     """Folder of label files; `{split}` as above. null: auto-detected."""
 
     annotations: str | None = None
-    """COCO JSON file; `{split}` as above. null: auto-detected."""
+    """File with the labels of many images (COCO JSON, CSV, CVAT, VIA, ...); `{split}` as above.
+    null: auto-detected."""
 
     image_list: str | None = None
     """Text file that lists the images of a split, one a line, with or without extension;
@@ -187,7 +188,7 @@ class ModelConfig(Section):
 
     anchor_sizes: list[PositiveFloat] | None = None
     """Anchor side in pixels for each feature level, finest first. null: from the box sizes in the
-    training data."""
+    training data; a zoo model keeps its own."""
 
     fpn_channels: PositiveInt = 128
     """Channels of the FPN of a timm model."""
@@ -398,7 +399,7 @@ class CheckConfig(Section):
     """Number of labelled images on the page."""
 
     num_workers: NonNegativeInt | None = None
-    """Processes that read labels and images. null: one per core."""
+    """Processes that decode images. null: one per core."""
 
     task: Task = "bbox"
     """What the data will be used to train; segm needs masks."""

@@ -32,11 +32,11 @@ from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.recipe import settled
 from detfinetune.engine.run_folder import truncate_metrics
 from detfinetune.engine.trainer import Trainer
-from detfinetune.evaluation.evaluate import evaluate_split
 from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult, write_result
+from detfinetune.evaluation.score_split import evaluate_split
 from detfinetune.files import write_json
 from detfinetune.models.build import build_detector, load_base_weights
 from detfinetune.models.checkpoint import (

@@ -1,7 +1,4 @@
-"""Evaluate a model on a dataset split: COCO metrics, best threshold, diagnosis, pictures, files.
-
-`tools/evaluate.py` calls `evaluate`; training calls `evaluate_split` as well.
-"""
+"""Evaluate a run or checkpoint: COCO metrics, threshold, diagnosis, pictures, files."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult
-from detfinetune.evaluation.score_split import Loader, evaluate_split
+from detfinetune.evaluation.score_split import evaluate_split
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.images.hashes import hash_images
 from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
@@ -32,8 +29,6 @@ from detfinetune.models.checkpoint import (
     choose_checkpoint,
     load_detector,
 )
-
-__all__ = ["EvaluationResult", "evaluate", "evaluate_split"]
 
 PICTURES_FILE = "worst_first.jpg"
 _NAMES_SHOWN = 5
@@ -78,7 +73,12 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     result = evaluate_split(
         detector.model,
         truth,
-        split_loader(truth.name, detector, config.hardware.num_workers),
+        build_test_loader(
+            truth.name,
+            *detector.resize_limits,
+            detector.input_format,
+            config.hardware.num_workers,
+        ),
         task=detector.config.task,
         classes=detector.classes,
         detections_per_image=limit,
@@ -154,13 +154,6 @@ def run_folder(checkpoint: Path) -> Path:
     """Return the run folder of a checkpoint, or the folder it is in if it has no run."""
     folder = checkpoint.resolve().parent
     return folder.parent if folder.name == "checkpoints" else folder
-
-
-def split_loader(dataset_name: str, detector: LoadedDetector, num_workers: int) -> Loader:
-    """Return a test loader with the detector's image size and channel order."""
-    return build_test_loader(
-        dataset_name, *detector.resize_limits, detector.input_format, num_workers
-    )
 
 
 def _is_own_data(data: DataConfig) -> bool:
