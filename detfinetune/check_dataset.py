@@ -115,7 +115,7 @@ def _check_outputs(config: CheckConfig, root: Path, output: Path) -> None:
 
 def _fix(config: CheckConfig, dataset: LabelledDataset) -> Path | None:
     """Write the fixed labels, in their own format if it can be written."""
-    if check_misread(dataset).problem:
+    if check_misread(dataset).refused:
         say("No corrected copy is written: the labels were probably misread (see above).")
         return None
     folder = _fixed_folder(config)

@@ -12,12 +12,19 @@ import pytest
 from table_cases import CLASSES, Records, by_kind, clean_records, tables_of, wheres
 
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.units.hypotheses import Hypothesis, candidates, fitting, numbers_written
 from detfinetune.checks.units.label_frames import check_label_sizes
-from detfinetune.checks.units.label_units import check_units, form_of, option_for
+from detfinetune.checks.units.label_units import check_units
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.records import Box
+from detfinetune.labels.parsing.hypotheses import (
+    Hypothesis,
+    candidates,
+    fitting,
+    form_of,
+    numbers_written,
+    option_for,
+)
 from detfinetune.labels.parsing.label_schema import LabelSchema
 from detfinetune.labels.read import read_dataset
 

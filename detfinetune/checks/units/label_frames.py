@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.places import MOST_PLACES, counted, image_place, percent
-from detfinetune.checks.units.hypotheses import fitting
 from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.parsing.hypotheses import fitting
 
 _FEWEST_MISFITS = 3
 _LARGEST_SIDE = 1e6
