@@ -14,7 +14,7 @@ from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.checks.findings import SEVERITIES, Finding, Place, findings_json
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import CheckConfig, TrainConfig
-from detfinetune.console import say, table
+from detfinetune.console import escape_name, say, table
 from detfinetune.engine.recipe import resolve_recipe, resolved_anchors
 from detfinetune.errors import ConfigError
 from detfinetune.labels.convert import say_what_was_taken, write_converted
@@ -115,10 +115,11 @@ def _check_outputs(config: CheckConfig, root: Path, output: Path) -> None:
 
 def _fix(config: CheckConfig, dataset: LabelledDataset) -> Path | None:
     """Write the fixed labels, in their own format if it can be written."""
-    if check_misread(dataset).problem:
+    if check_misread(dataset).refused:
         say("No corrected copy is written: the labels were probably misread (see above).")
         return None
     folder = _fixed_folder(config)
+    dataset = dataset.without_all_rejected()
     if dataset.format in _OWN_FORMATS:
         _export_with_links(dataset, folder)
     else:
@@ -164,7 +165,8 @@ def findings_text(findings: list[Finding], dataset: LabelledDataset) -> str:
             continue
         parts.append(f"{finding.severity} {finding.kind}: {finding.advice}")
         parts += [
-            f"    {_location(place, dataset)}{': ' if place.detail else ''}{place.detail}"
+            f"    {escape_name(_location(place, dataset))}"
+            f"{': ' if place.detail else ''}{escape_name(place.detail)}"
             for place in finding.places[:_MAX_PLACES_SHOWN]
         ]
         if (more := len(finding.places) - _MAX_PLACES_SHOWN) > 0:

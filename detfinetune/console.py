@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from tabulate import tabulate
 from tqdm import tqdm
 
 from detfinetune._detectron2 import ignore_known_warnings
-from detfinetune.errors import DetFinetuneError
+from detfinetune.errors import ConfigError, DetFinetuneError
 
 T = TypeVar("T")
 
@@ -26,10 +28,30 @@ _LOG_FORMAT = (
 )
 
 
+# Line feeds and tabs may be our own. Half surrogates stand for bytes of file names not in UTF-8.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def escape_name(text: str) -> str:
+    """Return a file or class name in one line: control characters as in `\\n` and `\\x1b`."""
+    return _escape(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def name_list(names: Sequence[str], most: int = 20) -> str:
+    """Return names with commas, in one line; of more than `most`, the rest as a count."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(escape_name, names[:most])) + more
+
+
+def _escape(text: str) -> str:
+    """Escape what a terminal would obey, such as colours and cursor movements, or cannot print."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def say(text: str = "") -> None:
     """Print a line above any progress bar."""
     try:
-        tqdm.write(text, file=sys.stdout)
+        tqdm.write(_escape(text), file=sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output (head, less) has quit; continue without it.
@@ -38,7 +60,7 @@ def say(text: str = "") -> None:
 
 def warn(text: str) -> None:
     """Print a warning to standard error, above any progress bar."""
-    tqdm.write(f"warning: {text}", file=sys.stderr)
+    tqdm.write(f"warning: {_escape(text)}", file=sys.stderr)
 
 
 def progress(
@@ -88,14 +110,21 @@ class _LogLines:
 def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], digits: int = 1) -> str:
     """Format rows as a plain-text table; floats with `digits` decimals, None and NaN as '-'."""
     cells = [[_cell(cell, digits) for cell in row] for row in rows]
-    return tabulate(cells, headers=list(headers), tablefmt="simple", floatfmt=f".{digits}f")
+    return tabulate(
+        cells,
+        headers=[escape_name(text) for text in headers],
+        tablefmt="simple",
+        floatfmt=f".{digits}f",
+    )
 
 
 def _cell(cell: Any, digits: int) -> Any:
     """Format floats here, because tabulate does not format columns that contain a '-'."""
     if cell is None or (isinstance(cell, float) and cell != cell):
         return "-"
-    return f"{cell:.{digits}f}" if isinstance(cell, float) else cell
+    if isinstance(cell, float):
+        return f"{cell:.{digits}f}"
+    return escape_name(cell) if isinstance(cell, str) else cell
 
 
 def _leave_report_to_main_process() -> None:
@@ -105,6 +134,21 @@ def _leave_report_to_main_process() -> None:
     """
     if int(os.environ.get("RANK", "0")) > 0:
         time.sleep(_SECONDS_TO_REPORT)
+
+
+def _check_working_directory() -> None:
+    """Check that it exists: without it torch cannot even be imported.
+
+    Raises:
+        ConfigError: it was removed.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "The working directory has been removed. Change to a folder that exists (cd FOLDER) "
+            "and rerun."
+        ) from None
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -117,13 +161,14 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
     """
     ignore_known_warnings()
     try:
+        _check_working_directory()
         code = main(sys.argv[1:])
     except DetFinetuneError as error:
         if os.environ.get("DETFINETUNE_TRACEBACK") == "1":
             raise
         if not error.one_process_only:
             _leave_report_to_main_process()
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {_escape(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)  # noqa: T201
@@ -140,6 +185,7 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
         # No permission, or a folder instead of a file: a traceback would not help.
         if error.filename is None or os.environ.get("DETFINETUNE_TRACEBACK") == "1":
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        name = escape_name(str(error.filename))
+        print(f"error: {name}: {error.strerror}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     sys.exit(code or 0)

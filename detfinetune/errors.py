@@ -7,6 +7,7 @@
     ├── ModelError         unknown model names, unsupported tasks
     │   └── WeightsError   base weights that cannot be loaded
     ├── CheckpointError    run folders and checkpoints that cannot be read or do not fit
+    ├── CacheError         a cache folder that cannot be written
     ├── OutputExistsError  the output exists and must not be overwritten
     └── TrainingError      training cannot continue (memory, disk)
         └── DivergedError  losses, gradients or predictions are not finite
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class DetFinetuneError(Exception):
@@ -58,6 +60,20 @@ class WeightsError(ModelError):
 
 class CheckpointError(DetFinetuneError):
     """A run folder or checkpoint that cannot be read or does not fit."""
+
+
+class CacheError(DetFinetuneError):
+    """A cache folder that cannot be written; the text names the variable that moves it."""
+
+    @classmethod
+    def from_os_error(
+        cls, folder: Path, error: OSError, variable: str = "DETFINETUNE_CACHE"
+    ) -> CacheError:
+        """Name the folder, the reason, and the environment variable that moves the cache."""
+        return cls(
+            f"{folder}: the cache cannot be written ({error.strerror or error}). Free some space "
+            f"or make it writable, or set {variable} to another folder."
+        )
 
 
 class OutputExistsError(DetFinetuneError):

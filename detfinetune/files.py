@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from detfinetune.errors import OutputExistsError
+from detfinetune.errors import CacheError, OutputExistsError
 
 
 @contextmanager
@@ -139,11 +139,17 @@ def cache_dir(*parts: str) -> Path:
     """Return detfinetune's cache folder, or a folder in it; created if missing.
 
     `DETFINETUNE_CACHE`, or `XDG_CACHE_HOME/detfinetune`, or `~/.cache/detfinetune`.
+
+    Raises:
+        CacheError: it cannot be created.
     """
     if custom := os.environ.get("DETFINETUNE_CACHE"):
         base = Path(custom).expanduser()
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "detfinetune"
     folder = base.joinpath(*parts)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CacheError.from_os_error(folder, error) from error
     return folder

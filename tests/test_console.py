@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
-from detfinetune.console import table
+import pytest
+
+from detfinetune.console import name_list, table
 
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
@@ -56,3 +59,51 @@ def test_tables_show_missing_figures_as_a_dash() -> None:
     text = table([["a", 1.25, None], ["b", float("nan"), 3]], headers=("", "AP", "n"))
     assert text.splitlines()[2].split() == ["a", "1.2", "-"]
     assert text.splitlines()[3].split() == ["b", "-", "3"]
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal() -> None:
+    done = run(
+        """
+        def main(argv):
+            name = "a\\x1b[31m\\rb\\x9b\\udce4.png"
+            say(f"{name}\\nour own line")
+            warn(name)
+            say(table([[name, "two\\nlines"]], ["file", name]))
+            raise DataError(f"{name}:1: no class\\nour own line")
+        """
+    )
+    shown = r"a\x1b[31m\rb\x9b\udce4.png"
+    said = done.stdout.split("\n")
+    assert said[:2] == [shown, "our own line"]
+    assert said[2].split() == ["file", shown]
+    assert said[4].split() == [shown, r"two\nlines"]
+    warning, error, more = done.stderr.splitlines()
+    assert (warning, more) == (f"warning: {shown}", "our own line")
+    assert error == f"error: {shown}:1: no class"
+
+
+def test_control_characters_of_the_file_of_an_os_error() -> None:
+    done = run("def main(argv): open('no\\n\\x1bfile')")
+    assert done.stderr == "error: no\\n\\x1bfile: No such file or directory\n"
+
+
+def test_many_names_are_cut_with_a_count() -> None:
+    assert name_list(["a", "b\n"]) == r"a, b\n"
+    assert name_list([str(number) for number in range(1000)]).endswith(", 18, 19 and 980 more")
+
+
+@pytest.mark.parametrize(
+    "tool", ["check_dataset", "convert_labels", "doctor", "evaluate", "predict", "train_net"]
+)
+def test_a_removed_working_directory_is_a_message(repo: Path, tmp_path: Path, tool: str) -> None:
+    program = (
+        "import os, runpy, sys; os.rmdir(os.getcwd()); del sys.argv[0]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    path = repo / "tools" / f"{tool}.py"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "The working directory has been removed. Change to a folder" in done.stdout + done.stderr

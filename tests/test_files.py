@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from detfinetune import files
-from detfinetune.errors import OutputExistsError
+from detfinetune.errors import CacheError, OutputExistsError
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -81,6 +81,10 @@ def test_cache_folder_follows_the_environment(
     monkeypatch.delenv("DETFINETUNE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert files.cache_dir() == tmp_path / "xdg" / "detfinetune"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(CacheError, match=r"file/detfinetune: .*\(Not a directory\).*DETFINETUNE_C"):
+        files.cache_dir()
 
 
 def test_only_an_earlier_output_of_the_same_tool_is_replaced(tmp_path: Path) -> None:

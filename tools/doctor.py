@@ -24,6 +24,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--offline", action="store_true", help="do not contact the model zoo")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # then torch cannot even be imported
+        print("error: The working directory has been removed. Change to a folder that exists.")
+        return 2
     findings = examine(offline=options.offline)
     print(json.dumps(as_json(findings), indent=2) if options.json else as_text(findings))
     return 0 if can_train(findings) else 1

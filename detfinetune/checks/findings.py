@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from detfinetune.labels.dataset.ledger import place_name
 from detfinetune.labels.dataset.records import Box, Polygon
 
 Severity = Literal["error", "warning", "note"]
@@ -38,14 +39,21 @@ class Place:
     category: int | None = None
     """Contiguous class id of the object."""
 
+    annotation: int | None = None
+    """The object's own id in the label file, if it has one (COCO's annotation id)."""
+
+    image_id: int | None = None
+    """The image's own id in the label file, if it has one (COCO's image id)."""
+
     other: Place | None = None
     """The other one of a pair, such as of two duplicate images."""
 
     @property
     def where(self) -> str:
-        """`path:line`, which editors can open."""
-        path = self.label_file or self.image
-        return f"{path}:{self.line}" if self.line else path
+        """`path:line`, which editors can open, and the id in the label file."""
+        if not self.label_file:
+            return place_name(self.image, self.line)
+        return place_name(self.label_file, self.line, self.annotation, self.image_id)
 
 
 @dataclass(frozen=True)

@@ -206,4 +206,4 @@ def _place(entry: LedgerEntry) -> Place:
         return Place(entry.split, entry.image or path, detail=detail)
     if not line and (listed := _LIST_LINE.fullmatch(path)):
         path, line = listed["path"], int(listed["line"])
-    return Place(entry.split, entry.image, path, line, detail)
+    return Place(entry.split, entry.image, path, line, detail, annotation=entry.annotation)

@@ -108,13 +108,20 @@ def object_place(
         box=(x, y, width, height),
         polygons=table.polygons.get(row, ()),
         category=int(table.categories[row]),
+        annotation=None if table.file_annotation_ids is None else int(table.annotation_ids[row]),
         other=other,
     )
 
 
 def image_place(split: str, table: LabelTable, image: int, detail: str = "") -> Place:
     """Return the place of an image of a table."""
-    return Place(split, table.names[image], table.label_files[image], detail=detail)
+    return Place(
+        split=split,
+        image=table.names[image],
+        label_file=table.label_files[image],
+        detail=detail,
+        image_id=None if table.file_image_ids is None else int(table.image_ids[image]),
+    )
 
 
 def counted(count: int, one: str, many: str = "") -> str:

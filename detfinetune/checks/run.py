@@ -22,7 +22,7 @@ from detfinetune.checks.units.label_units import check_units
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.discovered import shown_path
-from detfinetune.labels.misread import check_misread
+from detfinetune.labels.misread import advice_on, check_misread
 
 _OF_IMAGES = ("unreadable image", "missing image", "no image")
 """Kinds of ledger entries that are not a fault of the label itself."""
@@ -71,7 +71,7 @@ def dataset_findings(
     # If one split differs, no schema fits all splits.
     if not any("split" in finding.figures for finding in of_units):
         found += _misread(dataset)
-    found += check_label_sizes(dataset.tables, dataset.stated_sizes)
+    found += check_label_sizes(dataset.tables, dataset.stated_sizes, rotated)
     found += table_findings(dataset.tables, dataset.classes, anchors, dataset=dataset)
     return sorted_findings(found)
 
@@ -151,7 +151,7 @@ def _misread(dataset: LabelledDataset) -> list[Finding]:
             kind="labels_misread",
             severity="error",
             title=f"The labels were probably read wrongly: {problem}",
-            advice=verdict.advice,
+            advice=advice_on(dataset, verdict),
             figures={"wrong": verdict.wrong, "labels": verdict.total},
         )
     ]

@@ -209,9 +209,9 @@ def _check_resume(overrides: Sequence[Override], problems: list[str]) -> None:
     if "resume" in keys:
         problems += [
             f"'{key}' cannot be combined with resume=: a resumed run keeps its configuration. Only "
-            "solver.max_iter can be changed."
+            "solver.max_iter, and data.root for data that was moved, can be changed."
             for key in keys
-            if key not in ("resume", "solver.max_iter")
+            if key not in ("resume", "solver.max_iter", "data.root")
         ]
 
 

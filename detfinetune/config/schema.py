@@ -30,9 +30,16 @@ def _not_empty(path: object) -> object:
     return path
 
 
+def _one_folder(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        raise ValueError("should be the name of one folder, such as 'cells'")
+    return name
+
+
 UserPath = Annotated[
     Path, BeforeValidator(_not_empty), AfterValidator(lambda path: path.expanduser())
 ]
+FolderName = Annotated[str, AfterValidator(_one_folder)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -59,7 +66,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where images and labels are, and how to read the labels."""
 
-    name: str = "custom"
+    name: FolderName = "custom"
     """Short name of the data set, used in messages and default output folders."""
 
     root: UserPath | None = None
@@ -72,7 +79,7 @@ class DataConfig(Section):
     """Generate the sample scenes and use them, when `root` is null."""
 
     format: LabelFormat = "auto"
-    """Label format: txt (columns as in `columns`), yolo (boxes or polygons), coco (JSON)."""
+    """Label format; txt has the columns of `columns`, yolo boxes or polygons."""
 
     images: str | None = None
     """Folder of images; `{split}` stands for the split's folder name. null: auto-detected."""
@@ -81,7 +88,8 @@ class DataConfig(Section):
     """Folder of label files; `{split}` as above. null: auto-detected."""
 
     annotations: str | None = None
-    """COCO JSON file; `{split}` as above. null: auto-detected."""
+    """File with the labels of many images (COCO JSON, CSV, CVAT, VIA, ...); `{split}` as above.
+    null: auto-detected."""
 
     image_list: str | None = None
     """Text file that lists the images of a split, one a line, with or without extension;
@@ -145,6 +153,10 @@ class DataConfig(Section):
     """CSV file with file_name,split and optionally fold, such as split.csv from a conversion; for
     data without splits."""
 
+    split_from: UserPath | None = None
+    """Run folder whose images keep their splits; images that are new since are for training. To
+    train again on more data with the same test set."""
+
     @field_validator("coordinates", mode="before")
     @classmethod
     def _rename_coordinates(cls, value: object) -> object:
@@ -155,6 +167,8 @@ class DataConfig(Section):
     def _check_fold(self) -> DataConfig:
         if self.fold is not None and self.folds is None and self.split_file is None:
             raise ValueError("fold needs folds, or a split_file with folds")
+        if self.split_from is not None and (self.folds is not None or self.split_file is not None):
+            raise ValueError("split_from cannot be combined with folds or split_file")
         return self
 
 
@@ -174,7 +188,7 @@ class ModelConfig(Section):
 
     anchor_sizes: list[PositiveFloat] | None = None
     """Anchor side in pixels for each feature level, finest first. null: from the box sizes in the
-    training data."""
+    training data; a zoo model keeps its own."""
 
     fpn_channels: PositiveInt = 128
     """Channels of the FPN of a timm model."""
@@ -319,7 +333,8 @@ class TrainConfig(Section):
     """Run folder. null: runs/<data.name>, with a number when that is taken."""
 
     resume: UserPath | None = None
-    """Run folder to resume, with its own configuration; only `solver.max_iter` may be changed."""
+    """Run folder to resume, with its own configuration; only `solver.max_iter`, and `data.root` for
+    data that was moved, may be changed."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -384,7 +399,7 @@ class CheckConfig(Section):
     """Number of labelled images on the page."""
 
     num_workers: NonNegativeInt | None = None
-    """Processes that read labels and images. null: one per core."""
+    """Processes that decode images. null: one per core."""
 
     task: Task = "bbox"
     """What the data will be used to train; segm needs masks."""

@@ -18,6 +18,8 @@ from PIL import Image
 from detfinetune.errors import DataError
 
 MaskFormat = Literal["polygon", "bitmask"]
+# Of float64 areas, so that a wholly visible object counts as 1.
+_ROUNDING = 1e-9
 
 
 def decode_image(path: Path | str, image_format: str) -> NDArray[np.uint8]:
@@ -100,7 +102,7 @@ class TrainMapper:
         kept = [
             self._transformed(item, transforms, size)
             for item, visible in zip(annotations, visible_fractions(boxes, size), strict=True)
-            if visible > self.min_visible
+            if visible > 0 and visible >= self.min_visible - _ROUNDING
         ]
         instances = detection_utils.annotations_to_instances(
             kept, size, mask_format=self.mask_format or "polygon"
@@ -108,6 +110,8 @@ class TrainMapper:
         if self.mask_format and instances.has("gt_masks"):
             # The bounding box of a transformed polygon is tighter than the transformed box.
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+            # Rotation leaves polygons beyond the edges.
+            instances.gt_boxes.clip(size)
         record["instances"] = detection_utils.filter_empty_instances(instances)
         return record
 

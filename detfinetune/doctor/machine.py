@@ -94,10 +94,10 @@ def check_packaged_weights() -> Iterator[Finding]:
 def check_zoo_cache() -> Iterator[Finding]:
     """Report which weights of Detectron2's zoo are cached."""
     from detfinetune.models.weights import zoo_weights_cached
-    from detfinetune.models.zoo import zoo_names
+    from detfinetune.models.zoo import ZOO_WEIGHTS
 
     where = "FVCORE_CACHE" if os.environ.get("FVCORE_CACHE") else "~/.torch/iopath_cache"
-    cached = [name for name in zoo_names() if zoo_weights_cached(name) is not None]
+    cached = [name for name in ZOO_WEIGHTS if zoo_weights_cached(name) is not None]
     if cached:
         yield Finding("weights cache", "ok", f"{', '.join(cached)} (in {where})")
     else:

@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
 
-from detfinetune.console import say
+from detfinetune.console import name_list, say
 from detfinetune.data.augment import build_augmentations
 from detfinetune.data.loaders import (
     build_test_loader,
@@ -32,11 +32,12 @@ from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.recipe import settled
 from detfinetune.engine.run_folder import truncate_metrics
 from detfinetune.engine.trainer import Trainer
-from detfinetune.evaluation.evaluate import evaluate_split
 from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult, write_result
+from detfinetune.evaluation.score_split import evaluate_split
+from detfinetune.files import write_json
 from detfinetune.models.build import build_detector, load_base_weights
 from detfinetune.models.checkpoint import (
     FALLBACK_THRESHOLD,
@@ -64,6 +65,8 @@ class TrainingJob:
         self.best_evaluation: EvaluationResult | None = None
         self.self_checked: set[str] = set()
         self.threshold: float | None = None
+        self.scored_iteration: int | None = None
+        """Steps behind the weights that are evaluated at the end; None during training."""
         self.progress = ProgressBar()
         self.model, self.input_format = self._build_model()
         self.trainer = self._build_trainer()
@@ -87,7 +90,7 @@ class TrainingJob:
                 if report.other_classes:
                     say(
                         f"  heads are random, as the weights have other classes: "
-                        f"{', '.join(weights.classes or ())}"
+                        f"{name_list(weights.classes or ())}"
                     )
                 say()
         return model, str(cfg.INPUT.FORMAT)
@@ -211,6 +214,7 @@ class TrainingJob:
             task=config.task,
             classes=dataset.classes,
             detections_per_image=settled(config.evaluation.detections_per_image),
+            score_threshold=None if split == "val" else self.threshold,
             output_dir=self.plan.run.evaluation(split),
             provenance=self._provenance(split),
             self_check=self_check,
@@ -222,7 +226,9 @@ class TrainingJob:
         evaluation, dataset = self.config.evaluation, self.plan.dataset
         best = self.plan.run.best_checkpoint
         if best.is_file():
-            load_weights(self.model, read_checkpoint(best), best)
+            stored = read_checkpoint(best)
+            load_weights(self.model, stored, best)
+            self.scored_iteration = stored.iteration
         results = {}
         if "val" in dataset.tables:
             results["val"] = self._evaluate_best_on_val()
@@ -240,6 +246,13 @@ class TrainingJob:
                 count=evaluation.pictures,
                 score_threshold=FALLBACK_THRESHOLD if self.threshold is None else self.threshold,
             )
+        if comm.is_main_process():
+            figures = {
+                split: {task: metrics.figures for task, metrics in result.metrics.items()}
+                for split, result in results.items()
+            }
+            content = {"checkpoint": "best" if best.is_file() else "last", **figures}
+            write_json(self.plan.run.results_file, content)
         return results
 
     def _evaluate_best_on_val(self) -> EvaluationResult:
@@ -259,7 +272,7 @@ class TrainingJob:
         return {
             "run": str(self.plan.run.path),
             "split": split,
-            "iteration": self.trainer.finished_steps,
+            "iteration": self.scored_iteration or self.trainer.finished_steps,
             "best": asdict(best) if best else None,
             "data_fingerprint": self.plan.dataset.fingerprint,
             "labels": self.plan.dataset.ledger.split(split).to_json(),

@@ -12,16 +12,25 @@ from detectron2.utils import comm
 from detfinetune.checks.findings import findings_json
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
-from detfinetune.console import say, table, warn
+from detfinetune.console import name_list, say, table, warn
 from detfinetune.data.loaders import images_per_process
 from detfinetune.engine.distributed import run_on_main
 from detfinetune.engine.recipe import Choice, resolve_recipe, resolved_anchors, settled
-from detfinetune.engine.run_folder import RunFolder, new_run_folder, remove_partial, write_metadata
+from detfinetune.engine.run_folder import (
+    RunFolder,
+    new_run_folder,
+    read_run_config,
+    remove_partial,
+    warn_of_another_machine,
+    write_config,
+    write_metadata,
+)
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.files import write_json
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.statistics import table_statistics
-from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
+from detfinetune.labels.splits.run_split import RunSplit
 from detfinetune.models.checkpoint import Checkpoint
 from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
@@ -39,7 +48,7 @@ class TrainingPlan:
     dataset: LabelledDataset
     run: RunFolder
     base_weights: BaseWeights | None = None
-    """Starting point of a new run; None for a resumed run."""
+    """Starting point of a run without a checkpoint; None for one that resumes from its own."""
 
     resume_from: Checkpoint | None = None
 
@@ -78,34 +87,55 @@ def plan_new_run(config: TrainConfig) -> TrainingPlan:
     return TrainingPlan(resolved, dataset, run, base_weights=weights)
 
 
-def plan_resumed_run(config: TrainConfig, stored: Checkpoint) -> TrainingPlan:
-    """Plan to resume the run `config.resume` from `stored`, with the run's own configuration.
+def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> TrainingPlan:
+    """Plan to resume the run `config.resume`, with the run's own configuration and split.
+
+    Args:
+        config: with `resume`; its `solver.max_iter` and `data.root` replace the run's own.
+        stored: the last checkpoint; None for a run that stopped before its first one, which begins
+            again.
 
     Raises:
         ConfigError: `solver.max_iter` is less than the finished steps.
         CheckpointError: the classes have changed since.
-        DataError: the data has changed since.
+        DataError: the images for training or validation, or their labels, have changed since.
     """
     run = RunFolder(cast(Path, config.resume))
-    resolved = stored.config
+    resolved = stored.config if stored else read_run_config(run)
+    done = stored.iteration if stored else 0
     if config.solver.max_iter is not None:
-        if config.solver.max_iter < stored.iteration:
+        if config.solver.max_iter < done:
             raise ConfigError(
                 f"solver.max_iter={config.solver.max_iter}: {run.path} has already finished "
-                f"{stored.iteration} steps. Give a larger value."
+                f"{done} steps. Give a larger value."
             )
         solver = resolved.solver.model_copy(update={"max_iter": config.solver.max_iter})
         resolved = resolved.model_copy(update={"solver": solver})
-    dataset = run_on_main(lambda: _prepare(resolved.data, resolved.task, brief=True))
+    if config.data.root is not None:
+        data = resolved.data.model_copy(update={"root": config.data.root.absolute()})
+        resolved = resolved.model_copy(update={"data": data})
+    dataset, run_split = run_on_main(lambda: prepare_run_dataset(resolved.data, run.path))
     run_on_main(lambda: remove_partial(run))
-    _check_same_data(stored, dataset, run)
-    if comm.is_main_process() and stored.iteration < (resolved.solver.max_iter or 0):
-        say(f"resuming {run.path} after step {stored.iteration} of {resolved.solver.max_iter}")
-    return TrainingPlan(resolved, dataset, run, resume_from=stored)
+    if stored is not None:
+        _check_same_data(stored, dataset, run_split, run)
+    weights = None
+    if stored is None:
+        model = resolved.model
+        weights = run_on_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
+    max_iter = resolved.solver.max_iter or 0
+    if comm.is_main_process() and done < max_iter:
+        write_config(run, resolved)
+        run.results_file.unlink(missing_ok=True)
+        warn_of_another_machine(run, resolved.hardware.device)
+        if stored is None:
+            say(f"{run.path} stopped before its first checkpoint, so it begins again")
+        else:
+            say(f"resuming {run.path} after step {done} of {max_iter}")
+    return TrainingPlan(resolved, dataset, run, base_weights=weights, resume_from=stored)
 
 
-def _prepare(data: DataConfig, task: Task, *, brief: bool = False) -> LabelledDataset:
-    dataset = prepare_dataset(data, brief=brief)
+def _prepare(data: DataConfig, task: Task) -> LabelledDataset:
+    dataset = prepare_dataset(data)
     if "train" not in dataset.tables or not dataset.tables["train"].num_images:
         raise DataError(f"{data.root}: there are no training images. Check data.images.")
     if not dataset.tables["train"].num_objects:
@@ -131,25 +161,40 @@ def _with_root(data: DataConfig, task: Task) -> DataConfig:
     return data.model_copy(update={"root": folder, "images": "images/{split}", **labels})
 
 
-def _check_same_data(stored: Checkpoint, dataset: LabelledDataset, run: RunFolder) -> None:
+def _check_same_data(
+    stored: Checkpoint, dataset: LabelledDataset, run_split: RunSplit | None, run: RunFolder
+) -> None:
     if stored.classes != dataset.classes:
         raise CheckpointError(
             f"{run.path}: the classes of the data have changed since this run began. Restore "
             "them or start a new run.\n"
-            f"  run:  {', '.join(stored.classes)}\n  data: {', '.join(dataset.classes)}"
+            f"  run:  {name_list(stored.classes)}\n  data: {name_list(dataset.classes)}"
         )
-    if stored.data_fingerprint != dataset.fingerprint:
-        older = (
-            ", or the run was started by a version that did not parse COCO JSON"
-            if dataset.format == "coco"
-            else ""
+    changes: dict[str, list[str]] = {}
+    if run_split is not None:
+        changes = run_split.changes(dataset.classes, dataset.tables, "train", "val")
+    same = stored.data_fingerprint == dataset.fingerprint
+    if same and not changes:
+        return
+    if run_split is not None and not changes:
+        warn(
+            "labels have changed since this run began, but none that it trains on or validates "
+            "with; it goes on"
         )
-        raise DataError(
-            f"{run.path}: the data has changed since this run began (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {stored.data_fingerprint[:12]}){older}. Resuming "
-            "would mix two datasets. Start a new run from its weights instead: "
-            f"model.weights={run.best_checkpoint}"
-        )
+        return
+    listed = "".join(
+        f"\n  {len(names)} images: {kind}, such as {names[0]}" for kind, names in changes.items()
+    )
+    older = (
+        " (or the run was started by a version that did not parse COCO JSON)"
+        if dataset.format == "coco" and run_split is None
+        else ""
+    )
+    raise DataError(
+        f"{run.path}: the data has changed since this run began{older}. Resuming would mix two "
+        "data sets. Restore it, or start a new run from the weights of this one: "
+        f"data.split_from={run.path} model.weights={run.best_checkpoint}{listed}"
+    )
 
 
 def _print_plan(
@@ -159,7 +204,7 @@ def _print_plan(
         f"{split} {part.num_images} images with {part.num_objects} objects"
         for split, part in dataset.tables.items()
     )
-    say(f"data: {dataset.name}: {splits}; classes: {', '.join(dataset.classes)}")
+    say(f"data: {dataset.name}: {splits}; classes: {name_list(dataset.classes)}")
     val = dataset.tables.get("val")
     if val is None or not val.num_objects:
         warn(

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from detfinetune.checks.anchor_fit import AnchorSettings
 from detfinetune.config.anchors import DEFAULT_ANCHOR_SIZES, anchors_per_level
 from detfinetune.config.schema import TrainConfig
+from detfinetune.errors import ConfigError
 from detfinetune.labels.dataset.statistics import DatasetStatistics
-from detfinetune.models.d2_cfg import anchor_strides
+from detfinetune.models.d2_cfg import anchor_size_problems, anchor_strides
 from detfinetune.models.weights import zoo_reachable, zoo_weights_cached
 from detfinetune.models.zoo import PACKAGED_MODEL, check_model_name, model_kind
 
@@ -43,13 +44,19 @@ class Choice:
 
 
 def resolved_anchors(config: TrainConfig) -> AnchorSettings:
-    """Return the anchors of a resolved configuration."""
-    sizes = config.model.anchor_sizes or DEFAULT_ANCHOR_SIZES
+    """Return the anchors of a resolved configuration.
+
+    Raises:
+        ConfigError: `model.anchor_sizes` does not fit the model.
+    """
+    sizes, strides = config.model.anchor_sizes, anchor_strides(config.model.name)
+    if problems := anchor_size_problems(config.model.name, sizes):
+        raise ConfigError.from_problems(problems)
     return AnchorSettings(
         settled(config.augment.image_size),
         settled(config.augment.max_size),
-        anchors_per_level(config.model.name, sizes),
-        strides=anchor_strides(config.model.name),
+        anchors_per_level(config.model.name, sizes or DEFAULT_ANCHOR_SIZES[: len(strides)]),
+        strides=strides,
     )
 
 
@@ -173,13 +180,14 @@ def _choose_sizes(recipe: _Recipe, statistics: DatasetStatistics, gpu: bool) -> 
 
 def _choose_anchors(recipe: _Recipe, statistics: DatasetStatistics) -> tuple[list[float], str]:
     """Choose one anchor size per FPN level, each twice the previous one."""
+    levels = len(anchor_strides(recipe.get("model.name")))
     size = recipe.get("augment.image_size")
     sizes = [fraction * size for fraction in statistics.object_sizes]
     if not sizes:
-        return [16.0, 32.0, 64.0, 128.0, 256.0], "no objects in the data"
+        return [16.0 * 2**level for level in range(levels)], "no objects in the data"
     small = sizes[len(sizes) // 20]
     first = float(min(max(2 ** round(math.log2(max(small, 1.0))), 8), 32))
-    return [first * 2**level for level in range(5)], (
+    return [first * 2**level for level in range(levels)], (
         f"95 % of objects are larger than {small:.0f} px"
     )
 

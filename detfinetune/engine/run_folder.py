@@ -7,6 +7,8 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,13 +16,18 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import BaseFileLock, FileLock, Timeout
 
 from detfinetune._detectron2 import detectron2_origin, detectron2_version
+from detfinetune.config.load import validate
 from detfinetune.config.schema import TrainConfig
-from detfinetune.errors import OutputExistsError, TrainingError
+from detfinetune.console import warn
+from detfinetune.engine.distributed import run_on_main
+from detfinetune.errors import ConfigError, OutputExistsError, TrainingError
 from detfinetune.files import write_json, write_text
 from detfinetune.labels.convert import write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.splits.run_split import write_run_split
 
 # Enough for logs, pictures and results.
 _MIN_FREE_BYTES = 200 << 20
@@ -60,6 +67,11 @@ class RunFolder:
         """Detectron2's log."""
         return self.path / "log.txt"
 
+    @property
+    def results_file(self) -> Path:
+        """Figures of the best checkpoint; its last file, so that it marks a finished run."""
+        return self.path / "results.json"
+
     def evaluation(self, split: str) -> Path:
         """Folder of a split's evaluation."""
         return self.path / "evaluation" / split
@@ -92,9 +104,10 @@ def _make_folder(config: TrainConfig) -> Path:
     if config.output_dir is not None:
         path = config.output_dir
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            is_run = (path / "config.yaml").is_file()
+            resume = f", or resume that run with resume={path}" if is_run else ""
             raise OutputExistsError(
-                f"output_dir={path}: already exists. Give a new or empty folder, or resume that "
-                f"run with resume={path}"
+                f"output_dir={path}: already exists. Give a new or empty folder{resume}"
             )
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -115,11 +128,10 @@ def _next_free(path: Path) -> Path:
 
 
 def write_metadata(run: RunFolder, config: TrainConfig, dataset: LabelledDataset) -> None:
-    """Write the resolved configuration, the environment and a summary of the data."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_text(run.config_file, "# The resolved configuration of this run.\n" + text)
+    """Write the environment, a summary of the data, its split, and the resolved configuration."""
     write_json(run.path / "environment.json", environment())
     write_accounts(dataset, run.path, _IMAGES_PER_SHEET)
+    write_run_split(run.path, dataset.classes, dataset.tables)
     splits = {
         split: {
             "image_root": str(table.image_root.resolve()),
@@ -137,6 +149,75 @@ def write_metadata(run: RunFolder, config: TrainConfig, dataset: LabelledDataset
             "splits": splits,
         },
     )
+    # Last, because a folder with it can be resumed.
+    write_config(run, config)
+
+
+def write_config(run: RunFolder, config: TrainConfig) -> None:
+    """Write the resolved configuration of a run."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_text(run.config_file, "# The resolved configuration of this run.\n" + text)
+
+
+def read_run_config(run: RunFolder) -> TrainConfig:
+    """Read the resolved configuration of a run.
+
+    Raises:
+        ConfigError: the file is not valid.
+    """
+    try:
+        values = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+        return validate(values, TrainConfig)
+    except (OSError, ValueError, yaml.YAMLError, ConfigError) as error:
+        raise ConfigError(
+            f"{run.config_file}: cannot be used ({error}). Start a new run."
+        ) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out of a run; the lock ends with this process, however it ends.
+
+    Raises:
+        TrainingError: another process is training this run.
+    """
+    lock = FileLock(path / ".lock")
+    run_on_main(lambda: _acquire(lock, path))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: BaseFileLock, path: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise TrainingError(
+            f"{path}: another process is training this run. Wait until it ends, or stop it first."
+        ) from error
+    except NotImplementedError:
+        warn(f"{path}: this file system has no locks. Do not resume the run twice at once.")
+
+
+def warn_of_another_machine(run: RunFolder, device: str) -> None:
+    """Say when the rest of a run will not be bit-equal to what it would have been."""
+    try:
+        before = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+        threads, version = before["torch_threads"], before["packages"]["torch"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    now, now_version = torch.get_num_threads(), _version("torch")
+    changes = []
+    if device == "cpu" and threads != now:
+        changes.append(f"{threads} threads, now {now} (set OMP_NUM_THREADS={threads})")
+    if version != now_version:
+        changes.append(f"torch {version}, now {now_version}")
+    if changes:
+        warn(
+            f"this run began with {'; '.join(changes)}: the weights will not be bit-equal to those "
+            "of a run that was never stopped"
+        )
 
 
 def environment() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +16,15 @@ from detfinetune.engine.failures import explain_failures
 from detfinetune.engine.hooks.stopping import stop_on_signals
 from detfinetune.engine.job import TrainingJob
 from detfinetune.engine.plan import TrainingPlan, plan_new_run, plan_resumed_run
-from detfinetune.engine.run_folder import RunFolder
+from detfinetune.engine.run_folder import RunFolder, locked, read_run_config
 from detfinetune.evaluation.result import EvaluationResult
-from detfinetune.models.checkpoint import BestResult, check_device, find_checkpoint, read_checkpoint
+from detfinetune.models.checkpoint import (
+    BestResult,
+    Checkpoint,
+    check_device,
+    find_checkpoint,
+    read_checkpoint,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,9 @@ class TrainResult:
     evaluations: dict[str, EvaluationResult] = field(default_factory=dict)
     """Of the best checkpoint, by split; without metrics except on the main process."""
 
+    stopped_by: int | None = None
+    """Number of the signal that stopped it early."""
+
 
 def train(config: TrainConfig) -> TrainResult:
     """Fine-tune a detector, evaluate its best checkpoint, and draw its predictions.
@@ -44,18 +54,26 @@ def train(config: TrainConfig) -> TrainResult:
     Raises:
         DetFinetuneError: a problem the user can fix; files already written are kept.
     """
-    stored = read_checkpoint(find_checkpoint(config.resume, "last")) if config.resume else None
-    hardware = stored.config.hardware if stored else config.hardware
-    with process_group(hardware.device) as device:
+    stored, own = _start_of(config)
+    with process_group(own.hardware.device) as device, ExitStack() as stack:
         check_device(device)
-        plan = plan_resumed_run(config, stored) if stored else plan_new_run(config)
-        if plan.start_iter >= plan.max_iter:
+        if config.resume is not None:
+            stack.enter_context(locked(config.resume))
+            plan = plan_resumed_run(config, stored)
+        else:
+            plan = plan_new_run(config)
+            stack.enter_context(locked(plan.run.path))
+        to_train = plan.start_iter < plan.max_iter
+        if not to_train and plan.run.results_file.is_file():
             return _already_finished(plan)
         _log_to(plan.run.log_file)
-        with explain_failures(plan.run):
+        finished, stopped_by = True, None
+        with explain_failures(plan.run, after_training=not to_train):
             job = TrainingJob(plan, device)
-            with stop_on_signals() as stop:
-                finished = job.fit(stop)
+            if to_train:
+                with stop_on_signals() as stop:
+                    finished = job.fit(stop)
+                stopped_by = None if finished else stop.number
         with explain_failures(plan.run, after_training=True):
             evaluations = job.evaluate_best() if finished else {}
         if comm.is_main_process():
@@ -66,7 +84,19 @@ def train(config: TrainConfig) -> TrainResult:
             iteration=job.trainer.finished_steps,
             best=job.best,
             evaluations=evaluations,
+            stopped_by=stopped_by,
         )
+
+
+def _start_of(config: TrainConfig) -> tuple[Checkpoint | None, TrainConfig]:
+    """Return the checkpoint that a run resumes from, if there is one, and its configuration."""
+    if config.resume is None:
+        return None, config
+    run = RunFolder(config.resume)
+    if run.config_file.is_file() and not (run.path / "checkpoints").is_dir():
+        return None, read_run_config(run)
+    stored = read_checkpoint(find_checkpoint(config.resume, "last"))
+    return stored, stored.config
 
 
 def _log_to(path: Path) -> None:
@@ -98,8 +128,8 @@ def _print_end(run: RunFolder, job: TrainingJob, finished: bool) -> None:
     steps, wanted = job.trainer.finished_steps, job.plan.max_iter
     if not finished and steps == wanted:
         say(
-            "Stopped after the last step; the checkpoint is saved, the evaluation is skipped. "
-            f"Evaluate with:\n  python tools/evaluate.py run={run.path}"
+            "Stopped after the last step; the checkpoint is saved, the evaluation is missing. "
+            f"Make up for it with:\n  python tools/train_net.py resume={run.path}"
         )
         return
     if not finished:

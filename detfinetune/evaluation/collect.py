@@ -10,6 +10,7 @@ import torch
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
+from detfinetune.console import name_list
 from detfinetune.errors import CheckpointError
 from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.metrics import Detection
@@ -57,11 +58,13 @@ def check_classes(model: Sequence[str], data: Sequence[str], where: str) -> None
     """
     if sorted(model) == sorted(data):
         return
+    missing = [name for name in model if name not in data]
+    unknown = [name for name in data if name not in model]
     raise CheckpointError(
         f"the classes of the model and of {where} differ, so predictions cannot be scored.\n"
-        f"  model: {', '.join(model)}\n"
-        f"  data:  {', '.join(data)}\n"
-        f"  only in the model: {', '.join(name for name in model if name not in data) or 'none'}\n"
-        f"  only in the data: {', '.join(name for name in data if name not in model) or 'none'}\n"
+        f"  model: {name_list(model)}\n"
+        f"  data:  {name_list(data)}\n"
+        f"  only in the model: {name_list(missing) or 'none'}\n"
+        f"  only in the data: {name_list(unknown) or 'none'}\n"
         "Evaluate on data with the same class names, or rename its classes (data.classes)."
     )

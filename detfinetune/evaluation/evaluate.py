@@ -1,11 +1,9 @@
-"""Evaluate a model on a dataset split: COCO metrics, best threshold, diagnosis, pictures, files.
-
-`tools/evaluate.py` calls `evaluate`; training calls `evaluate_split` as well.
-"""
+"""Evaluate a run or checkpoint: COCO metrics, threshold, diagnosis, pictures, files."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,11 @@ from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult
-from detfinetune.evaluation.score_split import Loader, evaluate_split
+from detfinetune.evaluation.score_split import evaluate_split
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.labels.images.hashes import hash_images
+from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
+from detfinetune.labels.splits.run_split import RunSplit, read_run_split
 from detfinetune.models.checkpoint import (
     FALLBACK_THRESHOLD,
     LoadedDetector,
@@ -30,9 +30,8 @@ from detfinetune.models.checkpoint import (
     load_detector,
 )
 
-__all__ = ["EvaluationResult", "evaluate", "evaluate_split"]
-
 PICTURES_FILE = "worst_first.jpg"
+_NAMES_SHOWN = 5
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationResult:
@@ -50,27 +49,42 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     checkpoint = choose_checkpoint(config.run, config.checkpoint)
     detector = load_detector(checkpoint, config.hardware)
     own_data = _is_own_data(config.data)
-    data = _own_data(detector.config.data, checkpoint) if own_data else config.data
-    dataset = prepare_dataset(data, brief=own_data)
-    if own_data and dataset.fingerprint != detector.data_fingerprint:
-        console.warn(
-            "the labels or images have changed since this run was trained. Metrics are for the "
-            "labels as they are now, on the images of the run's own split that are still there."
-        )
+    run = run_folder(checkpoint)
+    changes: dict[str, list[str]] = {}
+    if own_data:
+        dataset, run_split = prepare_run_dataset(detector.config.data, run)
+        if run_split is not None:
+            changes = run_split.changes(dataset.classes, dataset.tables, config.split)
+            _report_changes(changes, run_split)
+        elif not (run / "split.csv").is_file():
+            console.warn(
+                f"{run} keeps no list of its images, so the data is divided by the run's "
+                "configuration again. If it has changed since, training images may be scored."
+            )
+    else:
+        dataset = prepare_dataset(config.data)
+        changes = _trained_on(dataset, config.split, run)
+    _list_left_out(dataset, config.split)
     check_classes(detector.classes, dataset.classes, f"'{dataset.name}'")
     truth = ground_truth(dataset, config.split)
     folder = config.split if own_data else f"{dataset.name}_{config.split}"
-    output = config.output or run_folder(checkpoint) / "evaluation" / folder
+    output = config.output or run / "evaluation" / folder
     limit = _set_detections_limit(detector, config.evaluation.detections_per_image)
     result = evaluate_split(
         detector.model,
         truth,
-        split_loader(truth.name, detector, config.hardware.num_workers),
+        build_test_loader(
+            truth.name,
+            *detector.resize_limits,
+            detector.input_format,
+            config.hardware.num_workers,
+        ),
         task=detector.config.task,
         classes=detector.classes,
         detections_per_image=limit,
+        score_threshold=None if config.split == "val" and own_data else detector.score_threshold,
         output_dir=output,
-        provenance=_provenance(config, detector, dataset),
+        provenance=_provenance(config, detector, dataset) | {"changes": changes},
         progress_description=f"evaluate {config.split}",
     )
     print_result(result, detector.classes, title=f"{dataset.name}, {config.split}")
@@ -86,30 +100,60 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     return result
 
 
-def _own_data(data: DataConfig, checkpoint: Path) -> DataConfig:
-    """Return a run's data, divided as the run divided it.
+def _report_changes(changes: Mapping[str, Sequence[str]], run_split: RunSplit) -> None:
+    """Warn about what has changed in a split since its run began."""
+    meaning = {
+        "missing": "are missing or cannot be used any more, and are not scored",
+        "other content": "have another content than when the run began; they are scored as now",
+        "other labels": "have other labels than when the run began; the present ones count",
+    }
+    for kind, names in changes.items():
+        console.warn(f"{len(names)} images {meaning[kind]}: {_listed(names)}")
+    if run_split.new or run_split.moved:
+        console.say(
+            f"{len(run_split.new) + len(run_split.moved)} images that the run does not have in "
+            "this split are left out. To train on new ones with the same test images: "
+            f"data.split_from={run_split.run}"
+        )
 
-    Dividing it again would put training images into the held-out splits once an image or a label
-    has changed.
-    """
-    kept = run_folder(checkpoint) / "split.csv"
-    if data.split_file is not None or not kept.is_file():
-        return data
-    changes = {"split_file": kept.resolve(), "folds": None, "fold": None}
-    return data.model_copy(update=changes)
+
+def _trained_on(dataset: LabelledDataset, split: str, run: Path) -> dict[str, list[str]]:
+    """Warn about images of other data that the run was trained on, and return them."""
+    run_split = read_run_split(run)
+    if run_split is None or split not in dataset.tables:
+        return {}
+    known = {image.content for image in run_split.images if image.split == "train"}
+    table = dataset.tables[split]
+    contents = hash_images([table.image_root / name for name in table.names])
+    names = [name for name, content in zip(table.names, contents, strict=True) if content in known]
+    if not names:
+        return {}
+    console.warn(
+        f"{len(names)} of the {table.num_images} images are training images of {run}, so the "
+        f"figures are too high: {_listed(names)}"
+    )
+    return {"trained on": names}
+
+
+def _list_left_out(dataset: LabelledDataset, split: str) -> None:
+    """List images that are not scored because they, or all of their labels, cannot be read."""
+    entries = [e for e in dataset.ledger.entries if e.split == split and e.rejects_image]
+    if entries:
+        console.warn(
+            f"{len(entries)} images are left out: "
+            + _listed([entry.message for entry in entries], "; ")
+        )
+
+
+def _listed(names: Sequence[str], separator: str = ", ") -> str:
+    more = len(names) - _NAMES_SHOWN
+    return separator.join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def run_folder(checkpoint: Path) -> Path:
     """Return the run folder of a checkpoint, or the folder it is in if it has no run."""
     folder = checkpoint.resolve().parent
     return folder.parent if folder.name == "checkpoints" else folder
-
-
-def split_loader(dataset_name: str, detector: LoadedDetector, num_workers: int) -> Loader:
-    """Return a test loader with the detector's image size and channel order."""
-    return build_test_loader(
-        dataset_name, *detector.resize_limits, detector.input_format, num_workers
-    )
 
 
 def _is_own_data(data: DataConfig) -> bool:

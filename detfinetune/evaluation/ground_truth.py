@@ -42,4 +42,9 @@ def ground_truth(dataset: LabelledDataset, split: str) -> GroundTruth:
     """
     table = split_table(dataset, split)
     content = coco_content(dataset.classes, table)
+    for annotation in content["annotations"]:
+        if annotation["iscrowd"] and not annotation["segmentation"]:
+            # Masks in the box of a crowd region are ignored, as boxes are.
+            x, y, w, h = annotation["bbox"]
+            annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
     return GroundTruth(register_split(dataset, split), content, table.image_root)

@@ -8,6 +8,8 @@ from detfinetune import console
 from detfinetune.evaluation.result import EvaluationResult
 
 _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
+_ENDS = 20
+"""Best and worst classes that are shown of many."""
 
 
 def figures_table(result: EvaluationResult) -> str:
@@ -20,7 +22,10 @@ def figures_table(result: EvaluationResult) -> str:
 
 
 def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
-    """Return one row per class: objects, detections, and AP and AP50 of each task."""
+    """Return one row per class: objects, detections, and AP and AP50 of each task.
+
+    Of many classes, only those with the best and the worst AP.
+    """
     headers = ["class", "objects", "detections"]
     rows: dict[str, list[object]] = {}
     for task, metrics in result.metrics.items():
@@ -28,11 +33,19 @@ def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
         for entry in metrics.classes:
             row = rows.setdefault(entry.name, [entry.name, entry.num_objects, entry.num_detections])
             row += [entry.ap, entry.ap50]
-    return console.table([rows[name] for name in classes], headers)
+    if len(classes) <= 2 * _ENDS:
+        return console.table([rows[name] for name in classes], headers)
+    figures = result.metrics[result.task].classes
+    ranked = sorted((e for e in figures if e.ap is not None), key=lambda e: -(e.ap or 0.0))
+    shown = ranked if len(ranked) <= 2 * _ENDS else [*ranked[:_ENDS], *ranked[-_ENDS:]]
+    return (
+        f"{console.table([rows[entry.name] for entry in shown], headers)}\n"
+        f"({len(shown)} of {len(classes)} classes, the best and the worst; metrics.json has all)"
+    )
 
 
 def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str) -> None:
-    """Print tables, best threshold, notes and diagnosis; nothing for an empty result."""
+    """Print tables, threshold with its figures, notes, diagnosis; nothing for an empty result."""
     if not result.metrics:
         return
     console.say(f"\n{title}: {result.num_images} images, {result.seconds:.0f} s")
@@ -40,10 +53,11 @@ def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str
     console.say("")
     console.say(classes_table(result, classes))
     if result.threshold:
-        best = result.threshold
+        at = result.threshold
+        which = "val's best" if at.chosen_on == "val" else "best"
         console.say(
-            f"\nbest score threshold {best.score:.2f}: recall {best.recall:.0%}, "
-            f"precision {best.precision:.0%} at IoU 0.5"
+            f"\n{which} score threshold {at.score:.2f}: recall "
+            f"{at.recall:.0%}, precision {at.precision:.0%}, F1 {at.f1:.0%} at IoU 0.5"
         )
     for note in result.notes:
         console.say(f"note: {note}")

@@ -26,7 +26,8 @@ class EvaluationResult:
     """COCO results with the category ids of the split's ground truth."""
 
     threshold: Threshold | None = None
-    """Score threshold with the highest F1 at IoU 0.5; None without true positives."""
+    """Score threshold with the highest F1 at IoU 0.5, on val or else on this split, and its figures
+    on this split; None without true positives or objects."""
 
     diagnosis: tuple[str, ...] = ()
     """Known causes of an AP that is 0, near 0 or undefined."""
@@ -50,7 +51,7 @@ class EvaluationResult:
 
     @property
     def score_threshold(self) -> float | None:
-        """The best score threshold, 0-1."""
+        """That score threshold, 0-1."""
         return self.threshold.score if self.threshold else None
 
     def to_json(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE, score_detections
 from detfinetune.evaluation.result import EvaluationResult, write_result
 from detfinetune.evaluation.self_check import check_ground_truth
-from detfinetune.evaluation.threshold import best_threshold
+from detfinetune.evaluation.threshold import best_threshold, figures_at
 
 Loader = Iterable[list[dict[str, Any]]]
 
@@ -32,6 +32,7 @@ def evaluate_split(
     task: Task,
     classes: Sequence[str],
     detections_per_image: int = DEFAULT_DETECTIONS_PER_IMAGE,
+    score_threshold: float | None = None,
     output_dir: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
     self_check: bool = True,
@@ -46,6 +47,8 @@ def evaluate_split(
         task: `bbox` scores boxes, `segm` boxes and masks.
         classes: the model's class names, in the order of its class ids.
         detections_per_image: number of top-scoring detections that count per image and class.
+        score_threshold: the best one of val, at which precision and recall are reported; None
+            reports them at the best one of this split.
         output_dir: folder for `metrics.json` and `detections.json`; None writes no files.
         provenance: origin of the metrics, written to `metrics.json`.
         self_check: check first that the ground truth scores AP 100 against itself.
@@ -71,7 +74,9 @@ def evaluate_split(
         each: score_detections(content, detections, each, detections_per_image) for each in tasks
     }
     main = metrics[task]
-    threshold = best_threshold(main)
+    threshold = (
+        best_threshold(main) if score_threshold is None else figures_at(main, score_threshold)
+    )
     result = EvaluationResult(
         dataset_name=truth.name,
         metrics=metrics,

@@ -1,9 +1,9 @@
-"""The best score threshold: the one with the highest F1 at IoU 0.5."""
+"""Score thresholds: the best one of val, with the highest F1 at IoU 0.5, and figures at any."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,11 @@ class Threshold:
     precision: float
     recall: float
     by_class: dict[str, Threshold] = field(default_factory=dict)
-    """The best threshold of each class that has true positives."""
+    """The best threshold of each class that has true positives; with a threshold from val, the
+    figures of each class that has objects at that one."""
+
+    chosen_on: Literal["this split", "val"] = "this split"
+    """The split that the score is the best of; a best score on test would be optimistic."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the threshold as JSON values."""
@@ -45,6 +49,31 @@ def best_threshold(metrics: Metrics) -> Threshold | None:
         if own is not None:
             by_class[entry.name] = own
     return Threshold(best.score, best.f1, best.precision, best.recall, by_class)
+
+
+def figures_at(metrics: Metrics, score: float) -> Threshold | None:
+    """Return F1, precision and recall at a threshold that was chosen on val; None without objects.
+
+    Precision without any detection counts as 0.
+    """
+    matches = metrics.matches
+
+    def at(chosen: npt.NDArray[np.bool_], num_objects: int) -> Threshold:
+        kept = chosen & ~matches.ignored & (matches.score >= score)
+        found, hits = int(kept.sum()), int(matches.true_positive[kept].sum())
+        f1, precision = 2 * hits / (found + num_objects), hits / max(1, found)
+        return Threshold(score, f1, precision, hits / num_objects, chosen_on="val")
+
+    num_objects = sum(matches.num_objects.values())
+    if num_objects == 0:
+        return None
+    by_class = {
+        entry.name: at(matches.category_id == entry.category_id, entry.num_objects)
+        for entry in metrics.classes
+        if entry.num_objects
+    }
+    everything = np.ones(len(matches.score), dtype=np.bool_)
+    return replace(at(everything, num_objects), by_class=by_class)
 
 
 def _best(matches: Matches, chosen: npt.NDArray[np.bool_], num_objects: int) -> Threshold | None:

@@ -65,6 +65,7 @@ def convert_dataset(
     dataset = read_dataset(data)
     say_what_was_taken(dataset)
     refuse_misread(dataset)
+    dataset = dataset.without_all_rejected()
     result = write_converted(dataset, output, overwrite=overwrite, contact_sheet=contact_sheet)
     console.say(dataset_summary(dataset))
     console.say(f"\nWritten to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
@@ -96,7 +97,7 @@ def say_what_was_taken(dataset: LabelledDataset) -> None:
     console.say(f"Data in {dataset.root}: {dataset.found}")
     console.say(f"Format: {dataset.format} ({dataset.evidence})")
     names = dataset.classes
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    shown = console.name_list(names)
     numbered = f", numbered from {dataset.first_class}" if dataset.first_class else ""
     if dataset.classes_from:
         console.say(f"Classes: {shown} (from {dataset.classes_from}{numbered})")

@@ -73,6 +73,7 @@ def export_dataset(
     dataset = read_dataset(data)
     say_what_was_taken(dataset)
     refuse_misread(dataset)
+    dataset = dataset.without_all_rejected()
     result = export_read(
         dataset, output, output_format, overwrite=overwrite, contact_sheet=contact_sheet,
         images=images,

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from detfinetune import console
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, IN_NO_SPLIT, SplitCounts
 from detfinetune.labels.formats.registry import LINE_FORMATS
+from detfinetune.labels.parsing.hypotheses import (
+    Misfit,
+    current_hypothesis,
+    find_misfit,
+    option_for,
+    usable_rows,
+)
 from detfinetune.labels.parsing.label_schema import LabelSchema, suggest_schema
 from detfinetune.labels.text import read_text_file
 
@@ -34,15 +43,15 @@ class MisreadCheck:
     better: LabelSchema | None
     """A schema that makes sense of more labels, looked for when a fifth or more are wrong."""
 
+    misfit: Misfit | None
+    """How boxes of any format were misread, if nearly all are plausible another way."""
+
     @property
-    def advice(self) -> str:
-        """What the user can do."""
-        if self.better is not None:
-            return f"They make sense as {self.better.as_options}: rerun with that."
-        return (
-            "Check data.format, data.columns, data.coordinates, data.classes and data.first_class, "
-            "or remove the wrong labels."
-        )
+    def refused(self) -> str:
+        """Why the labels cannot be used; empty where they can."""
+        if self.problem or self.misfit is None or self.misfit.share <= 0.5:
+            return self.problem
+        return self.misfit.problem
 
 
 def check_misread(dataset: LabelledDataset) -> MisreadCheck:
@@ -73,7 +82,20 @@ def check_misread(dataset: LabelledDataset) -> MisreadCheck:
     better = None
     if wrong * 5 > total.lines and dataset.schema and dataset.format in LINE_FORMATS:
         better = suggest_schema(_sampled_rows(dataset), dataset.schema, dataset.classes)
-    return MisreadCheck(problem, wrong, total.lines, better)
+    return MisreadCheck(problem, wrong, total.lines, better, _find_misfit(dataset))
+
+
+def _find_misfit(dataset: LabelledDataset) -> Misfit | None:
+    """Look at the boxes of all splits, then of each: one may have been written otherwise."""
+    rows = list(dataset.written.values())
+    if dataset.schema is None or not rows:
+        return None
+    current = current_hypothesis(dataset.schema, dataset.form)
+    for part in (np.concatenate(rows), *(rows if len(rows) > 1 else [])):
+        part = usable_rows(part)
+        if (misfit := find_misfit(part[:, :4], part[:, 4:], current)) is not None:
+            return misfit
+    return None
 
 
 def refuse_misread(dataset: LabelledDataset) -> None:
@@ -83,14 +105,17 @@ def refuse_misread(dataset: LabelledDataset) -> None:
         DataError: shows the counts by reason, examples, and the schema that fits.
     """
     check = check_misread(dataset)
-    if check.problem:
+    if check.refused:
         raise DataError(_explain(dataset, check))
     _warn_of_unlabelled_images(dataset)
     _warn_of_unknown_classes(dataset)
     _warn_of_other_sizes(dataset)
     _warn_of_images_in_no_split(dataset)
     if check.better is not None:
-        console.warn(f"{check.wrong} of {check.total} labels are wrong. {check.advice}")
+        problem = f"{check.wrong} of {check.total} labels are wrong"
+        console.warn(f"{problem}. {advice_on(dataset, check)}")
+    elif check.misfit is not None and check.misfit.sure:
+        console.warn(f"{check.misfit.problem}. {advice_on(dataset, check)}")
 
 
 def _sampled_rows(dataset: LabelledDataset) -> list[tuple[str, int, int]]:
@@ -138,8 +163,8 @@ def _warn_of_unknown_classes(dataset: LabelledDataset) -> None:
         names = dataset.classes
         console.warn(
             f"{lost} labels are rejected because their class is not among the {len(names)} "
-            f"classes ({', '.join(names[:10])}). If the list is wrong, give data.classes=FILE or "
-            "data.classes=[a,b]."
+            f"classes ({console.name_list(names)}). If the list is wrong, give "
+            "data.classes=FILE or data.classes=[a,b]."
         )
 
 
@@ -157,14 +182,28 @@ def _warn_of_unlabelled_images(dataset: LabelledDataset) -> None:
 def _explain(dataset: LabelledDataset, check: MisreadCheck) -> str:
     kinds = dataset.ledger.kinds("rejected") + dataset.ledger.kinds("fixed")
     options = dataset.schema.as_options if dataset.schema else f"data.format={dataset.format}"
-    text = [f"{dataset.root}: {check.problem}, read with {options}:"]
+    text = [f"{dataset.root}: {check.refused}, read with {options}:"]
     for kind, count in kinds.most_common():
         text.append(f"  {count} x {kind}")
         examples = [e for e in dataset.ledger.entries if e.kind == kind and e.line]
         for entry in examples[:_EXAMPLES]:
             text.append(
-                f"      {entry.message}" + (f"   [{entry.text[:60]}]" if entry.text else "")
+                f"      {entry.message}"
+                + (f"   [{console.escape_name(entry.text[:60])}]" if entry.text else "")
             )
     unreadable = [e for e in dataset.ledger.entries if e.action == "rejected" and not e.line]
     text += [f"  {entry.message}" for entry in unreadable[:_EXAMPLES]]
-    return "\n".join([*text, check.advice])
+    return "\n".join([*text, advice_on(dataset, check)])
+
+
+def advice_on(dataset: LabelledDataset, check: MisreadCheck) -> str:
+    """Return what the user can do."""
+    if check.better is not None:
+        return f"They make sense as {check.better.as_options}: rerun with that."
+    if check.misfit is not None and dataset.schema is not None:
+        polygons = any(table.polygons for table in dataset.tables.values())
+        return option_for(dataset.schema, check.misfit.better, with_polygons=polygons)
+    return (
+        "Check data.format, data.columns, data.coordinates, data.classes and data.first_class, or "
+        "remove the wrong labels."
+    )

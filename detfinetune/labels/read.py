@@ -8,6 +8,8 @@ The rules, beside those of discovery (which image, which label file) and `parsin
   of range or an unknown class name is rejected
 - an image that cannot be read is rejected with all its labels, and so is one whose label file
   cannot be read
+- an image of whose labels none can be used is noted in `all_rejected`; training and conversion
+  leave it out
 - empty lines, comments (`#`) and a header with column names are counted apart
 - every other label is kept or fixed: labels read = kept + fixed + rejected
 
@@ -37,20 +39,27 @@ from detfinetune.labels.discovery.class_names import (
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discover import discover_dataset
 from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
+from detfinetune.labels.images.hashes import hash_images
 from detfinetune.labels.images.sizes import Size, UnreadableImage, read_image_sizes
 from detfinetune.labels.parsing.build_ledger import build_ledger
 from detfinetune.labels.parsing.label_schema import LabelSchema, choose_schema
 from detfinetune.labels.parsing.parse import parse_images
 from detfinetune.labels.parsing.source_split import SourceSplit, source_split
 from detfinetune.labels.splits.divide import Division, divide_split, refuse_to_divide
+from detfinetune.labels.splits.run_split import RunSplit, extended_split
+from detfinetune.labels.splits.split_file import split_rows
 from detfinetune.labels.text import read_text_file
 
 _SAMPLED_FILES = 100
 _EXAMPLES = 3
 
 
-def read_dataset(data: DataConfig) -> LabelledDataset:
+def read_dataset(data: DataConfig, run_split: RunSplit | None = None) -> LabelledDataset:
     """Find and read the labels of `data`, whatever their format, and check each against its image.
+
+    Args:
+        data: where the labels are and how to read them.
+        run_split: gives the images their splits, instead of `data`; collects what has changed.
 
     Raises:
         ConfigError, DataError: nothing usable is there.
@@ -58,10 +67,14 @@ def read_dataset(data: DataConfig) -> LabelledDataset:
     """
     # Reading makes many objects and no cycles: looking for cycles would double the time.
     with no_cycle_search():
-        return _read_discovered(data, discover_dataset(data, require_root(data)))
+        if run_split is None and data.split_from is not None:
+            run_split = extended_split(data.split_from)
+        return _read_discovered(data, discover_dataset(data, require_root(data)), run_split)
 
 
-def _read_discovered(data: DataConfig, discovered: DiscoveredDataset) -> LabelledDataset:
+def _read_discovered(
+    data: DataConfig, discovered: DiscoveredDataset, run_split: RunSplit | None
+) -> LabelledDataset:
     schema = _settle_schema(data, discovered)
     sizes = _image_sizes(discovered)
     sources = {
@@ -73,7 +86,9 @@ def _read_discovered(data: DataConfig, discovered: DiscoveredDataset) -> Labelle
     index, names_from = _class_index(data, discovered, schema, sources)
     for source in sources.values():
         source.settle_classes(index)
-    divisions = {split: _divide(data, discovered, split, sources, index) for split in sources}
+    divisions = {
+        split: _divide(data, discovered, split, sources, index, run_split) for split in sources
+    }
     tables = _tables(sources, divisions)
     forms = sum((source.found.forms for source in sources.values()), Counter())
     ledger = build_ledger(data, discovered, sources, divisions, tables, names_from)
@@ -90,11 +105,13 @@ def _read_discovered(data: DataConfig, discovered: DiscoveredDataset) -> Labelle
             *discovered.notes,
             *_tally_notes(sources),
             *(note for division in divisions.values() for note in division.notes),
+            *([run_split.summary] if run_split is not None and run_split.extend else []),
         ),
         found=discovered.found,
         schema=schema,
         first_class=index.first_class,
         stated_sizes=_stated_sizes(sources, divisions, tables),
+        all_rejected=_all_rejected(sources, divisions, tables),
         written={split: source.found.written for split, source in sources.items()},
         form=forms.most_common(1)[0][0] if forms else "xyxy",
         has_images=discovered.sizes is None,
@@ -235,19 +252,26 @@ def _divide(
     split: str,
     sources: Mapping[str, SourceSplit],
     index: ClassIndex,
+    run_split: RunSplit | None,
 ) -> Division:
     """Return which images of a split on disk go to which split of the data set."""
     source = sources[split]
     whole = split == "all"
     wanted = data.val_fraction > 0 or data.folds or data.split_file
     lacks_val = split == "train" and "val" not in sources and wanted
+    if run_split is not None:
+        names = source.table().names
+        contents = hash_images([source.files.image_root / name for name in names])
+        divided = whole or bool(lacks_val)
+        images = run_split.divide(split, names, contents, whole=divided)
+        return Division(images, rows=split_rows(names, images) if divided else [])
     if "val" in sources or discovered.divided:
         refuse_to_divide(data, list(sources))
     if discovered.divided or not (whole or lacks_val):
         return Division({split: list(range(len(source.usable)))})
     table = source.table()
     counts = table.class_counts(len(index.names))
-    return divide_split(data, source.root, table.names, counts, whole=whole)
+    return divide_split(data, source.root, table.names, counts, index.names, whole=whole)
 
 
 def _stated_sizes(
@@ -265,6 +289,20 @@ def _stated_sizes(
     return stated
 
 
+def _all_rejected(
+    sources: Mapping[str, SourceSplit],
+    divisions: Mapping[str, Division],
+    tables: Mapping[str, LabelTable],
+) -> dict[str, tuple[str, ...]]:
+    names: dict[str, list[str]] = {split: [] for split in tables}
+    for source_name, source in sources.items():
+        rejected = set(source.all_rejected)
+        whole = [source.image_name(job) for job in source.usable]
+        for split, images in divisions[source_name].images.items():
+            names[split] += [name for image in images if (name := whole[image]) in rejected]
+    return {split: tuple(found) for split, found in names.items()}
+
+
 def _tables(
     sources: Mapping[str, SourceSplit], divisions: Mapping[str, Division]
 ) -> dict[str, LabelTable]:
@@ -274,9 +312,10 @@ def _tables(
         for name, images in divisions[split].images.items():
             if name in tables:
                 raise ConfigError(
-                    f"data.split_file: it puts training images into {name}, which the data has "
-                    f"already. Put them into train or val; or, to divide all of the data by the "
-                    "file, give data.images and data.labels as folders that hold all of it."
+                    f"data.split_file, or the split of the run, puts training images into {name}, "
+                    "which the data has already. Put them into train or val; or, to divide all of "
+                    "the data by the file, give data.images and data.labels as folders that hold "
+                    "all of it."
                 )
             everything = len(images) == whole.num_images
             tables[name] = whole if everything else whole.select(images)

@@ -65,7 +65,7 @@ def summary_tables(ledger: Ledger, classes: Sequence[str], *, by_class: bool = T
         parts += ["", _class_table(ledger, classes, totals)]
     unused = [classes[c] for c in range(len(classes)) if totals[c] == 0]
     if unused:
-        parts.append(f"No objects of: {', '.join(unused)}")
+        parts.append(f"No objects of: {console.name_list(unused)}")
     return "\n".join(parts)
 
 

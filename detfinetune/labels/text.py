@@ -36,7 +36,7 @@ def read_text_file(path: Path | str) -> TextFile:
     """Read `path` as UTF-8, UTF-16 with its mark, or else Latin-1 (every byte is a character).
 
     Raises:
-        DataError: the file cannot be opened.
+        DataError: the file cannot be opened, or holds only NUL bytes.
     """
     text, note = _decode(_read(path))
     return TextFile(_one_line_end(text), note)
@@ -46,7 +46,7 @@ def read_head(path: Path | str) -> str:
     """Read the first characters of `path` as `read_text_file` would; enough to see its format.
 
     Raises:
-        DataError: the file cannot be opened.
+        DataError: the file cannot be opened, or holds only NUL bytes.
     """
     data = _read(path, _HEAD_BYTES)
     return _one_line_end(_decode(data, final=len(data) < _HEAD_BYTES)[0])
@@ -59,7 +59,10 @@ def _read(path: Path | str, size: int = -1) -> bytes:
             # A named pipe would block for ever.
             raise DataError(f"{path}: cannot be read (not a regular file).")
         with open(path, "rb") as stream:  # noqa: PTH123
-            return stream.read(size)
+            data = stream.read(size)
+        if data and not data.strip(b"\0"):
+            raise DataError(f"{path}: holds only NUL bytes, as after a crash. Restore it.")
+        return data
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 

@@ -20,9 +20,14 @@ from detfinetune.files import atomic_path
 from detfinetune.models.build import build_detector
 from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
+from detfinetune.models.weight_files import CodeInFile, DamagedFile, check_finite, load_torch_file
 
 _FORMAT = 1
 _KEPT = "The previous checkpoint is unchanged. Free some space."
+_OTHER_ONE = (
+    "A run keeps two, checkpoints/best.pth and checkpoints/last.pth: try the other one "
+    "(checkpoint=FILE, or model.weights=FILE to train from it)."
+)
 FALLBACK_THRESHOLD = 0.5
 """Score threshold of a model that was never evaluated on validation."""
 # Number of differences between weights and model that a message lists.
@@ -108,16 +113,24 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        CheckpointError: the file is missing, broken, or not a checkpoint of detfinetune.
+        CheckpointError: the file is missing, broken, contains code, or is not a checkpoint of
+            detfinetune.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint.")
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        payload = load_torch_file(path)
+        check_finite(payload)
+    except CodeInFile as error:
+        raise CheckpointError(
+            f"{path}: {error}. A run writes no code into its checkpoints: copy the file again from "
+            "the run that wrote it."
+        ) from error
+    except DamagedFile as error:
+        raise CheckpointError(f"{path}: the file is broken: {error}. {_OTHER_ONE}") from error
     except Exception as error:
         raise CheckpointError(
-            f"{path}: the file is broken or not a checkpoint ({type(error).__name__}). A run keeps "
-            "two, checkpoints/best.pth and checkpoints/last.pth: try the other one."
+            f"{path}: the file is broken or not a checkpoint ({type(error).__name__}). {_OTHER_ONE}"
         ) from error
     if not isinstance(payload, dict) or payload.get("format") != _FORMAT:
         raise CheckpointError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,9 @@ def build_cfg(settings: ModelSettings) -> CfgNode:
     check_model_name(settings.name, settings.task)
     cfg = _timm_cfg(settings) if model_kind(settings.name) == "timm" else _zoo_cfg(settings)
     _set_common(cfg, settings)
-    problems = _set_anchors(cfg, settings)
+    problems = anchor_size_problems(settings.name, settings.anchor_sizes)
+    if not problems:
+        _set_anchors(cfg, settings)
     problems += apply_passthrough(cfg, settings.detectron2)
     if problems:
         raise ConfigError.from_problems(problems)
@@ -197,23 +199,27 @@ def _set_common(cfg: CfgNode, settings: ModelSettings) -> None:
     cfg.TEST.DETECTIONS_PER_IMAGE = settings.detections_per_image
 
 
-def _set_anchors(cfg: CfgNode, settings: ModelSettings) -> list[str]:
-    """Set the anchor sizes, and return problems with them."""
+def anchor_size_problems(name: str, sizes: Sequence[float] | None) -> list[str]:
+    """Return why a model cannot have these anchor sizes; they are one for each feature level."""
+    strides = anchor_strides(name)
+    if sizes is None or len(sizes) == len(strides):
+        return []
+    return [
+        f"model.anchor_sizes has {len(sizes)} sizes, but {name} needs {len(strides)}, one for "
+        f"each of the strides {list(strides)}."
+    ]
+
+
+def _set_anchors(cfg: CfgNode, settings: ModelSettings) -> None:
     sizes = settings.anchor_sizes
     generator = cfg.MODEL.ANCHOR_GENERATOR
     strides = anchor_strides(settings.name)
     if sizes is None:
         if model_kind(settings.name) == "zoo":
-            return []
+            return
         sizes = tuple(8.0 * stride for stride in strides)
-    if len(sizes) != len(strides):
-        return [
-            f"model.anchor_sizes has {len(sizes)} sizes, but {settings.name} needs "
-            f"{len(strides)}, one for each of the strides {list(strides)}."
-        ]
     if len(set(strides)) == 1:
         generator.SIZES = [list(sizes)]
     else:
         generator.SIZES = anchors_per_level(settings.name, sizes)
     generator.ASPECT_RATIOS = [list(DEFAULT_ASPECT_RATIOS)]
-    return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import urllib.error
 import urllib.request
@@ -13,6 +14,11 @@ from detfinetune import console
 from detfinetune.files import atomic_path
 
 _CHUNK = 1 << 18
+# Errors of the disk; those of the network have other numbers.
+_CANNOT_WRITE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
+    errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
 
 
 class DownloadError(Exception):
@@ -28,8 +34,8 @@ def download(url: str, path: Path, timeout_s: float = 30.0) -> None:
         timeout_s: maximum time without data from the server, seconds.
 
     Raises:
-        DownloadError: no answer, an HTTP error, a wrong number of bytes, or a target that cannot be
-            written.
+        DownloadError: no answer, an HTTP error, or a wrong number of bytes.
+        OSError: the target cannot be written.
     """
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as response, atomic_path(path) as part:
@@ -40,6 +46,8 @@ def download(url: str, path: Path, timeout_s: float = 30.0) -> None:
     except urllib.error.URLError as error:
         raise DownloadError(f"{url} cannot be reached ({error.reason}).") from error
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+            raise
         raise DownloadError(f"downloading {url} to {path} failed ({error}).") from error
 
 

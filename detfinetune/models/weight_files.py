@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,17 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
+class CodeInFile(Exception):
+    """A file that could run code when loaded."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"this file contains code ({name}) and was not loaded")
+
+
+class DamagedFile(Exception):
+    """A file that is not what was written, or was written by a run that diverged."""
+
+
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles only numpy arrays and plain values."""
 
@@ -36,8 +49,14 @@ class _ArraysOnly(pickle.Unpickler):
         if (module, name) == ("_codecs", "encode"):
             return super().find_class(module, name)
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it contains a {module}.{name}, not only numpy arrays")
+            raise CodeInFile(f"{module}.{name}")
         return _ALLOWED[module, name]
+
+
+_TENSORS_ONLY = (
+    "Save only its tensors (torch.save(model.state_dict(), FILE)), or give another file with "
+    "model.weights=FILE."
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,8 @@ def read_zoo_pickle(path: Path) -> ZooFile:
     try:
         with path.open("rb") as stream:
             content = _ArraysOnly(stream, encoding="latin1").load()
+    except CodeInFile as error:
+        raise WeightsError(f"{path}: {error}. {_TENSORS_ONLY}") from error
     except Exception as error:  # a broken pickle raises almost anything
         raise WeightsError(
             f"{path} cannot be read as a weights file of Detectron2's zoo ({_reason(error)}). It "
@@ -82,6 +103,58 @@ def read_zoo_pickle(path: Path) -> ZooFile:
     if not tensors:
         raise WeightsError(f"{path} has no named weights.")
     return ZooFile(tensors, author, by_ends)
+
+
+def load_torch_file(path: Path) -> Any:
+    """Load a PyTorch file without executing code in it, and check its checksums.
+
+    `torch.load` compares no checksums: it loads flipped bytes.
+
+    Raises:
+        CodeInFile: it contains more than tensors and plain values.
+        DamagedFile: a checksum is wrong.
+        Exception: zip, pickle and header errors of many kinds.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if (part := archive.testzip()) is not None:
+                raise DamagedFile(f"the checksum of its part {part} is wrong")
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise CodeInFile("TorchScript")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own text advises to load the file with code in it.
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise CodeInFile(found[1]) from error
+        if "weights_only" in str(error):
+            raise DamagedFile("not a file of tensors") from error
+        raise
+
+
+def check_finite(content: Any) -> None:
+    """Check that all weights in nested dicts and lists are finite.
+
+    Raises:
+        DamagedFile: names the first tensor that is not.
+    """
+    for name, tensor in _named_tensors(content, ""):
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        # Faster than isfinite on every value; NaN is both minimum and maximum.
+        if not bool(torch.stack(tensor.aminmax()).isfinite().all()):
+            raise DamagedFile(f"{name} has values that are NaN or infinite")
+
+
+def _named_tensors(content: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(content, Tensor):
+        yield name, content
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _named_tensors(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(content, (list, tuple)):
+        for index, value in enumerate(content):
+            yield from _named_tensors(value, f"{name}[{index}]")
 
 
 @dataclass(frozen=True)
@@ -115,11 +188,14 @@ def read_torch_file(path: Path) -> TorchFile:
 
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_torch_file(path)
+        check_finite(content)
+    except CodeInFile as error:
+        raise WeightsError(f"{path}: {error}. {_TENSORS_ONLY}") from error
     except Exception as error:  # zip, pickle and header errors of many kinds
         raise WeightsError(
-            f"{path} cannot be read as weights ({_reason(error)}). It may be truncated or of "
-            "another type: download it again, or give another with model.weights=FILE."
+            f"{path} cannot be read as weights ({_reason(error)}). It may be truncated, damaged "
+            "or of another type: download it again, or give another with model.weights=FILE."
         ) from error
     classes = content.get("classes") if isinstance(content, Mapping) else None
     for wrapper in ("model", "state_dict", "model_state"):

@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from detfinetune.config.schema import Task
-from detfinetune.errors import WeightsError, did_you_mean
+from detfinetune.errors import CacheError, WeightsError, did_you_mean
 from detfinetune.models.download import DownloadError, download, reachable
 from detfinetune.models.zoo import (
     PACKAGED_MODEL,
@@ -56,6 +56,7 @@ def find_base_weights(model_name: str, weights: str, task: Task) -> BaseWeights:
     Raises:
         ModelError: the model's name is invalid.
         WeightsError: the weights cannot be loaded; the text lists alternatives.
+        CacheError: they cannot be written into the cache.
     """
     check_model_name(model_name, task)
     if weights == "random":
@@ -82,10 +83,13 @@ def zoo_reachable(timeout_s: float = 3.0) -> bool:
     return reachable(zoo_weights_url("COCO-Detection/faster_rcnn_R_50_FPN_3x"), timeout_s)
 
 
+def _zoo_cache() -> Path:
+    """Return the folder where Detectron2 caches zoo files too."""
+    return Path(os.environ.get("FVCORE_CACHE") or "~/.torch/iopath_cache").expanduser()
+
+
 def _zoo_cache_path(name: str) -> Path:
-    """Return the path where Detectron2 caches a zoo file too."""
-    base = Path(os.environ.get("FVCORE_CACHE") or "~/.torch/iopath_cache").expanduser()
-    return base / urlsplit(zoo_weights_url(name)).path.lstrip("/")
+    return _zoo_cache() / urlsplit(zoo_weights_url(name)).path.lstrip("/")
 
 
 def _zoo_weights(name: str, model_name: str) -> BaseWeights:
@@ -99,6 +103,8 @@ def _zoo_weights(name: str, model_name: str) -> BaseWeights:
                 f"The weights of {name} are not in the cache and cannot be downloaded: {error}\n"
                 + _alternatives(model_name, url, path)
             ) from error
+        except OSError as error:
+            raise CacheError.from_os_error(_zoo_cache(), error, "FVCORE_CACHE") from error
     return BaseWeights("detectron2", path, f"{name}, trained on COCO ({path})")
 
 

@@ -58,11 +58,6 @@ _NOT_DETECTORS = {
 }
 
 
-def zoo_names() -> tuple[str, ...]:
-    """Return the zoo's COCO-Detection and COCO-InstanceSegmentation entries that have weights."""
-    return tuple(ZOO_WEIGHTS)
-
-
 def detector_names() -> tuple[str, ...]:
     """Return the names of all models that can be trained, except `timm/...`."""
     zoo = (name for name in ZOO_WEIGHTS if name not in _NOT_DETECTORS)

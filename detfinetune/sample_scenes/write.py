@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from detfinetune import console, files
-from detfinetune.errors import DataError, OutputExistsError
+from detfinetune.errors import CacheError, DataError, OutputExistsError
 from detfinetune.parallel import Workers
 from detfinetune.sample_scenes.render import render_scene
 from detfinetune.sample_scenes.scene_labels import SceneLabel
@@ -81,6 +81,7 @@ def write_sample_scenes(
     Raises:
         DataError: a number is out of range.
         OutputExistsError: the folder has other content.
+        CacheError: the folder is in the cache, which cannot be written.
     """
     if num_scenes < 1 or seed < 0:
         raise DataError(
@@ -96,10 +97,15 @@ def write_sample_scenes(
     if folder.is_dir() and any(folder.iterdir()):
         _check_same(folder, record)
         return folder
-    with files.atomic_folder(folder) as unfinished:
-        _write_all(unfinished, num_scenes, seed, num_workers)
-        (unfinished / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
-        files.write_json(unfinished / RECORD_NAME, record)
+    try:
+        with files.atomic_folder(folder) as unfinished:
+            _write_all(unfinished, num_scenes, seed, num_workers)
+            (unfinished / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
+            files.write_json(unfinished / RECORD_NAME, record)
+    except OSError as error:
+        if folder.parent != files.cache_dir():
+            raise
+        raise CacheError.from_os_error(folder.parent, error) from error
     return folder
 
 

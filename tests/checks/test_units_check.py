@@ -13,12 +13,18 @@ from PIL import Image
 from table_cases import CLASSES, Records, by_kind, clean_records, tables_of, wheres
 
 from detfinetune.checks.findings import Finding
-from detfinetune.checks.units.hypotheses import Hypothesis, candidates, fitting, numbers_written
 from detfinetune.checks.units.label_frames import check_label_sizes
-from detfinetune.checks.units.label_units import check_units, option_for
+from detfinetune.checks.units.label_units import check_units
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.records import Box
+from detfinetune.labels.parsing.hypotheses import (
+    Hypothesis,
+    candidates,
+    fitting,
+    numbers_written,
+    option_for,
+)
 from detfinetune.labels.parsing.label_schema import LabelSchema
 from detfinetune.labels.read import read_dataset
 
@@ -209,6 +215,13 @@ def test_boxes_before_exif_rotation(tmp_path: Path) -> None:
     }
 
 
+def test_transposed_boxes_of_images_without_the_flag_are_not_blamed_on_it(tmp_path: Path) -> None:
+    dataset, names = rotated_dataset(tmp_path, wrong=True)
+    assert "boxes_before_exif_rotation" not in findings_of(dataset, rotated={"train": []})
+    # One flagged image has the size of the five others.
+    assert "boxes_before_exif_rotation" not in findings_of(dataset, rotated={"train": names[:1]})
+
+
 def test_rotated_images_labelled_as_seen_raise_nothing(tmp_path: Path) -> None:
     dataset, names = rotated_dataset(tmp_path, wrong=False)
     assert findings_of(dataset, rotated={"train": names}) == {}
@@ -251,8 +264,13 @@ def test_label_files_with_another_size() -> None:
     assert finding.severity == "warning"
     assert wheres(finding) == ["labels/train_002.txt", "labels/train_003.txt"]
     assert finding.figures == {"images": 2, "factor": 2.0}
-    (finding,) = check_label_sizes(tables, {"train": {names[1]: (480, 640)}})
-    assert "EXIF" in finding.title
+    for rotated, reason in (
+        ({"train": {names[1]}}, "(width and height swapped, as before EXIF rotation)"),
+        ({"train": {names[2]}}, "(width and height swapped)"),
+        (None, "(width and height swapped)"),
+    ):
+        (finding,) = check_label_sizes(tables, {"train": {names[1]: (480, 640)}}, rotated)
+        assert reason in finding.title
 
 
 def test_one_based_pixels_are_noted(tmp_path: Path) -> None:

@@ -106,6 +106,10 @@ def test_nulls_and_lists() -> None:
             "data.splits={trian: x}",
             "data.splits.trian='trian': should be 'train', 'val' or 'test'. Did you mean 'train'?",
         ),
+        *(
+            (f"data.name={name}", "should be the name of one folder, such as 'cells'")
+            for name in ("../up", "/tmp/x", "a/b", "..", ".", "", "a\\b")
+        ),
         ("detectron2=3", "detectron2=3: should be a valid dictionary."),
     ],
 )

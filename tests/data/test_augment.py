@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from detectron2.data import transforms as T
+from detectron2.structures import Boxes, BoxMode
+from PIL import Image
 
 from detfinetune.config.schema import AugmentConfig
 from detfinetune.data.augment import (
@@ -13,7 +17,7 @@ from detfinetune.data.augment import (
     build_augmentations,
 )
 from detfinetune.data.loaders import seed_everything
-from detfinetune.data.mapper import visible_fractions
+from detfinetune.data.mapper import TrainMapper, visible_fractions
 
 BOX = np.array([[10.0, 20.0, 30.0, 60.0]])
 
@@ -77,3 +81,37 @@ def test_visible_fraction_of_boxes_at_the_edge() -> None:
     )
     fractions = visible_fractions(boxes.astype(float), (20, 20))
     assert fractions.tolist() == [1.0, 0.5, 0.25, 0.0, 0.0]
+
+
+def mapped(tmp_path: Path, config: AugmentConfig, masks: bool, min_visible: float) -> Boxes:
+    """Boxes of the training input of one image with an object at its upper left corner."""
+    Image.fromarray(picture(100, 100)).save(tmp_path / "a.png")
+    corner = [0.0, 0.0, 40.0, 0.0, 40.0, 30.0, 0.0, 30.0]
+    record = {
+        "file_name": str(tmp_path / "a.png"), "height": 100, "width": 100, "image_id": 1,
+        "annotations": [{"bbox": [0.0, 0.0, 40.0, 30.0], "bbox_mode": BoxMode.XYWH_ABS,
+                         "category_id": 0, "iscrowd": 0, "segmentation": [corner]}],
+    }  # fmt: skip
+    mapper = TrainMapper(
+        build_augmentations(config), "RGB", "polygon" if masks else None, min_visible
+    )
+    return mapper(record)["instances"].gt_boxes
+
+
+def test_a_wholly_visible_object_stays_with_the_highest_min_visible(tmp_path: Path) -> None:
+    plain = AugmentConfig(
+        image_size=100, max_size=100, crop_size=0, flip="none", scale_jitter=(1.0, 1.0)
+    )
+    assert len(mapped(tmp_path, plain, masks=False, min_visible=1.0)) == 1
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_boxes_of_rotated_objects_stay_in_the_image(tmp_path: Path, masks: bool) -> None:
+    seed_everything(0)
+    turned = AugmentConfig(
+        image_size=100, max_size=100, crop_size=0, scale_jitter=(1.0, 1.0), rotate_degrees=40
+    )
+    for _ in range(10):
+        for box in mapped(tmp_path, turned, masks, min_visible=0.1).tensor.tolist():
+            assert min(box) >= 0
+            assert max(box) <= 100

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
+from PIL import Image
 from test_train import QUICK, TINY, break_pixels
 
 from detfinetune import evaluate, predict
 from detfinetune.config.load import load_train_config
 from detfinetune.config.schema import EvaluateConfig, PredictConfig
 from detfinetune.engine.job import TrainingJob
+from detfinetune.engine.run_folder import locked
 from detfinetune.engine.train import TrainResult, train
-from detfinetune.errors import DataError
+from detfinetune.errors import DataError, DetFinetuneError, TrainingError
 
 CPU = {"name": "cpu", "num_workers": 0}
 
@@ -149,8 +152,88 @@ def test_a_stop_in_the_last_evaluation_leaves_out_the_test(
     stop_in_evaluation(monkeypatch, 1)
     result = run(f"data.root={toy_dataset}", "solver.max_iter=3", "evaluation.eval_period=3")
     assert (result.finished, result.iteration, result.evaluations) == (False, 3, {})
+    assert result.stopped_by == signal.SIGTERM
     assert stored(result)["iteration"] == 3
-    assert "python tools/evaluate.py run=" in capsys.readouterr().out
+    assert f"python tools/train_net.py resume={result.run}" in capsys.readouterr().out
+    # A resume does what is missing, once.
+    made_up = train(load_train_config([f"resume={result.run}"]))
+    assert set(made_up.evaluations) == {"val", "test"}
+    assert json.loads((result.run / "results.json").read_text())["test"]["bbox"]["AP"] is not None
+    assert train(load_train_config([f"resume={result.run}"])).evaluations == {}
+
+
+def test_a_run_without_a_checkpoint_begins_again(
+    toy_dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = [f"data.root={toy_dataset}", "solver.max_iter=3"]
+    whole = run(*common, "output_dir=whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingJob, "_build_model", lambda job: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            run(*common, "output_dir=stopped")
+    resumed = train(load_train_config(["resume=stopped"]))
+    assert "stopped: stopped before its first checkpoint, so it begins again" in (
+        capsys.readouterr().out.replace("stopped stopped", "stopped: stopped")
+    )
+    one, other = stored(whole)["model"], stored(resumed)["model"]
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(toy_dataset: Path) -> None:
+    result = run(f"data.root={toy_dataset}", "solver.max_iter=1")
+    with locked(result.run), pytest.raises(TrainingError, match="another process is training"):
+        train(load_train_config([f"resume={result.run}", "solver.max_iter=2"]))
+    assert train(load_train_config([f"resume={result.run}", "solver.max_iter=2"])).iteration == 2
+
+
+def test_an_image_swapped_for_another_of_its_size_is_noticed(
+    toy_dataset: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(toy_dataset, data)
+    result = run(f"data.root={data}", "solver.max_iter=1")
+    further = [f"resume={result.run}", "solver.max_iter=2"]
+    train_images = data / "images" / "train"
+    shutil.copy(train_images / "train 001.png", train_images / "train 000.png")
+    with pytest.raises(DataError, match=r"1 images: missing, such as train 000\.png"):
+        train(load_train_config(further))
+    Image.new("RGB", (96, 96)).save(train_images / "train 000.png")
+    with pytest.raises(DataError, match=r"1 images: other content, such as train 000\.png"):
+        train(load_train_config(further))
+    shutil.copy(toy_dataset / "images" / "train" / "train 000.png", train_images)
+    # New images, and test labels that were corrected, do not keep a run from going on.
+    shutil.copy(train_images / "train 000.png", train_images / "new.png")
+    Image.new("RGB", (96, 96), "red").save(train_images / "newer.png")
+    (data / "labels" / "test" / "test 000.txt").write_text("0 0.5 0.5 0.6 0.6 0.5 0.6\n")
+    resumed = train(load_train_config(further))
+    assert (resumed.finished, resumed.iteration) == (True, 2)
+
+
+def test_a_run_goes_on_after_its_data_was_moved(toy_dataset: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(toy_dataset, old)
+    result = run(f"data.root={old}", "solver.max_iter=1")
+    old.rename(new)
+    further = [f"resume={result.run}", "solver.max_iter=2"]
+    with pytest.raises(DetFinetuneError, match="old"):
+        train(load_train_config(further))
+    assert train(load_train_config([*further, f"data.root={new}"])).iteration == 2
+    stored_root = yaml.safe_load((result.run / "config.yaml").read_text())["data"]["root"]
+    assert stored_root == str(new)
+    assert evaluated(result.run, "test").num_images == 8
+
+
+def test_another_number_of_threads_is_said(
+    toy_dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(f"data.root={toy_dataset}", "solver.max_iter=1")
+    machine = result.run / "environment.json"
+    content = json.loads(machine.read_text())
+    machine.write_text(json.dumps({**content, "torch_threads": 7}))
+    train(load_train_config([f"resume={result.run}", "solver.max_iter=2"]))
+    errors = capsys.readouterr().err
+    assert "began with 7 threads, now 1 (set OMP_NUM_THREADS=7)" in errors
+    assert "not be bit-equal" in errors
 
 
 def test_an_evaluation_that_fails_at_the_end_loses_no_step(

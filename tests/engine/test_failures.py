@@ -181,7 +181,7 @@ def test_a_signal_to_all_processes_of_a_terminal(
     process = start_with_workers(repo, toy_dataset, tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    assert process.returncode == 130, errors
     assert output.count("Stopping after this step") == 1
     assert "the checkpoint is saved. Resume with:" in output
     assert "Traceback" not in errors

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from detfinetune.config.load import load_train_config
-from detfinetune.engine.recipe import Choice, resolve_recipe
-from detfinetune.errors import ModelError
+from detfinetune.engine.recipe import Choice, resolve_recipe, resolved_anchors
+from detfinetune.errors import ConfigError, ModelError
 from detfinetune.labels.dataset.statistics import DatasetStatistics
 
 
@@ -84,3 +84,12 @@ def test_random_weights_freeze_nothing() -> None:
 def test_a_mistyped_model_is_refused_before_anything_is_made() -> None:
     with pytest.raises(ModelError, match="efficientnet_lite0_fpn"):
         resolve_recipe(load_train_config(["model.name=efficientnet_lite_fpn"]), statistics())
+
+
+def test_a_backbone_with_fewer_levels_gets_as_many_anchor_sizes() -> None:
+    config, _ = resolve_recipe(load_train_config(["model.name=timm/shvit_s1"]), statistics())
+    assert resolved_anchors(config).strides == (16, 32, 64)
+    assert len(config.model.anchor_sizes or ()) == 3
+    config, _ = resolve_recipe(load_train_config(["model.anchor_sizes=[8,16]"]), statistics())
+    with pytest.raises(ConfigError, match=r"model\.anchor_sizes has 2 sizes, but .* needs 5"):
+        resolved_anchors(config)

@@ -43,6 +43,9 @@ def test_a_named_folder_is_made_and_an_empty_one_taken(tmp_path: Path) -> None:
     assert new_run_folder(config(output_dir="a/b")).path == Path("a/b")
     assert new_run_folder(config(output_dir="a/b")).path == Path("a/b")
     (tmp_path / "a" / "b" / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(OutputExistsError, match=r"Give a new or empty folder$"):
+        new_run_folder(config(output_dir="a/b"))
+    (tmp_path / "a" / "b" / "config.yaml").write_text("", encoding="utf-8")
     with pytest.raises(OutputExistsError, match="resume=a/b"):
         new_run_folder(config(output_dir="a/b"))
 

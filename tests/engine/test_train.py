@@ -114,6 +114,10 @@ def test_checkpoints_hold_classes_best_value_and_threshold(trained: tuple[Path, 
     assert 0 < best["score_threshold"] < 1
     aps = [line["val/bbox/AP"] for line in metric_lines(trained[0]) if "val/bbox/AP" in line]
     assert best["best"]["value"] == pytest.approx(max(aps))
+    for split, chosen_on in (("val", "this split"), ("test", "val")):
+        path = trained[0] / "evaluation" / split / "metrics.json"
+        at = json.loads(path.read_text(encoding="utf-8"))["score_threshold"]
+        assert (at["score"], at["chosen_on"]) == (best["score_threshold"], chosen_on)
 
 
 def test_a_finished_run_says_so_and_can_be_trained_further(
@@ -185,7 +189,7 @@ def test_a_stop_saves_and_says_how_to_resume(
     wait_for_step(tool.folder / "stopped", process, 2)
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    assert process.returncode == 128 + number, errors
     assert "the checkpoint is saved. Resume with:" in output
     assert "python tools/train_net.py resume=stopped" in output
     assert "Traceback" not in output + errors

@@ -23,7 +23,9 @@ from detfinetune.config.schema import (
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.evaluation.evaluate import evaluate
 from detfinetune.labels.convert import write_accounts
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.read import read_dataset
+from detfinetune.labels.splits.run_split import write_run_split
 from detfinetune.models.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
 from detfinetune.models.d2_cfg import build_cfg
@@ -33,7 +35,9 @@ SQUARE = "1 0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6\n"
 CPU = HardwareConfig(name="cpu", device="cpu", num_workers=0)
 
 
-def _write_run(folder: Path, data: Path, classes: tuple[str, ...]) -> Path:
+def _write_run(
+    folder: Path, data: Path, classes: tuple[str, ...], score_threshold: float | None = None
+) -> Path:
     """Write a run of a detector with random weights that predicts something everywhere."""
     config = TrainConfig(
         task="segm",
@@ -47,7 +51,9 @@ def _write_run(folder: Path, data: Path, classes: tuple[str, ...]) -> Path:
     model = build_detector(build_cfg(model_settings(config, len(classes), "cpu")))
     write_checkpoint(
         folder / "checkpoints" / "best.pth",
-        Checkpoint(model=model.state_dict(), classes=classes, config=config, iteration=3),
+        Checkpoint(
+            model.state_dict(), classes, config, iteration=3, score_threshold=score_threshold
+        ),
     )
     return folder
 
@@ -84,6 +90,17 @@ def test_a_run_is_evaluated_on_its_own_data(
     assert "The model is probably undertrained" in shown.err
 
 
+def test_only_val_chooses_its_own_threshold(toy_dataset: Path, tmp_path: Path) -> None:
+    run = _write_run(tmp_path / "run", toy_dataset, ("disc", "square"), score_threshold=0.4321)
+    chosen = {}
+    for split in ("val", "test"):
+        evaluate(EvaluateConfig(run=run, split=split, hardware=CPU))
+        written = json.loads((run / "evaluation" / split / "metrics.json").read_text())
+        chosen[split] = written["score_threshold"]
+    assert chosen["val"] is None or chosen["val"]["score"] != 0.4321
+    assert (chosen["test"]["score"], chosen["test"]["chosen_on"]) == (0.4321, "val")
+
+
 def test_other_classes_show_both_lists(toy_dataset: Path, tmp_path: Path) -> None:
     run = _write_run(tmp_path / "run", toy_dataset, ("disc", "triangle"))
     with pytest.raises(CheckpointError) as caught:
@@ -115,10 +132,9 @@ def test_a_split_that_is_not_there(toy_dataset: Path, tmp_path: Path) -> None:
         evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
 
 
-def test_a_run_keeps_its_split_when_the_data_changes(
-    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Dividing the data again would put training images into the test split."""
+@pytest.fixture
+def divided(toy_dataset: Path, tmp_path: Path) -> tuple[Path, Path, LabelledDataset]:
+    """A data set without splits, a run on it, and how it was divided."""
     data = tmp_path / "data"
     shutil.copytree(toy_dataset / "images" / "train", data / "images")
     shutil.copytree(toy_dataset / "labels" / "train", data / "labels")
@@ -126,23 +142,104 @@ def test_a_run_keeps_its_split_when_the_data_changes(
     run = _write_run(tmp_path / "run", data, ("disc", "square"))
     trained_on = read_dataset(DataConfig(name="toy", root=data))
     write_accounts(trained_on, run, contact_sheet=0)
+    write_run_split(run, trained_on.classes, trained_on.tables)
+    return data, run, trained_on
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_run_keeps_its_split_when_the_data_changes(
+    divided: tuple[Path, Path, LabelledDataset], older: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dividing the data again could put training images into the test split."""
+    data, run, trained_on = divided
+    if older:
+        (run / "images.csv").unlink()
     held_out = trained_on.tables["test"].names
-    # One label corrected, one training image removed, two images added.
+    # One label corrected, one training image removed, images added.
     (data / "labels" / f"{Path(held_out[0]).stem}.txt").write_text(SQUARE)
     removed = Path(trained_on.tables["train"].names[0]).stem
     (data / "images" / f"{removed}.png").unlink()
     (data / "labels" / f"{removed}.txt").unlink()
-    for name in ("new 1", "new 2"):
-        shutil.copy(data / "images" / held_out[0], data / "images" / f"{name}.png")
-        (data / "labels" / f"{name}.txt").write_text(SQUARE)
+    for number in range(30):
+        Image.new("RGB", (96, 96), (number, 0, 0)).save(data / "images" / f"new {number}.png")
+        (data / "labels" / f"new {number}.txt").write_text(SQUARE)
     assert read_dataset(DataConfig(name="toy", root=data)).tables["test"].names != held_out
     result = evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
     names = {entry["image_id"] for entry in result.detections}
     assert result.num_images == len(held_out) == len(names)
-    shown = capsys.readouterr()
-    assert "labels or images have changed since this run was trained" in shown.err
-    pictures = (run / "evaluation" / "test" / "metrics.json").read_text(encoding="utf-8")
-    labels = json.loads(pictures)["provenance"]["labels"]
-    assert labels["kept"] == trained_on.tables["test"].num_objects - (
-        int(np.diff(trained_on.tables["test"].starts)[0]) - 1
+    provenance = json.loads((run / "evaluation/test/metrics.json").read_text())["provenance"]
+    before = trained_on.tables["test"]
+    assert provenance["labels"]["kept"] == before.num_objects - (int(np.diff(before.starts)[0]) - 1)
+    if not older:
+        assert provenance["changes"] == {"other labels": [held_out[0]]}
+        shown = capsys.readouterr()
+        assert f"1 images have other labels than when the run began; the present ones count: " \
+            f"{held_out[0]}" in shown.err  # fmt: skip
+        assert "30 images that the run does not have in this split are left out" in shown.out
+
+
+def test_images_are_known_by_content(
+    divided: tuple[Path, Path, LabelledDataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names are exchanged between train and test, one test image is gone, one is another."""
+    data, run, trained_on = divided
+    train, test = trained_on.tables["train"].names, trained_on.tables["test"].names
+    for folder, ending in (("images", "png"), ("labels", "txt")):
+        one, other = (data / folder / f"{Path(n).stem}.{ending}" for n in (train[0], test[0]))
+        one.rename(data / "aside")
+        other.rename(one)
+        (data / "aside").rename(other)
+    (data / "images" / test[1]).unlink()
+    Image.new("RGB", (96, 96)).save(data / "images" / test[2])
+    result = evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
+    assert result.num_images == len(test) - 1
+    provenance = json.loads((run / "evaluation/test/metrics.json").read_text())["provenance"]
+    assert provenance["changes"] == {"missing": [test[1]], "other content": [test[2]]}
+    assert f"are missing or cannot be used any more, and are not scored: {test[1]}" in (
+        capsys.readouterr().err
     )
+
+
+def test_images_moved_between_split_folders_are_left_out(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(toy_dataset, data)
+    run = _write_run(tmp_path / "run", data, ("disc", "square"))
+    trained_on = read_dataset(DataConfig(name="toy", root=data))
+    write_run_split(run, trained_on.classes, trained_on.tables)
+    for number in range(3):
+        for folder, ending in (("images", "png"), ("labels", "txt")):
+            name = f"train {number:03}.{ending}"
+            shutil.move(data / folder / "train" / name, data / folder / "test" / name)
+    result = evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
+    assert result.num_images == 8
+    assert "3 images that the run does not have in this split" in capsys.readouterr().out
+
+
+def test_training_images_in_other_data_are_said(
+    divided: tuple[Path, Path, LabelledDataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run, trained_on = divided
+    other = DataConfig(name="other", root=data, split_seed=5)
+    evaluate(EvaluateConfig(run=run, split="test", data=other, hardware=CPU))
+    trained = set(trained_on.tables["train"].names)
+    scored = set(read_dataset(other).tables["test"].names)
+    assert f"{len(trained & scored)} of the {len(scored)} images are training images of" in (
+        capsys.readouterr().err
+    )
+
+
+def test_what_is_left_out_is_listed(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(toy_dataset, data)
+    (data / "labels" / "test" / "test 000.txt").write_text("9 0.4 0.4 0.6 0.4 0.6 0.6\n")
+    (data / "labels" / "test" / "test 001.txt").write_bytes(bytes(40))
+    run = _write_run(tmp_path / "run", data, ("disc", "square"))
+    result = evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
+    assert result.num_images == 6
+    errors = capsys.readouterr().err
+    assert "2 images are left out: " in errors
+    assert "test 000.png: none of its labels can be used" in errors

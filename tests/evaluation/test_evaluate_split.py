@@ -21,6 +21,7 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.data.loaders import build_test_loader
 from detfinetune.errors import CheckpointError, DataError
 from detfinetune.evaluation.ground_truth import GroundTruth, ground_truth
+from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.score_split import evaluate_split
 from detfinetune.labels.prepare import prepare_dataset
 
@@ -138,6 +139,22 @@ def test_figures_threshold_and_files(truth: GroundTruth, tmp_path: Path) -> None
         (3, 2),
     ]
     assert detections[0]["bbox"] == [10.0, 10.0, 40.0, 40.0]
+
+
+def test_figures_of_test_are_those_at_the_threshold_of_val(
+    truth: GroundTruth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = _evaluate(
+        truth, KnownDetections(HITS), score_threshold=0.85, output_dir=tmp_path / "out"
+    )
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())["score_threshold"]
+    assert (written["score"], written["chosen_on"]) == (0.85, "val")
+    assert (written["precision"], written["recall"]) == (1.0, 0.25)
+    print_result(result, CLASSES, title="test")
+    assert (
+        "val's best score threshold 0.85: recall 25%, precision 100%, F1 40% at IoU 0.5"
+        in capsys.readouterr().out
+    )
 
 
 def test_agrees_with_detectron2s_own_evaluator(tmp_path: Path) -> None:

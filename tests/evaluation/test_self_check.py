@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from coco_cases import make_truth
+from PIL import Image
 
+from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
+from detfinetune.evaluation.ground_truth import ground_truth
+from detfinetune.evaluation.metrics import score_detections
 from detfinetune.evaluation.self_check import check_ground_truth
+from detfinetune.labels.read import read_dataset
 
 
 @pytest.mark.benchmark_data
@@ -83,3 +88,22 @@ def test_an_object_that_cannot_be_matched_is_an_error() -> None:
     truth["annotations"][1]["area"] = -1.0
     with pytest.raises(DataError, match=r"matches only 1 of 2 objects .* annotation ids \[2\]"):
         check_ground_truth(truth)
+
+
+def test_a_crowd_region_without_a_mask_is_its_box(tmp_path: Path) -> None:
+    corners = [10.0, 10.0, 40.0, 10.0, 40.0, 40.0, 10.0, 40.0]
+    shared = {"image_id": 1, "category_id": 1, "area": 900}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 100}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {"id": 1, "bbox": [10, 10, 30, 30], "iscrowd": 0, "segmentation": [corners], **shared},
+            {"id": 2, "bbox": [50, 50, 30, 30], "iscrowd": 1, "segmentation": [], **shared},
+        ],
+    }
+    Image.new("RGB", (100, 100)).save(tmp_path / "a.jpg")
+    (tmp_path / "cells.json").write_text(json.dumps(content))
+    dataset = read_dataset(DataConfig(root=tmp_path, val_fraction=0, test_fraction=0))
+    truth = ground_truth(dataset, "train").content
+    assert check_ground_truth(truth, "segm").unmatchable == ()
+    assert score_detections(truth, [], "segm").ap == 0

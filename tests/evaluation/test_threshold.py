@@ -6,7 +6,7 @@ import pytest
 from coco_cases import found, make_truth
 
 from detfinetune.evaluation.metrics import score_detections
-from detfinetune.evaluation.threshold import best_threshold
+from detfinetune.evaluation.threshold import best_threshold, figures_at
 
 BOXES = [[0.0, 0.0, 30.0, 30.0], [50.0, 0.0, 30.0, 30.0], [100.0, 0.0, 30.0, 30.0]]
 NOWHERE = [0.0, 150.0, 30.0, 30.0]
@@ -71,3 +71,25 @@ def test_none_without_true_positives_or_objects() -> None:
     assert best_threshold(score_detections(truth, [found(1, NOWHERE, 0.9)])) is None
     assert best_threshold(score_detections(truth, [])) is None
     assert best_threshold(score_detections(make_truth([]), [found(1, NOWHERE, 0.9)])) is None
+
+
+def test_figures_at_a_threshold_from_val() -> None:
+    truth = make_truth(
+        [(1, 1, box) for box in BOXES[:2]] + [(1, 2, BOXES[2])], names=("a", "b", "c")
+    )
+    detections = [
+        found(1, BOXES[0], 0.9),
+        found(1, BOXES[1], 0.5),
+        found(1, NOWHERE, 0.5),
+        found(1, [50, 150, 30, 30], 0.4),
+    ]
+    metrics = score_detections(truth, detections)
+    at = figures_at(metrics, 0.5)
+    assert at is not None
+    assert (at.score, at.chosen_on) == (0.5, "val")
+    assert (at.precision, at.recall, at.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+    assert {name: entry.recall for name, entry in at.by_class.items()} == {"a": 1.0, "b": 0.0}
+    nothing = figures_at(metrics, 0.95)
+    assert nothing is not None
+    assert (nothing.precision, nothing.recall, nothing.f1) == (0.0, 0.0, 0.0)
+    assert figures_at(score_detections(make_truth([]), detections), 0.5) is None

@@ -13,7 +13,8 @@ from detfinetune.errors import ConfigError, DataError, LabelError
 from detfinetune.labels.convert import convert_dataset
 from detfinetune.labels.dataset.coco_json import coco_content
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.labels.export import export_dataset
+from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
 from detfinetune.labels.read import read_dataset
 
 
@@ -42,9 +43,9 @@ def test_reading_never_writes_beside_the_data(labelled: Path) -> None:
     dataset = prepare_dataset(DataConfig(root=labelled, name="cats"))
     assert tree(labelled) == before
     assert dataset.classes == ("cat",)
-    assert counts(dataset) == {"train": (7, 7), "val": (2, 2), "test": (1, 1)}
+    assert counts(dataset) == {"train": (8, 8), "val": (1, 1), "test": (1, 1)}
     assert dataset.tables["train"].image_root == labelled / "images"
-    assert dataset.tables["train"].image_ids.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert dataset.tables["train"].image_ids.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
     assert dataset.tables["val"].category_ids(1) == [1]
 
 
@@ -71,8 +72,8 @@ def test_another_division_changes_the_fingerprint(labelled: Path) -> None:
     assert first.fingerprint != prepare_dataset(DataConfig(root=labelled, split_seed=1)).fingerprint
 
 
-def test_brief_prints_one_line(labelled: Path, capsys) -> None:
-    prepare_dataset(DataConfig(root=labelled), brief=True)
+def test_the_data_of_a_run_is_summed_up_in_one_line(labelled: Path, tmp_path: Path, capsys) -> None:
+    prepare_run_dataset(DataConfig(root=labelled), tmp_path)
     (line,) = capsys.readouterr().out.splitlines()
     assert str(labelled) in line
     assert "0 labels fixed, 0 rejected" in line
@@ -95,6 +96,33 @@ def test_sizes_alone_cannot_be_trained_on(make_dataset) -> None:
     )
     with pytest.raises(DataError, match="cannot be trained on"):
         prepare_dataset(DataConfig(root=root, image_sizes="sizes.csv"))
+
+
+NUMBERED = {"first_class": 0, "classes": ["cat"], "val_fraction": 0, "test_fraction": 0}
+
+
+@pytest.mark.parametrize("text", ["5 0.5 0.5 0.2 0.2\n", "0 0.5 0.5\n", "\0" * 60])
+def test_an_image_without_a_usable_label_is_no_true_negative(
+    make_dataset, tmp_path: Path, text: str
+) -> None:
+    labels = {f"labels/{n}.txt": "0 0.5 0.5 0.2 0.2\n" for n in range(6)} | {"labels/9.txt": ""}
+    root = make_dataset(
+        [f"images/{n}.jpg" for n in (*range(6), 9)], {**labels, "labels/3.txt": text}
+    )
+    data = DataConfig(root=root, **NUMBERED)
+    trained_on = prepare_dataset(data)
+    converted = convert_dataset(data, tmp_path / "coco").dataset
+    written = export_dataset(data, tmp_path / "yolo", "yolo").folder
+    # The empty label file still makes a true negative.
+    names = [f"{n}.jpg" for n in (0, 1, 2, 4, 5, 9)]
+    for dataset in (trained_on, converted):
+        assert list(dataset.tables["train"].names) == names
+        (entry,) = [e for e in dataset.ledger.entries if e.rejects_image]
+        assert entry.path == "images/3.jpg"
+        counts = dataset.ledger.split("train")
+        assert (counts.images, counts.negatives, counts.rejected_images) == (6, 1, 1)
+    labels_written = sorted(path.stem for path in written.rglob("labels/**/*.txt"))
+    assert labels_written == [Path(name).stem for name in names]
 
 
 # --- COCO JSON ------------------------------------------------------------------------------------
@@ -152,7 +180,7 @@ def test_coco_in_one_piece_is_split_and_keeps_its_ids(make_dataset) -> None:
         [f"images/{name}" for name in files], {"annotations.json": json.dumps(content)}
     )
     dataset = prepare_dataset(DataConfig(root=root))
-    assert counts(dataset) == {"train": (7, 7), "val": (2, 2), "test": (1, 1)}
+    assert counts(dataset) == {"train": (8, 8), "val": (1, 1), "test": (1, 1)}
     parts = [coco_content(dataset.classes, table) for table in dataset.tables.values()]
     for key in ("images", "annotations"):
         found = sorted((entry["id"], entry) for part in parts for entry in part[key])
@@ -268,7 +296,10 @@ def test_wrong_annotations_are_rejected_and_the_rest_is_read(
     root = make_dataset(files, {"train.json": json.dumps(content)})
     whole = {"root": root, "val_fraction": 0, "test_fraction": 0}
     dataset = prepare_dataset(DataConfig(**whole))
-    assert counts(dataset) == {"train": (3, 3 if not kind else 2)}
+    # An image without any label that can be used would be trained on as background.
+    left_out = bool(kind) and kind not in ("not an object", "unknown image")
+    assert counts(dataset) == {"train": (3 - left_out, 3 - bool(kind))}
+    assert dataset.ledger.split("train").rejected_images == left_out
     assert list(dataset.ledger.kinds("rejected")) == ([kind] if kind else [])
     if kind:
         with pytest.raises(LabelError, match=r"train\.json:\d+: .*"):

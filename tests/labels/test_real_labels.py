@@ -57,7 +57,7 @@ def test_airport(shared_data: Path, tmp_path: Path) -> None:
 
 def test_deeppcb(shared_data: Path, tmp_path: Path) -> None:
     result = convert(shared_data / "deeppcb", tmp_path, columns="x1,y1,x2,y2,class")
-    assert images(result) == {"train": 850, "val": 150, "test": 500}
+    assert images(result) == {"train": 849, "val": 151, "test": 500}
     assert (total(result, "kept"), total(result, "lines")) == (10_013, 10_013)
     objects = sum((counts.objects for counts in result.ledger.counts.values()), start=type(
         result.ledger.counts["train"].objects)())  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from detfinetune.errors import WeightsError
+from detfinetune.errors import CacheError, WeightsError
 from detfinetune.models import zoo
 from detfinetune.models.download import DownloadError, download, reachable
 from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
@@ -127,6 +127,22 @@ def test_zoo_weights_that_cannot_be_loaded_list_alternatives(
     assert zoo_weights_cached(R50) is None
 
 
+def test_zoo_weights_that_do_not_fit_into_the_cache(
+    server: str,
+    zoo_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file_size_limit: Callable[[int], None],
+) -> None:
+    serve_zoo_at(server, monkeypatch)
+    file_size_limit(64 << 10)
+    with pytest.raises(CacheError) as raised:
+        find_base_weights(R50, "auto", "bbox")
+    text = str(raised.value)
+    assert text.startswith(f"{zoo_cache}: the cache cannot be written (File too large).")
+    assert "set FVCORE_CACHE to another folder" in text
+    assert zoo_weights_cached(R50) is None
+
+
 def test_zoo_is_reachable_only_when_it_answers(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,9 +212,37 @@ class Harmful:
 def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
     path, marker = tmp_path / "model.pkl", tmp_path / "ran"
     path.write_bytes(pickle.dumps({"model": Harmful(marker), "__author__": "x"}))
-    with pytest.raises(WeightsError, match="not only numpy arrays"):
-        read_zoo_pickle(path)
+    torch_file, script = tmp_path / "model.pth", tmp_path / "script.pth"
+    torch.save({"model": Harmful(marker)}, torch_file)
+    torch.jit.script(torch.nn.Linear(1, 1)).save(str(script))
+    for file, read, name in (
+        (path, read_zoo_pickle, "pathlib.Path.touch"),
+        (torch_file, read_state_dict, "getattr"),
+        (script, read_state_dict, "TorchScript"),
+    ):
+        with pytest.raises(WeightsError) as raised:
+            read(file)
+        text = str(raised.value)
+        assert text.startswith(f"{file}: this file contains code ({name}) and was not loaded.")
+        assert "weights_only" not in text
+        assert "truncated" not in text
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("fault", ["flipped", "nan"])
+def test_damaged_weights_are_not_loaded(tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "model.pth"
+    weight = torch.full((200,), 1.5)
+    if fault == "nan":
+        weight[7] = float("nan")
+    torch.save({"layer.weight": weight}, path)
+    if fault == "flipped":
+        whole = bytearray(path.read_bytes())
+        whole[whole.find(weight.numpy().tobytes()) + 2] ^= 0xFF
+        path.write_bytes(whole)
+    reason = {"flipped": "the checksum of its part", "nan": "layer.weight has values that are NaN"}
+    with pytest.raises(WeightsError, match=reason[fault]):
+        read_state_dict(path)
 
 
 def test_zoo_pickles_are_read_in_both_forms(tmp_path: Path) -> None:

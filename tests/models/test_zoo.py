@@ -16,7 +16,6 @@ from detfinetune.models.zoo import (
     mask_sibling,
     model_kind,
     timm_backbone,
-    zoo_names,
     zoo_weights_url,
 )
 
@@ -35,7 +34,7 @@ def test_table_is_detectron2s() -> None:
     families = ("COCO-Detection/", "COCO-InstanceSegmentation/")
     theirs = {name: file for name, file in detectron2_table().items() if name.startswith(families)}
     assert theirs == ZOO_WEIGHTS
-    assert len(zoo_names()) == 26
+    assert len(ZOO_WEIGHTS) == 26
 
 
 def test_address_is_the_zoos() -> None:
@@ -60,7 +59,7 @@ def test_every_detector_is_accepted_for_boxes() -> None:
 
 
 def test_every_faster_rcnn_has_its_mask_sibling() -> None:
-    for name in zoo_names():
+    for name in ZOO_WEIGHTS:
         if "/faster_rcnn" in name:
             assert mask_sibling(name) == name.replace("faster", "mask").replace(
                 "COCO-Detection", "COCO-InstanceSegmentation"

@@ -6,13 +6,15 @@ import hashlib
 import itertools
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from detfinetune.errors import DataError, OutputExistsError
+from detfinetune.errors import CacheError, DataError, OutputExistsError
+from detfinetune.files import cache_dir
 from detfinetune.sample_scenes import CLASSES, sample_scenes_folder, write_sample_scenes
 from detfinetune.sample_scenes.canvas import Canvas, Sun
 from detfinetune.sample_scenes.layout import compose_scene
@@ -205,6 +207,15 @@ def test_nothing_is_left_behind_when_a_scene_fails(
     with pytest.raises(OSError, match="disk full"):
         write_sample_scenes(tmp_path / "set", 2, seed=0, num_workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_cache_is_named(file_size_limit: Callable[[int], None]) -> None:
+    file_size_limit(1024)
+    with pytest.raises(CacheError) as caught:
+        write_sample_scenes(cache_dir() / "sample_scenes", 1, num_workers=1)
+    assert str(caught.value).startswith(f"{cache_dir()}: the cache cannot be written (File too la")
+    assert "DETFINETUNE_CACHE" in str(caught.value)
+    assert list(cache_dir().iterdir()) == []
 
 
 def test_label_lines() -> None:

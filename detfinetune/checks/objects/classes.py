@@ -103,7 +103,7 @@ def _shifted(
         tuple(
             Place(
                 entry.split, entry.image, entry.path, entry.line,
-                f"class id {number}: {entry.text}",
+                f"class id {number}: {entry.text}", annotation=entry.annotation,
             )
             for entry in entries[:MOST_PLACES]
         ),

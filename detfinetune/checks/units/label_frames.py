@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from detfinetune.checks.findings import Finding, Place
 from detfinetune.checks.places import MOST_PLACES, counted, image_place, percent
-from detfinetune.checks.units.hypotheses import fitting
 from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.parsing.hypotheses import fitting
 
 _FEWEST_MISFITS = 3
 _LARGEST_SIDE = 1e6
@@ -58,8 +58,11 @@ def check_exif_rotation(
         return None
     if len(elsewhere) and inside.mean() < _MUCH_MORE_OFTEN * elsewhere.mean():
         return None
-    files = {place.label_file for place in places if place.label_file}
-    lines = tuple(place for place in misfits if place.label_file in files)
+    flagged = {(place.split, place.image) for place in places}
+    lines = tuple(place for place in misfits if (place.split, place.image) in flagged)
+    # Sizes alone do not tell a flagged image from another of its size.
+    if misfits and len(lines) < _EXPLAINED * min(count, MOST_PLACES):
+        return None
     return Finding(
         "boxes_before_exif_rotation",
         "error",
@@ -84,16 +87,19 @@ def of_rotated_images(
 
 
 def check_label_sizes(
-    tables: Mapping[str, LabelTable], stated: Mapping[str, Mapping[str, tuple[int, int]]]
+    tables: Mapping[str, LabelTable],
+    stated: Mapping[str, Mapping[str, tuple[int, int]]],
+    rotated: Mapping[str, Collection[str]] | None = None,
 ) -> list[Finding]:
     """Find images whose label file states another size.
 
     Args:
         tables: by split.
         stated: by split and image name, width and height in the label file; zero if not stated.
+        rotated: by split, the images that EXIF rotates by 90 degrees; None if unknown.
     """
     places, factors = [], []
-    swapped_only = True
+    swapped_only = flagged_only = True
     for split, said in stated.items():
         table = tables.get(split)
         for image, name in enumerate(table.names if table is not None else ()):
@@ -104,6 +110,7 @@ def check_label_sizes(
             if own == (width, height):
                 continue
             swapped_only &= own == (height, width)
+            flagged_only &= name in (rotated or {}).get(split, ())
             factors.append((width / own[0], height / own[1]))
             detail = f"label file: {width}x{height} px, image: {own[0]}x{own[1]} px"
             places.append(image_place(split, table, image, detail))
@@ -112,7 +119,8 @@ def check_label_sizes(
     ratio = np.array(factors)
     factor = float(ratio[0, 0]) if np.allclose(ratio, ratio[0, 0], rtol=0.01) else None
     scale = f" All by a factor of {factor:.3g}: the images were resized." if factor else ""
-    what = " (width and height swapped, as before EXIF rotation)" if swapped_only else ""
+    why = ", as before EXIF rotation" if flagged_only else ""
+    what = f" (width and height swapped{why})" if swapped_only else ""
     return [
         Finding(
             "image_size_mismatch",
@@ -120,8 +128,9 @@ def check_label_sizes(
             "warning",
             f"{counted(len(places), 'label file was', 'label files were')} made for an image of "
             f"another size{what}.{scale}",
-            "Check whether the boxes are in the right places. If not, use the images that were "
-            "labelled, or export the labels again for these.",
+            "Check whether the boxes are in the right places. If so, correct the size in the "
+            "label files. If not, use the images that were labelled, or export the labels again "
+            "for these.",
             tuple(places[:MOST_PLACES]),
             {"images": len(places), "factor": round(factor, 4) if factor else None},
         )

@@ -23,6 +23,8 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self.number = int(signal.SIGTERM)
+        """Of the first signal; another process may have got it."""
         self._owner = os.getpid()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -31,7 +33,7 @@ class StopRequest:
             return  # a data loader's worker; it ends with its parent
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.requested = True
+        self.requested, self.number = True, number
         say("Stopping after this step and saving. Press Ctrl-C again to stop immediately.")
 
 

@@ -51,6 +51,21 @@ def coco_fingerprint(name: str, classes: Sequence[str], tables: Mapping[str, Lab
     return digest.hexdigest()
 
 
+def label_hashes(classes: Sequence[str], table: LabelTable) -> list[str]:
+    """Return a hash of each image's labels, which their ids and order do not change."""
+    by_image: list[list[bytes]] = [[] for _ in table.names]
+    annotations = _annotations(classes, table)
+    for image, category, annotation in zip(
+        table.image_of.tolist(), table.categories.tolist(), annotations, strict=True
+    ):
+        content = {key: annotation[key] for key in ("bbox", "area", "iscrowd", "segmentation")}
+        by_image[image].append(_text({"class": classes[category], **content}))
+    return [
+        hashlib.blake2b(b"\n".join(sorted(labels)), digest_size=16).hexdigest()
+        for labels in by_image
+    ]
+
+
 def _pieces(name: str, split: str, classes: Sequence[str], table: LabelTable) -> Iterator[bytes]:
     """Yield the file's text, one image or annotation a line, so that a line number says which."""
     # There is no time of day in `info`, so that unchanged labels give an unchanged file.

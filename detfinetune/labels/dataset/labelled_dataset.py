@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.labels.dataset.coco_json import coco_fingerprint
-from detfinetune.labels.dataset.ledger import Ledger
+from detfinetune.labels.dataset.ledger import Ledger, LedgerEntry
 from detfinetune.labels.dataset.records import SplitRow
 from detfinetune.labels.dataset.table import LabelTable
 
@@ -64,6 +64,9 @@ class LabelledDataset:
     stated_sizes: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     """By split and image: width and height in its label file where the image differs."""
 
+    all_rejected: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By split: images with labels of which none can be used."""
+
     has_images: bool = True
     """False if only the images' sizes are known."""
 
@@ -78,6 +81,34 @@ class LabelledDataset:
     def fingerprint(self) -> str:
         """Hash of all labels with their ids; it changes whenever one of them does."""
         return coco_fingerprint(self.name, self.classes, self.tables)
+
+    def without_all_rejected(self) -> LabelledDataset:
+        """Return it without images of whose labels none can be used.
+
+        As true negatives, they would teach that their objects are background.
+        """
+        if not any(self.all_rejected.values()):
+            return self
+        tables = {}
+        for split, table in self.tables.items():
+            left_out = set(self.all_rejected[split])
+            kept = [at for at, name in enumerate(table.names) if name not in left_out]
+            tables[split] = table.select(kept)
+            counts = self.ledger.split(split)
+            counts.images -= len(left_out)
+            counts.negatives -= len(left_out)
+            counts.rejected_images += len(left_out)
+            for name in self.all_rejected[split]:
+                path = table.image_root / name
+                if path.is_relative_to(self.root):
+                    path = path.relative_to(self.root)
+                reason = "none of its labels can be used, so it is left out"
+                self.ledger.entries.append(
+                    LedgerEntry(
+                        split, path.as_posix(), 0, "rejected", "no usable label", reason, image=name
+                    )
+                )
+        return replace(self, tables=tables, all_rejected={})
 
     @property
     def num_classes(self) -> int:

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from detfinetune.console import escape_name
+
 Action = Literal["fixed", "rejected", "note"]
 
 ANOTHER_SIZE = "another size"
@@ -16,7 +18,7 @@ ANOTHER_SIZE = "another size"
 IN_NO_SPLIT = "in no split"
 """Kind of the notes on labelled images that no list or folder puts into a split."""
 
-_COLUMNS = ("message", "split", "path", "line", "action", "kind", "text")
+_COLUMNS = ("message", "split", "path", "line", "action", "kind", "text", "annotation")
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,28 @@ class LedgerEntry:
     image: str = ""
     """Image, relative to the split's image root; empty if there is none."""
 
+    annotation: int | None = None
+    """The label's own id, where its file gives it (COCO's annotation id)."""
+
+    @property
+    def rejects_image(self) -> bool:
+        """Whether it leaves a whole image out."""
+        return self.action == "rejected" and not self.line
+
     @property
     def message(self) -> str:
         """`path:line: reason`."""
-        where = f"{self.path}:{self.line}" if self.line else self.path
-        return f"{where}: {self.reason}"
+        return escape_name(f"{place_name(self.path, self.line, self.annotation)}: {self.reason}")
+
+
+def place_name(
+    path: str, line: int, annotation: int | None = None, image: int | None = None
+) -> str:
+    """Return `path:line`, with an id where there is one: many JSON files have only one line."""
+    where = f"{path}:{line}" if line else path
+    if annotation is not None:
+        return f"{where}: annotation {annotation}"
+    return where if image is None else f"{where}: image {image}"
 
 
 @dataclass
@@ -122,5 +141,5 @@ class Ledger:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
         for entry in self.entries:
-            writer.writerow([str(getattr(entry, column)) for column in _COLUMNS])
+            writer.writerow([getattr(entry, column) for column in _COLUMNS])
         return text.getvalue()

@@ -78,6 +78,8 @@ class RawProblem:
 
     reason: str
     text: str = ""
+    identity: int | None = None
+    """The file's own id of the object, as in `RawLabel`."""
 
 
 @dataclass(slots=True)

@@ -12,9 +12,11 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from detfinetune import console, files
+from detfinetune.errors import CacheError
 
 Stamp = tuple[int, int]
 """A file's size in bytes and its time of last change in nanoseconds."""
@@ -24,6 +26,7 @@ MAX_BYTES = 512 << 20
 
 _FILE_NAME = "images-2.sqlite"
 _SECONDS_TO_WAIT = 5.0
+_INSTEAD = "Until then every run reads all images again."
 # A file that is written twice within a tick of the clock keeps its stamp. FAT ticks are 2 s.
 _TOO_FRESH_NS = 2_000_000_000
 _SCHEMA = """
@@ -108,14 +111,23 @@ def _open_store() -> Iterator[sqlite3.Connection]:
         yield store
 
 
+_warn_once = cache(console.warn)
+
+
 @contextmanager
 def _errors_as_warnings() -> Iterator[None]:
     """Warn where the store cannot be used, and remove it where it is damaged."""
     try:
         yield
+    except CacheError as error:
+        _warn_once(f"{error} {_INSTEAD}")
     # A lock, a full disk or missing rights; its parent, DatabaseError, means a broken file.
     except (sqlite3.OperationalError, OSError) as error:
-        console.warn(f"the image cache cannot be used now ({error}); images are read instead.")
+        _warn_once(
+            f"{files.cache_dir() / _FILE_NAME}: the image cache cannot be used ({error}). Free "
+            "some space or make it writable, or set DETFINETUNE_CACHE to another folder. "
+            f"{_INSTEAD}"
+        )
     except sqlite3.DatabaseError as error:
         path = files.cache_dir() / _FILE_NAME
         console.warn(f"{path}: this image cache is damaged ({error}); it is replaced by a new one.")

@@ -9,8 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from detfinetune.config.schema import DataConfig
+from detfinetune.console import escape_name
 from detfinetune.errors import LabelError
-from detfinetune.labels.dataset.ledger import ANOTHER_SIZE, Action, Ledger, LedgerEntry
+from detfinetune.labels.dataset.ledger import (
+    ANOTHER_SIZE,
+    Action,
+    Ledger,
+    LedgerEntry,
+)
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
 from detfinetune.labels.parsing.source_split import SourceSplit
@@ -75,20 +81,25 @@ def _add_source(ledger: Ledger, source: SourceSplit, division: Division) -> None
     first = next(filter(None, split_of), "train")
     ledger.split(first).rejected_images += source.files.rejected_images
 
-    def entry(job: int, line: int, action: Action, kind: str, reason: str, text: str) -> None:
+    def entry(
+        job: int, line: int, action: Action, kind: str, reason: str, text: str, own: int | None
+    ) -> None:
         # A label always stands on a line; 0 would mean the whole file.
         by_job[job].append(
             LedgerEntry(split_of[job], source.jobs[job].label, max(line, 1), action, kind, reason,
-                        text, source.image_name(job))
+                        text, source.image_name(job), own)
         )  # fmt: skip
 
     by_job: defaultdict[int, list[LedgerEntry]] = defaultdict(list)
     for event in source.events:
-        entry(event.image, event.line, "rejected", event.kind, event.reason, event.text)
+        entry(
+            event.image, event.line, "rejected", event.kind, event.reason, event.text,
+            event.identity,
+        )  # fmt: skip
     for position, (kind, reason, text) in found.fixes.items():
         if source.keep[position]:
             job, line = int(source.image_of[position]), int(found.lines[position])
-            entry(job, line, "fixed", kind, reason, text)
+            entry(job, line, "fixed", kind, reason, text, found.labels[position].identity)
     for job, split in enumerate(split_of):
         if not split:
             continue
@@ -151,7 +162,7 @@ def _stop_at_the_first(ledger: Ledger) -> None:
     for entry in ledger.entries:
         if entry.action == "note":
             continue
-        text = f"\n  {entry.text}" if entry.text else ""
+        text = f"\n  {escape_name(entry.text)}" if entry.text else ""
         raise LabelError(
             f"{entry.message}{text}\nFix it, or continue past it with data.on_problem=fix or "
             "data.on_problem=reject."

@@ -60,6 +60,8 @@ class LabelEvent:
     kind: str
     reason: str
     text: str
+    identity: int | None = None
+    """The label's own id, as in `RawLabel`."""
 
 
 @dataclass
@@ -167,11 +169,12 @@ def _read_files(root: Path, schema: LabelSchema, jobs: Sequence[ImageJob]) -> La
         if found.size and job.size and found.size != job.size:
             files.other_sizes[image] = found.size
         files.events += [
-            LabelEvent(image, bad.line, bad.kind, bad.reason, bad.text) for bad in found.problems
+            LabelEvent(image, bad.line, bad.kind, bad.reason, bad.text, bad.identity)
+            for bad in found.problems
         ]
         if job.size is None:
             files.events += [
-                LabelEvent(image, label.line, job.kind, job.reason, label.text)
+                LabelEvent(image, label.line, job.kind, job.reason, label.text, label.identity)
                 for label in found.labels
             ]
         else:
@@ -223,7 +226,9 @@ def _checked(
         except BadLabel as problem:
             keep[index] = False
             files.events.append(
-                LabelEvent(image, label.line, problem.kind, str(problem), label.text)
+                LabelEvent(
+                    image, label.line, problem.kind, str(problem), label.text, label.identity
+                )
             )
             continue
         keep[index] = True

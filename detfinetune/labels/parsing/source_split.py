@@ -103,15 +103,23 @@ class SourceSplit:
             self._reject(position, why.kind, str(why))
         for position, first in self._repeated():
             self.keep[position] = False
-            line = int(found.lines[first])
-            self._reject(position, "duplicate", f"the same object as line {line}")
+            known = self.found.labels[first].identity
+            other = f"line {self.found.lines[first]}" if known is None else f"annotation {known}"
+            self._reject(position, "duplicate", f"the same object as {other}")
         self.events.sort(key=lambda event: (event.image, event.line))
+
+    @property
+    def all_rejected(self) -> list[str]:
+        """Images with labels of which none can be used."""
+        used = set(self.image_of[self.keep].tolist())
+        jobs = sorted({event.image for event in self.events} - used)
+        return [name for job in jobs if (name := self.image_name(job))]
 
     def _reject(self, position: int, kind: str, reason: str) -> None:
         image = int(self.image_of[position])
         line = int(self.found.lines[position])
-        text = self.found.labels[position].text
-        self.events.append(LabelEvent(image, line, kind, reason, text))
+        label = self.found.labels[position]
+        self.events.append(LabelEvent(image, line, kind, reason, label.text, label.identity))
 
     def _repeated(self) -> list[tuple[int, int]]:
         """Return the duplicates, each with the object that it repeats."""

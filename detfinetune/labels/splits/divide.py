@@ -46,6 +46,7 @@ def divide_split(
     root: Path,
     names: Sequence[str],
     class_counts: NDArray[np.int64],
+    classes: Sequence[str],
     *,
     whole: bool,
 ) -> Division:
@@ -56,6 +57,7 @@ def divide_split(
         root: the data root.
         names: image paths, in sorted order.
         class_counts: objects of each class in each image; (images, classes).
+        classes: name of each class.
         whole: the data has no splits; else only validation images are taken from train.
 
     Raises:
@@ -75,16 +77,16 @@ def divide_split(
     shares: dict[str, float] = {}
     if data.folds is not None:
         fold_of = assign_folds(
-            class_counts, folds=data.folds, groups=of, seed=data.split_seed,
-            stratify=data.stratify, test_fraction=test_fraction,
+            class_counts, names=names, classes=classes, folds=data.folds, groups=of,
+            seed=data.split_seed, stratify=data.stratify, test_fraction=test_fraction,
         )  # fmt: skip
         images = fold_splits(fold_of, data.fold or 0)
         how = f"images were divided into {data.folds} folds, of which {data.fold or 0} is val"
     else:
         shares = {"val": data.val_fraction, "test": test_fraction}
         images = assign_splits(
-            class_counts, fractions=shares, groups=of, seed=data.split_seed,
-            stratify=data.stratify,
+            class_counts, names=names, classes=classes, fractions=shares, groups=of,
+            seed=data.split_seed, stratify=data.stratify,
         )  # fmt: skip
         how = (
             "images were split at random"

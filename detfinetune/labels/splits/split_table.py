@@ -49,9 +49,7 @@ def split_table(
         total = held.sum(axis=1).tolist()
         lacking = [classes[c] for c, count in enumerate(counts) if total[c] and not count]
         if lacking:
-            more = len(lacking) - _NAMES_SHOWN
-            listed = ", ".join(lacking[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-            text.append(f"Not in {name}: {listed}.")
+            text.append(f"Not in {name}: {console.name_list(lacking, _NAMES_SHOWN)}.")
     return "\n".join(text)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from conftest import MakeDataset
 
-from detfinetune.config.schema import DataConfig
+from detfinetune.check_dataset import check_dataset
+from detfinetune.config.schema import CheckConfig, DataConfig, HardwareConfig
 from detfinetune.errors import DataError
+from detfinetune.labels.convert import convert_dataset
+from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.labels.read import read_dataset
 
 YOLO = "0 0.5 0.5 0.2 0.2\n"
@@ -110,10 +114,11 @@ LAYOUTS: Mapping[str, tuple[list[str], dict[str, str], dict[str, list[str]], str
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layout(make_dataset: MakeDataset, layout: str) -> None:
+def test_layout(make_dataset: MakeDataset, tmp_path: Path, layout: str) -> None:
     images, texts, splits, format_ = LAYOUTS[layout]
     root = make_dataset(images, texts)
-    dataset = read_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0))
+    data = DataConfig(root=root, val_fraction=0, test_fraction=0)
+    dataset = read_dataset(data)
     found = {
         split: [name.rpartition("/")[2].partition(".")[0] for name in table.names]
         for split, table in dataset.tables.items()
@@ -123,6 +128,14 @@ def test_layout(make_dataset: MakeDataset, layout: str) -> None:
         assert table.num_objects == 1
     if layout != "Kaggle, global wheat detection":
         assert not any("not used" in note or "not read" in note for note in dataset.notes)
+    # Training, check and conversion take the same.
+    check = CheckConfig(
+        data=data, output=tmp_path / "check", quick=True, hardware=HardwareConfig(name="cpu")
+    )
+    convert_dataset(data, tmp_path / "coco", contact_sheet=0)
+    converted = prepare_dataset(DataConfig(root=tmp_path / "coco"))
+    for other in (prepare_dataset(data), check_dataset(check).dataset, converted):
+        assert other.fingerprint == dataset.fingerprint
 
 
 VISDRONE = "10,10,20,30,1,4,0,0\n50,10,20,30,0,0,0,0\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def paths(tmp_path: Path) -> list[Path]:
 def store_path() -> Path:
     (path,) = cache_dir().glob("images-*.sqlite")
     return path
+
+
+def warnings_in(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("warning: ")]
 
 
 def test_unchanged_images_are_not_opened_again(paths: list[Path]) -> None:
@@ -141,9 +146,22 @@ def test_a_locked_store_is_ignored(
 def test_a_cache_folder_that_cannot_be_made(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("DETFINETUNE_CACHE", str(paths[0] / "below a file"))
+    folder = paths[0] / "below a file"
+    monkeypatch.setenv("DETFINETUNE_CACHE", str(folder))
     assert read_image_sizes(paths)[paths[1]] == (2, 5)
-    assert "cannot be used now" in capsys.readouterr().err
+    (warning,) = warnings_in(capsys.readouterr().err)
+    assert f"{folder}: the cache cannot be written (Not a directory)" in warning
+    assert "set DETFINETUNE_CACHE to another folder" in warning
+
+
+def test_a_full_disk_costs_one_warning(
+    paths: list[Path], file_size_limit: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file_size_limit(2048)
+    assert read_image_sizes(paths)[paths[1]] == (2, 5)
+    (warning,) = warnings_in(capsys.readouterr().err)
+    assert f"{cache_dir()}/" in warning
+    assert "set DETFINETUNE_CACHE to another folder" in warning
 
 
 def test_the_oldest_rows_are_forgotten_above_the_limit(

@@ -11,6 +11,7 @@ from detfinetune.labels.formats.json.coco_annotation import (
     FLAT_POLYGON,
     LARGEST_ID,
     OTHER_KINDS,
+    annotation_id,
     name_annotation,
     read_annotation,
 )
@@ -218,7 +219,7 @@ def _add_annotation(item: Any, line: int, content: _Content) -> None:
         entry = read_annotation(item, what, content.seen)
         entry.line = line
     except BadLabel as problem:
-        entry = RawProblem(line, problem.kind, str(problem), what)
+        entry = RawProblem(line, problem.kind, str(problem), what, annotation_id(item))
     if image_id is None:
         content.problems.append(_of_no_image(entry, None))
     elif image_id in content.objects:
@@ -235,7 +236,7 @@ def _of_no_image(entry: RawLabel | RawProblem, image_id: Id | None) -> RawProble
         if image_id is None
         else f"image_id {shown(image_id)} is not among the images"
     )
-    return RawProblem(entry.line, "unknown image", reason, entry.text)
+    return RawProblem(entry.line, "unknown image", reason, entry.text, entry.identity)
 
 
 def _class_names(
@@ -290,14 +291,14 @@ def _with_class(
         return entry
     if category_id is None:
         reason = "category_id is missing or no id"
-        return RawProblem(entry.line, "unknown class", reason, entry.text)
+        return RawProblem(entry.line, "unknown class", reason, entry.text, entry.identity)
     name = names.get(category_id) or names.get(str(category_id))
     if name is None:
         reason = f"category_id {shown(category_id)} is not among the categories"
-        return RawProblem(entry.line, "unknown class", reason, entry.text)
+        return RawProblem(entry.line, "unknown class", reason, entry.text, entry.identity)
     if entry.mask and image.size and entry.mask.size != (image.size[1], image.size[0]):
         height, width = entry.mask.size
         reason = f"a mask of {width}x{height} on an image of {image.size[0]}x{image.size[1]}"
-        return RawProblem(entry.line, BAD_MASK, reason, entry.text)
+        return RawProblem(entry.line, BAD_MASK, reason, entry.text, entry.identity)
     entry.class_token = name
     return entry

@@ -39,6 +39,12 @@ def name_annotation(item: Any) -> str:
     return "annotation" if identity is None else f"annotation {one_line(shown(identity))}"
 
 
+def annotation_id(item: Any) -> int | None:
+    """Return the annotation's own id where it is a whole number that fits into 64 bits."""
+    identity = item.get("id") if isinstance(item, dict) else None
+    return identity if type(identity) is int and abs(identity) < LARGEST_ID else None
+
+
 def read_annotation(item: Any, what: str, seen: Counter[str]) -> RawLabel:
     """Return the label of an annotation, with the class still to be filled in.
 
@@ -74,8 +80,7 @@ def read_annotation(item: Any, what: str, seen: Counter[str]) -> RawLabel:
     label.mask = mask
     label.crowd = crowd == 1
     label.area = _area(item.get("area"), seen)
-    identity = item.get("id")
-    label.identity = identity if type(identity) is int and abs(identity) < LARGEST_ID else None
+    label.identity = annotation_id(item)
     return label
 
 
