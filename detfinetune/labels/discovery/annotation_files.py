@@ -13,12 +13,7 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.dataset.split_names import (
-    SPLIT_NAMES,
-    names_on_disk,
-    split_in,
-    split_words,
-)
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES, names_on_disk, split_in, split_words
 from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, walk
 from detfinetune.labels.images.sizes import is_image
 

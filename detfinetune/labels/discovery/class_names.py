@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,32 +69,29 @@ def find_class_names(
     Raises:
         DataError: a list is wrong, or the nearest ones of two folders contradict each other.
     """
-    in_folder: dict[Path, list[Path]] = {}
+    lists_in = cache(_lists_in)
     nearest: dict[Path, tuple[str, ...]] = {}
+    others: dict[Path, None] = {}
     for folder in folders:
         above = [f for f in (folder, *folder.parents) if any(map(f.is_relative_to, (root, *tops)))]
-        for place in dict.fromkeys((*above, root)):
-            if place not in in_folder:
-                in_folder[place] = _lists_in(place)
-        first = next((path for f in (*above, root) for path in in_folder[f]), None)
-        if first is not None and first not in nearest:
-            nearest[first] = read_class_names(first)
+        found = [path for place in (*above, root) for path in lists_in(place)]
+        nearest |= {path: read_class_names(path) for path in found[:1] if path not in nearest}
+        others |= dict.fromkeys(found)
     if not nearest:
         return None
     chosen = max(nearest, key=lambda path: len(nearest[path]))
     names = nearest[chosen]
-    for path, others in nearest.items():
-        if numbered and others != names[: len(others)]:
+    for path, own in nearest.items():
+        if numbered and own != names[: len(own)]:
             raise DataError(
-                f"{path}: its classes ({', '.join(others[:5])}) contradict those of {chosen} "
+                f"{path}: its classes ({', '.join(own[:5])}) contradict those of {chosen} "
                 f"({', '.join(names[:5])}), so numbers mean other classes in the labels of each. "
                 "Renumber the labels of one; or give the list that all of them follow with "
                 "data.classes=FILE."
             )
-    ignored = [path for found in in_folder.values() for path in found if path not in nearest]
     notes = (
         f"{path} is not used: the classes are those of {chosen} (data.classes=FILE chooses a list)"
-        for path in ignored if _differs(path, names)
+        for path in others if path not in nearest and _differs(path, names)
     )  # fmt: skip
     return ClassNames(names, str(chosen), tuple(notes))
 
@@ -105,17 +104,15 @@ def _lists_in(folder: Path) -> list[Path]:
 
 
 def _may_list_classes(path: Path) -> bool:
-    try:
+    with suppress(DataError):  # which is raised later, where it is the nearest list
         return path.suffix not in (".yaml", ".yml") or "names" in read_yaml(path)
-    except DataError:
-        return True  # which is an error where it is the nearest list
+    return True
 
 
 def _differs(path: Path, names: tuple[str, ...]) -> bool:
-    try:
+    with suppress(DataError):
         return read_class_names(path) != names
-    except DataError:
-        return True
+    return True
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:

@@ -20,10 +20,7 @@ from detfinetune.errors import DataError
 from detfinetune.labels.dataset.ledger import LedgerEntry
 from detfinetune.labels.dataset.manifest import converted_image_roots
 from detfinetune.labels.dataset.split_names import SPLIT_NAMES
-from detfinetune.labels.discovery.annotation_files import (
-    find_image_root,
-    split_of,
-)
+from detfinetune.labels.discovery.annotation_files import find_image_root, split_of
 from detfinetune.labels.discovery.class_descriptions import name_classes
 from detfinetune.labels.discovery.detect_format import FormatChoice
 from detfinetune.labels.discovery.discovered import (

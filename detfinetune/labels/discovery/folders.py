@@ -6,15 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path, PurePath
-from typing import TypeVar
+from pathlib import Path
 
 from detfinetune.labels.dataset.manifest import EXPORT_NAME, MANIFEST_NAME
 from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.discovery.class_names import CLASS_FILES
 from detfinetune.labels.images.sizes import is_image_name
-
-AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
 LABEL_FOLDERS = (
@@ -138,12 +135,12 @@ def images_folder_for(labels: Path, root: Path) -> Path | None:
     return None
 
 
-def swap_part(folder: AnyPath, names: tuple[str, ...], other: str) -> AnyPath | None:
+def swap_part(folder: Path, names: tuple[str, ...], other: str) -> Path | None:
     """Replace the last part of a path that is one of `names`."""
     parts = list(folder.parts)
     for index in reversed(range(len(parts))):
         if parts[index].lower() in names:
-            return type(folder)(*parts[:index], other, *parts[index + 1 :])
+            return Path(*parts[:index], other, *parts[index + 1 :])
     return None
 
 

@@ -22,12 +22,7 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError, did_you_mean
-from detfinetune.labels.dataset.split_names import (
-    SPLIT_NAMES,
-    names_on_disk,
-    split_in,
-    split_words,
-)
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES, names_on_disk, split_in, split_words
 from detfinetune.labels.discovery.class_names import YAML_FILES, read_yaml
 from detfinetune.labels.discovery.configured_layout import configured_layout
 from detfinetune.labels.discovery.discovered import shown_path

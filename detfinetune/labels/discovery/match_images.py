@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from operator import eq
 from pathlib import Path, PurePosixPath
 
 from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, swap_part
@@ -41,7 +42,7 @@ def match_labels(names: Sequence[str], keys: Iterable[str]) -> Matched:
     sharing: dict[str, str] = {}
     places = {key.rpartition("/")[0] for key in own_key.values()}
     swapped = {
-        place: str(swap_part(PurePosixPath(place), IMAGE_FOLDERS, "labels") or place)
+        place: (swap_part(Path(place), IMAGE_FOLDERS, "labels") or Path(place)).as_posix()
         for place in places
     }
     for name, key in own_key.items():
@@ -189,13 +190,6 @@ def _interpretations(entry: str) -> Iterator[tuple[str, str, str]]:
 def _nearest(entry: str, names: Sequence[str]) -> list[str]:
     """Return the names that share the most folders above the last part with an entry."""
     folders = entry.split("/")[-2::-1]
-    common = [
-        sum(1 for _ in takewhile(_equal, zip(folders, name.split("/")[-2::-1], strict=False)))
-        for name in names
-    ]
+    common = [sum(takewhile(bool, map(eq, folders, name.split("/")[-2::-1]))) for name in names]
     most = max(common, default=0)
     return [name for name, count in zip(names, common, strict=True) if count == most]
-
-
-def _equal(pair: tuple[str, str]) -> bool:
-    return pair[0] == pair[1]

@@ -10,11 +10,7 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.ledger import IN_NO_SPLIT, LedgerEntry
 from detfinetune.labels.dataset.manifest import MANIFEST_NAME
 from detfinetune.labels.dataset.split_names import names_on_disk, split_in, split_words
-from detfinetune.labels.discovery.detect_format import (
-    Detected,
-    FormatChoice,
-    LabelLikeFiles,
-)
+from detfinetune.labels.discovery.detect_format import Detected, FormatChoice, LabelLikeFiles
 from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
 from detfinetune.labels.discovery.folders import is_label_name, names_below
 from detfinetune.labels.discovery.match_images import label_key, match_labels

@@ -15,11 +15,7 @@ from detfinetune.labels.dataset.records import Polygon
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.formats.raw_labels import bounding_box
 from detfinetune.labels.parsing.box_rules import SMALLEST_PIXELS
-from detfinetune.labels.writers import (
-    BOX_MOVED_PIXELS,
-    WrittenLabels,
-    check_classes,
-)
+from detfinetune.labels.writers import BOX_MOVED_PIXELS, WrittenLabels, check_classes
 from detfinetune.labels.writers.files import (
     kept_objects,
     label_names,
@@ -28,12 +24,7 @@ from detfinetune.labels.writers.files import (
     write_classes,
     write_label_files,
 )
-from detfinetune.labels.writers.polygons import (
-    FEWEST_VALUES,
-    mask_iou,
-    one_polygon,
-    rasterised,
-)
+from detfinetune.labels.writers.polygons import FEWEST_VALUES, mask_iou, one_polygon, rasterised
 from detfinetune.labels.writers.txt import boxes_written
 
 _DECIMALS = 9
