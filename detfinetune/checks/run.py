@@ -64,7 +64,7 @@ def dataset_findings(
     of_units: list[Finding] = []
     if dataset.schema is not None:
         of_units = check_units(
-            dataset.tables, written=dataset.written, schema=dataset.schema,
+            dataset.tables, written=dataset.written, form=dataset.form, schema=dataset.schema,
             ledger=dataset.ledger, rotated=rotated,
         )  # fmt: skip
     found += of_units
@@ -145,18 +145,13 @@ def _misread(dataset: LabelledDataset) -> list[Finding]:
     if verdict.better is None and sum(rejected[kind] for kind in _OF_IMAGES) * 2 > verdict.wrong:
         # The labels may be right, but the images missing or damaged.
         return []
-    advice = (
-        f"They are plausible as {verdict.better.as_options}: rerun with that."
-        if verdict.better is not None
-        else "Check data.format, data.columns, data.coordinates, data.classes and data.first_class."
-    )
     problem = verdict.problem or f"{verdict.wrong} of {verdict.total} labels are wrong"
     return [
         Finding(
             kind="labels_misread",
             severity="error",
             title=f"The labels were probably read wrongly: {problem}",
-            advice=advice,
+            advice=verdict.advice,
             figures={"wrong": verdict.wrong, "labels": verdict.total},
         )
     ]

@@ -20,17 +20,21 @@ the rest, `reject` rejects both, `stop` raises at the first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import DataError
+from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.class_names import (
     ClassIndex,
+    ClassNames,
     build_class_index,
+    class_number,
+    find_class_names,
     given_class_names,
 )
 from detfinetune.labels.discovery.data_root import require_root
@@ -87,6 +91,7 @@ def _read_discovered(
         split: _divide(data, discovered, split, sources, index, run_split) for split in sources
     }
     tables = _tables(sources, divisions)
+    forms = sum((source.found.forms for source in sources.values()), Counter())
     ledger = build_ledger(data, discovered, sources, divisions, tables, names_from)
     return LabelledDataset(
         name=data.name,
@@ -106,9 +111,10 @@ def _read_discovered(
         found=discovered.found,
         schema=schema,
         first_class=index.first_class,
-        stated_sizes=_stated_sizes(sources, tables),
+        stated_sizes=_stated_sizes(sources, divisions, tables),
         all_rejected=_all_rejected(sources, divisions, tables),
         written={split: source.found.written for split, source in sources.items()},
+        form=forms.most_common(1)[0][0] if forms else "xyxy",
         has_images=discovered.sizes is None,
         wanted_shares={
             split: share
@@ -193,17 +199,29 @@ def _class_index(
         declared = (*discovered.classes, *new)
         return ClassIndex(declared, 0, numbers_are_names=True), discovered.found
     writes_names = discovered.format.format is not None
-    names, names_from = given_class_names(data, discovered.root, discovered.label_folders)
-    if names is not None and data.classes is None and writes_names:
-        known = {name.lower() for name in names}
+    found = given_class_names(data, discovered.root) or _found_class_names(discovered, tokens)
+    if found is not None and data.classes is None and writes_names:
+        known = {name.lower() for name in found.names}
         words = {token for token in tokens if token and not token.isdigit()}
         if any(word.lower() not in known for word in words):
             # The class list of some other labels that happens to lie beside these.
-            names, names_from = None, ""
-    if names is None and not tokens:
+            found = None
+    if found is None and not tokens:
         raise DataError(_nothing_readable(discovered, schema, sources))
+    names = found.names if found else None
     index = build_class_index(tokens, names, data.first_class, numbers_are_names=writes_names)
-    return index, names_from
+    discovered.notes += found.notes if found else ()
+    return index, found.found_in if found else ""
+
+
+def _found_class_names(discovered: DiscoveredDataset, tokens: Collection[str]) -> ClassNames | None:
+    """Return the class list beside or above the label files that are read."""
+    files = (image.label for split in discovered.splits.values() for image in split.images)
+    places = sorted({label.rpartition("/")[0] for label in files if label})
+    return find_class_names(
+        discovered.root, [discovered.root / place for place in places], discovered.label_folders,
+        numbered=any(class_number(token) is not None for token in tokens),
+    )  # fmt: skip
 
 
 def _nothing_readable(
@@ -245,9 +263,9 @@ def _divide(
     if run_split is not None:
         names = source.table().names
         contents = hash_images([source.files.image_root / name for name in names])
-        divided = whole or bool(lacks_val)
-        images = run_split.divide(split, names, contents, whole=divided)
-        return Division(images, rows=split_rows(names, images) if divided else [])
+        into = tuple(SPLIT_NAMES) if whole else ("train", "val") if lacks_val else (split,)
+        images = run_split.divide(split, names, contents, into)
+        return Division(images, rows=split_rows(names, images) if len(into) > 1 else [])
     if "val" in sources or discovered.divided:
         refuse_to_divide(data, list(sources))
     if discovered.divided or not (whole or lacks_val):
@@ -258,20 +276,18 @@ def _divide(
 
 
 def _stated_sizes(
-    sources: Mapping[str, SourceSplit], tables: Mapping[str, LabelTable]
+    sources: Mapping[str, SourceSplit],
+    divisions: Mapping[str, Division],
+    tables: Mapping[str, LabelTable],
 ) -> dict[str, dict[str, Size]]:
     """Return sizes that label files state and their images do not have, by split and image."""
-    stated = {
-        source.files.images[job].name: size
-        for source in sources.values()
-        for job, size in source.found.files.other_sizes.items()
-    }
-    if not stated:
-        return {}
-    return {
-        split: {name: stated[name] for name in table.names if name in stated}
-        for split, table in tables.items()
-    }
+    stated = {}
+    for split, source in sources.items():
+        sizes = source.found.files.other_sizes
+        own = {source.files.images[job].name: size for job, size in sizes.items()}
+        for part in divisions[split].images if own else ():
+            stated[part] = {name: own[name] for name in tables[part].names if name in own}
+    return stated
 
 
 def _all_rejected(
@@ -291,10 +307,16 @@ def _all_rejected(
 def _tables(
     sources: Mapping[str, SourceSplit], divisions: Mapping[str, Division]
 ) -> dict[str, LabelTable]:
-    tables = {}
+    tables: dict[str, LabelTable] = {}
     for split, source in sources.items():
         whole = source.table()
         for name, images in divisions[split].images.items():
+            if name in tables:
+                raise ConfigError(
+                    f"data.split_file: it puts training images into {name}, which the data has "
+                    f"already. Put them into train or val; or, to divide all of the data by the "
+                    "file, give data.images and data.labels as folders that hold all of it."
+                )
             everything = len(images) == whole.num_images
             tables[name] = whole if everything else whole.select(images)
-    return {split: tables[split] for split in ("train", "val", "test") if split in tables}
+    return {split: tables[split] for split in SPLIT_NAMES if split in tables}

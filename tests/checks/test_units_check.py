@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from table_cases import CLASSES, Records, by_kind, clean_records, tables_of, wheres
 
 from detfinetune.checks.findings import Finding
@@ -21,7 +22,6 @@ from detfinetune.labels.parsing.hypotheses import (
     Hypothesis,
     candidates,
     fitting,
-    form_of,
     numbers_written,
     option_for,
 )
@@ -70,7 +70,7 @@ def findings_of(dataset: LabelledDataset, **options: Any) -> dict[str, Finding]:
     assert dataset.schema is not None
     return by_kind(
         check_units(
-            dataset.tables, written=dataset.written, schema=dataset.schema,
+            dataset.tables, written=dataset.written, form=dataset.form, schema=dataset.schema,
             ledger=dataset.ledger, **options,
         )
     )  # fmt: skip
@@ -304,11 +304,29 @@ def test_numbers_and_corners_are_inverse() -> None:
     assert fitting(xyxy[:, [2, 1, 0, 3]], sizes).tolist() == [False, False]
 
 
-def test_forms_of_formats() -> None:
-    assert form_of(LabelSchema("yolo", (), True, 0)) == "cxcywh"
-    assert form_of(LabelSchema("coco", (), False, 0)) == "xywh"
-    assert form_of(LabelSchema("voc", (), False, 0)) == "xyxy"
-    assert form_of(LabelSchema("txt", ("x1", "y1", "w", "h"), False, 0)) == "xywh"
+@pytest.mark.parametrize(
+    ("heading", "row", "kind"),
+    [
+        ("image,x,y,width,height,class", "{},{},{},{}", "xyxy_as_xywh"),
+        ("image,bbox,class", '"[{}, {}, {}, {}]"', "xyxy_as_xywh"),
+        ("image,x1,y1,x2,y2,class", "{},{},{},{}", ""),
+    ],
+)
+def test_columns_of_a_table_that_hold_another_form(
+    tmp_path: Path, heading: str, row: str, kind: str
+) -> None:
+    lines = [heading]
+    for record in edgy_records()["train"]:
+        (tmp_path / record.file_name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (record.width, record.height)).save(tmp_path / record.file_name)
+        for a in record.annotations:
+            numbers = row.format(*WRITERS["x1,y1,x2,y2"](a.bbox, 0, 0))
+            lines.append(f"{record.file_name},{numbers},{CLASSES[a.category]}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    dataset = read_dataset(DataConfig(root=tmp_path, val_fraction=0, test_fraction=0))
+    found = findings_of(dataset)
+    assert list(found) == ([kind] if kind else [])
+    assert not kind or "Rename the columns of the boxes to x1,y1,x2,y2" in found[kind].advice
 
 
 @pytest.mark.benchmark_data

@@ -15,6 +15,7 @@ from detfinetune.labels.dataset.coco_json import coco_content
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.export import export_dataset
 from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
+from detfinetune.labels.read import read_dataset
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
@@ -343,6 +344,38 @@ def test_a_size_that_the_image_does_not_have_is_warned_of(make_dataset, capsys) 
     dataset = prepare_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0))
     assert dataset.tables["train"].sizes.tolist() == [[100, 80], [100, 80]]
     assert "says 60x80 px, the image has 100x80" in capsys.readouterr().err
+
+
+def test_a_negative_width_is_rejected_beside_a_polygon_too(make_dataset) -> None:
+    content = coco(["a.jpg", "b.jpg"])
+    for entry, polygons in zip(
+        content["annotations"], ([], [[30, 30, 50, 30, 50, 50]]), strict=True
+    ):
+        entry |= {"bbox": [50, 50, -20, -20], "segmentation": polygons}
+    root = make_dataset(["a.jpg", "b.jpg"], {"train.json": json.dumps(content)})
+    ledger = read_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0)).ledger
+    assert ledger.kinds("rejected") == {"negative size": 2}
+
+
+@pytest.mark.parametrize("first_pixel", [0, 1])
+def test_masks_have_no_first_pixel(make_dataset, first_pixel: int) -> None:
+    content = coco(["a.jpg"])
+    # 10 columns of 80 pixels, then 20 columns that are set from row 20 to row 39.
+    counts = [800 + 20, *[20, 60] * 19, 20, 40 + 70 * 80]
+    content["annotations"][0] |= {"segmentation": {"size": [80, 100], "counts": counts}}
+    del content["annotations"][0]["bbox"]
+    root = make_dataset(["a.jpg"], {"train.json": json.dumps(content)})
+    options = {"val_fraction": 0, "test_fraction": 0, "first_pixel": first_pixel}
+    dataset = read_dataset(DataConfig(root=root, **options))
+    assert dataset.tables["train"].boxes.tolist() == [[10, 20, 20, 20]]
+
+
+def test_a_stated_size_concerns_the_image_of_its_own_split(make_dataset) -> None:
+    resized, fitting = coco(["a.jpg"]), coco(["a.jpg"])
+    resized["images"][0]["width"] = 60
+    texts = {"train.json": json.dumps(resized), "val.json": json.dumps(fitting)}
+    root = make_dataset(["images/train/a.jpg", "images/val/a.jpg"], texts)
+    assert prepare_dataset(DataConfig(root=root)).stated_sizes == {"train": {"a.jpg": (60, 80)}}
 
 
 def test_missing_images_are_listed_and_most_missing_is_an_error(make_dataset) -> None:

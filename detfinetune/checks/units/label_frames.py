@@ -37,7 +37,7 @@ def check_exif_rotation(
     Normalized boxes fit either way, so nothing is known about them.
 
     Args:
-        corners: xyxy in pixels before any fix; (n, 4).
+        xyxy: in pixels before any fix; (n, 4).
         sizes: width and height of the rotated images; (n, 2).
         tables: labels that were kept, by split.
         rotated: by split, the images that EXIF rotates by 90 degrees.

@@ -50,10 +50,10 @@ def check_units(
     tables: Mapping[str, LabelTable],
     *,
     written: Mapping[str, NDArray[np.float64]],
+    form: Form,
     schema: LabelSchema,
     ledger: Ledger | None = None,
     rotated: Mapping[str, Collection[str]] | None = None,
-    form: Form | None = None,
 ) -> list[Finding]:
     """Return findings about the column order and unit of boxes.
 
@@ -61,10 +61,10 @@ def check_units(
         tables: labels that were kept, by split.
         written: xyxy in pixels before any fix, and the image's width and height, of every label
             that could be read, by split on disk; (labels, 6).
+        form: how the files give most boxes.
         schema: how the labels were read.
         ledger: what was fixed or rejected; findings point to its lines.
         rotated: by split, the images that EXIF rotates by 90 degrees.
-        form: the box format of the files; None: that of the label format.
     """
     rows = [part for part in written.values() if len(part)]
     if not rows:

@@ -16,6 +16,7 @@ from detfinetune.labels.dataset.records import SplitRow
 from detfinetune.labels.dataset.table import LabelTable
 
 if TYPE_CHECKING:
+    from detfinetune.labels.formats.raw_labels import Form
     from detfinetune.labels.parsing.label_schema import LabelSchema
 
 
@@ -56,6 +57,9 @@ class LabelledDataset:
     written: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """By split on disk: x1, y1, x2, y2 in pixels before any fix, and the image's width and height,
     of every label that could be read; (labels, 6)."""
+
+    form: Form = "xyxy"
+    """How the files give most of these boxes."""
 
     stated_sizes: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     """By split and image: width and height in its label file where the image differs."""

@@ -24,6 +24,11 @@ def names_on_disk(data: DataConfig) -> Mapping[str, tuple[str, ...]]:
     return SPLIT_NAMES
 
 
+def split_words(data: DataConfig) -> set[str]:
+    """Return all names of splits on disk in lower case."""
+    return {name.lower() for options in names_on_disk(data).values() for name in options}
+
+
 def split_in(name: str, names: Mapping[str, tuple[str, ...]] = SPLIT_NAMES) -> str | None:
     """Return the split that a name without ending means, as a whole or by its first such word.
 

@@ -13,7 +13,12 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.labels.dataset.split_names import SPLIT_NAMES, names_on_disk, split_in
+from detfinetune.labels.dataset.split_names import (
+    SPLIT_NAMES,
+    names_on_disk,
+    split_in,
+    split_words,
+)
 from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, walk
 from detfinetune.labels.images.sizes import is_image
 
@@ -77,8 +82,8 @@ def holds_other_annotations(name: str) -> bool:
 def _rank(data: DataConfig, name: str) -> tuple[int, int]:
     """Return depth and kind of a file's name; the smallest is chosen."""
     stem = Path(name).stem.lower()
-    known = {word.lower() for words in names_on_disk(data).values() for word in words}
-    return name.count("/"), 0 if stem.startswith("instances") else 1 if stem in known else 2
+    is_split = stem in split_words(data)
+    return name.count("/"), 0 if stem.startswith("instances") else 1 if is_split else 2
 
 
 def split_of(relative: Path, data: DataConfig) -> str:

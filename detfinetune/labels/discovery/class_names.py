@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,50 +30,92 @@ class ClassNames:
 
     names: tuple[str, ...]
     found_in: str
+    notes: tuple[str, ...] = ()
+    """Other lists that are ignored, for the user."""
 
 
-def given_class_names(
-    data: DataConfig, root: Path, folders: Iterable[Path]
-) -> tuple[tuple[str, ...] | None, str]:
-    """Return the class names of `data.classes`, or those found beside the labels, and their place.
+def given_class_names(data: DataConfig, root: Path) -> ClassNames | None:
+    """Return the class names of `data.classes`, if it is set.
 
     Raises:
-        DataError: they are wrong, or the file that `data.classes` names is not there.
+        DataError: they are wrong, or the file that it names is not there.
     """
+    if data.classes is None:
+        return None
     if isinstance(data.classes, list):
-        return check_class_names(data.classes, "data.classes"), "data.classes"
-    if data.classes is not None:
-        path = root / data.classes.expanduser()
-        if not path.is_file():
-            raise DataError(
-                f"data.classes: there is no file {path}. Give a file with one class name a line, "
-                "or the names themselves: data.classes=[first,second]."
-            )
-        return read_class_names(path), str(path)
-    found = find_class_names(root, folders)
-    return (found.names, found.found_in) if found else (None, "")
+        return ClassNames(check_class_names(data.classes, "data.classes"), "data.classes")
+    path = root / data.classes.expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"data.classes: there is no file {path}. Give a file with one class name a line, "
+            "or the names themselves: data.classes=[first,second]."
+        )
+    return ClassNames(read_class_names(path), str(path))
 
 
-def find_class_names(root: Path, folders: Iterable[Path]) -> ClassNames | None:
-    """Look for class names in `folders` (those of the labels) and their parents up to `root`.
+def find_class_names(
+    root: Path, folders: Iterable[Path], tops: Sequence[Path] = (), *, numbered: bool = True
+) -> ClassNames | None:
+    """Return the class list nearest to label files.
+
+    Args:
+        root: the data root.
+        folders: those of label files; lists are looked for there and above, up to `root`.
+        tops: folders outside of `root` up to which lists are looked for, too.
+        numbered: whether classes are given by their numbers, which lists in another order swap.
 
     Raises:
-        DataError: a file with class names is there but wrong.
+        DataError: a list is wrong, or the nearest ones of two folders contradict each other.
     """
-    seen = []
+    in_folder: dict[Path, list[Path]] = {}
+    nearest: dict[Path, tuple[str, ...]] = {}
     for folder in folders:
-        while folder not in seen and folder.is_relative_to(root):
-            seen.append(folder)
-            folder = folder.parent
-    if root not in seen:
-        seen.append(root)
-    for folder in sorted(seen, key=lambda folder: -len(folder.parts)):
-        files = [folder / name for name in (*CLASS_FILES, *YAML_FILES)]
-        files += sorted(folder.glob("*.names"))
-        for path in files:
-            if path.is_file() and (path.suffix not in (".yaml", ".yml") or _has_names(path)):
-                return ClassNames(read_class_names(path), str(path))
-    return None
+        above = [f for f in (folder, *folder.parents) if any(map(f.is_relative_to, (root, *tops)))]
+        for place in dict.fromkeys((*above, root)):
+            if place not in in_folder:
+                in_folder[place] = _lists_in(place)
+        first = next((path for f in (*above, root) for path in in_folder[f]), None)
+        if first is not None and first not in nearest:
+            nearest[first] = read_class_names(first)
+    if not nearest:
+        return None
+    chosen = max(nearest, key=lambda path: len(nearest[path]))
+    names = nearest[chosen]
+    for path, others in nearest.items():
+        if numbered and others != names[: len(others)]:
+            raise DataError(
+                f"{path}: its classes ({', '.join(others[:5])}) contradict those of {chosen} "
+                f"({', '.join(names[:5])}), so numbers mean other classes in the labels of each. "
+                "Renumber the labels of one; or give the list that all of them follow with "
+                "data.classes=FILE."
+            )
+    ignored = [path for found in in_folder.values() for path in found if path not in nearest]
+    notes = (
+        f"{path} is not used: the classes are those of {chosen} (data.classes=FILE chooses a list)"
+        for path in ignored if _differs(path, names)
+    )  # fmt: skip
+    return ClassNames(names, str(chosen), tuple(notes))
+
+
+def _lists_in(folder: Path) -> list[Path]:
+    """Return the class lists in a folder, the likeliest first."""
+    files = [folder / name for name in (*CLASS_FILES, *YAML_FILES)]
+    files += [path for path in sorted(folder.glob("*.names")) if path not in files]
+    return [path for path in files if path.is_file() and _may_list_classes(path)]
+
+
+def _may_list_classes(path: Path) -> bool:
+    try:
+        return path.suffix not in (".yaml", ".yml") or "names" in read_yaml(path)
+    except DataError:
+        return True  # which is an error where it is the nearest list
+
+
+def _differs(path: Path, names: tuple[str, ...]) -> bool:
+    try:
+        return read_class_names(path) != names
+    except DataError:
+        return True
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -131,10 +173,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path}: is not a YAML file of `key: value` lines.")
     return content
-
-
-def _has_names(path: Path) -> bool:
-    return "names" in read_yaml(path)
 
 
 def _names_from_yaml(path: Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
-from detfinetune.labels.dataset.split_names import names_on_disk, split_in
+from detfinetune.labels.dataset.split_names import names_on_disk, split_in, split_words
 from detfinetune.labels.discovery.annotation_files import (
     choose_by_split,
     configured_annotations,
@@ -224,11 +224,10 @@ def _refuse_damaged(
         DataError: there is such a file.
     """
     names = names_on_disk(data)
-    known = {name.lower() for options in names.values() for name in options}
     for name in seen.documents(wanted.suffix):
         stem = Path(name).stem.lower()
         split = split_in(stem, names) or split_in(Path(name).parent.name, names)
-        by_name = stem in known or stem.startswith(("instances_", "_annotations.coco"))
+        by_name = stem in split_words(data) or stem.startswith(("instances_", "_annotations.coco"))
         if by_name and split not in files and seen.detect(name) is None:
             raise DataError(
                 f"{seen.root / name}: the name is that of a label file of split {split}, but it is "

@@ -48,6 +48,8 @@ class _Source:
     path: Path
     shown: str
     document: Document
+    note: str
+    """How it was decoded; empty for UTF-8."""
 
 
 def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> DiscoveredDataset:
@@ -59,9 +61,7 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
     wanted = choice.format
     if wanted is None:
         raise ValueError("formats of one object a line have a file for each image")
-    sources = {}
-    for split, path in choice.files.items():
-        sources[split] = _Source(path, shown_path(path, root), _read(path, wanted))
+    sources = {split: _read(path, root, wanted) for split, path in choice.files.items()}
     listed = ", ".join(source.shown for source in sources.values())
     documents = [source.document for source in sources.values()]
     folders = [source.path.parent for source in sources.values()]
@@ -72,9 +72,13 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
         folders,
         {},
         notes=name_classes(documents, folders, root) if wanted.name == "openimages" else [],
+        entries=[
+            LedgerEntry(split, source.shown, 0, "note", "encoding", source.note)
+            for split, source in sources.items() if source.note
+        ],
         classes=_classes(documents),
         normalized=_one_unit(sources),
-    )
+    )  # fmt: skip
     matcher = _Matcher(data, discovered)
     for split, source in sources.items():
         by_split = _by_subset(data, split, source.document)
@@ -102,23 +106,27 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
 
 
 def _one_unit(sources: Mapping[str, _Source]) -> bool:
-    """Return whether all files have normalized coordinates.
+    """Return whether all files with objects have normalized coordinates.
 
     Raises:
         DataError: some have and some have not.
     """
-    units = {source.document.normalized: source.shown for source in sources.values()}
+    units = {
+        source.document.normalized: source.shown
+        for source in sources.values() if any(image.labels for image in source.document.images)
+    }  # fmt: skip
     if len(units) > 1:
         raise DataError(
             f"{units[True]} has normalized coordinates, {units[False]} has absolute ones. Convert "
             "them to one unit."
         )
-    return next(iter(units))
+    return next(iter(units), False)
 
 
-def _read(path: Path, wanted: DocumentFormat) -> Document:
+def _read(path: Path, root: Path, wanted: DocumentFormat) -> _Source:
+    file = read_text_file(path)
     try:
-        return wanted.parse(read_text_file(path).text)
+        return _Source(path, shown_path(path, root), wanted.parse(file.text), file.note)
     except BadFile as problem:
         where = f"{path}:{problem.line}" if problem.line else str(path)
         raise DataError(f"{where}: {problem} (data.format={wanted.name})") from None

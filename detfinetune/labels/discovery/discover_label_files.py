@@ -1,7 +1,7 @@
 """Match images with label files of one image each, split by split.
 
-- a label file belongs to the image of the same path below its folder, apart from the suffix; else
-  to the only image of that name
+- a label file belongs to the image of the same path below its folder, apart from the suffix and
+  `labels` for `images`; else, if its own folder holds no images, to the only image of that name
 - the labels of a file without an image are rejected
 - an image without a label file, or with an empty one, is a true negative, unless several splits
   share the image folder and only the labels show which split an image belongs to
@@ -87,11 +87,19 @@ class _SplitMatcher:
         if source.image_list is not None:
             listed, missing = self._listed(names, source.image_list)
         labels = self._label_paths(names)
-        matched = match_labels(sorted(listed), labels)
-        self._reject_sharing(matched.sharing)
-        images = sorted(set(listed) - set(matched.sharing))
+        wanted = set(listed)
+        # Images that are not listed have label files of their own; listed ones choose first.
+        matched = match_labels([*sorted(wanted), *sorted(set(names) - wanted)], labels)
+        self._reject_sharing({n: first for n, first in matched.sharing.items() if n in wanted})
+        images = sorted(wanted - set(matched.sharing))
         if source.only_labelled:
             images = [name for name in images if name in matched.label_of]
+        elif unclear := sorted(wanted.intersection(matched.ambiguous)):
+            self.discovered.notes.append(
+                f"{source.images}: {len(unclear)} images, such as {unclear[0]}, count as images "
+                "without objects: the label files of their names lie in other folders, and several "
+                "images or label files have these names. Give data.images=FOLDER data.labels=FOLDER"
+            )
         orphans = self._orphans(labels, matched.label_of, missing)
         return SplitFiles(
             image_root=source.images or self.discovered.root,
@@ -155,10 +163,7 @@ class _SplitMatcher:
     def _reject_sharing(self, sharing: dict[str, str]) -> None:
         for name, first in sorted(sharing.items()):
             self.rejected += 1
-            reason = (
-                f"has the same label file as '{first}', which differs in its suffix only; this "
-                "image is ignored"
-            )
+            reason = f"has the same label file as '{first}'; this image is ignored"
             path = shown_path(
                 (self.source.images or self.discovered.root) / name, self.discovered.root
             )

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from detfinetune.labels.dataset.manifest import EXPORT_NAME, MANIFEST_NAME
 from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.discovery.class_names import CLASS_FILES
 from detfinetune.labels.images.sizes import is_image_name
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "data")
 LABEL_FOLDERS = (
@@ -118,7 +121,7 @@ def has_labels(folder: Path, suffix: str = ".txt") -> bool:
 
 def labels_folder_for(images: Path, suffix: str = ".txt") -> Path | None:
     """Return the folder of labels that belongs to a folder of images, or None."""
-    swapped = _swap_part(images, IMAGE_FOLDERS, "labels")
+    swapped = swap_part(images, IMAGE_FOLDERS, "labels")
     for folder in (swapped, images):
         if folder is not None and has_labels(folder, suffix):
             return folder
@@ -127,7 +130,7 @@ def labels_folder_for(images: Path, suffix: str = ".txt") -> Path | None:
 
 def images_folder_for(labels: Path, root: Path) -> Path | None:
     """Return the folder of images that belongs to a folder of labels, or None."""
-    swapped = _swap_part(labels, LABEL_FOLDERS, "images")
+    swapped = swap_part(labels, LABEL_FOLDERS, "images")
     beside = children(root, IMAGE_FOLDERS)
     for folder in (swapped, labels, *beside, root):
         if folder is not None and has_images(folder):
@@ -135,12 +138,12 @@ def images_folder_for(labels: Path, root: Path) -> Path | None:
     return None
 
 
-def _swap_part(folder: Path, names: tuple[str, ...], other: str) -> Path | None:
+def swap_part(folder: AnyPath, names: tuple[str, ...], other: str) -> AnyPath | None:
     """Replace the last part of a path that is one of `names`."""
     parts = list(folder.parts)
-    for index in range(len(parts) - 1, 0, -1):
+    for index in reversed(range(len(parts))):
         if parts[index].lower() in names:
-            return Path(*parts[:index], other, *parts[index + 1 :])
+            return type(folder)(*parts[:index], other, *parts[index + 1 :])
     return None
 
 

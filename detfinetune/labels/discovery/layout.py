@@ -22,7 +22,12 @@ from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError, did_you_mean
-from detfinetune.labels.dataset.split_names import SPLIT_NAMES, names_on_disk, split_in
+from detfinetune.labels.dataset.split_names import (
+    SPLIT_NAMES,
+    names_on_disk,
+    split_in,
+    split_words,
+)
 from detfinetune.labels.discovery.class_names import YAML_FILES, read_yaml
 from detfinetune.labels.discovery.configured_layout import configured_layout
 from detfinetune.labels.discovery.discovered import shown_path
@@ -113,7 +118,7 @@ def _divided_layout(data: DataConfig, root: Path, suffix: str) -> Layout | None:
 
 def _layout_of(data: DataConfig, base: Path, suffix: str) -> Layout | None:
     found = [layout for find in _DIVIDED if (layout := find(data, base, suffix)) is not None]
-    words = {word.lower() for options in names_on_disk(data).values() for word in options}
+    words = split_words(data)
 
     def is_vague(layout: Layout) -> bool:
         """Whether it is a lone folder with `train` in its name, such as obj_train_data."""
@@ -135,8 +140,7 @@ def _has_list(layout: Layout) -> bool:
 
 def _bases(data: DataConfig, root: Path) -> list[Path]:
     """Return the folders below `root` that hold a split's folder, list or data.yaml, by depth."""
-    names = names_on_disk(data)
-    words = {word.lower() for options in names.values() for word in options}
+    names, words = names_on_disk(data), split_words(data)
     found: set[str] = set()
     for name in names_below(root):
         *folders, file = name.split("/")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+from detfinetune.labels.discovery.folders import IMAGE_FOLDERS, swap_part
 from detfinetune.labels.images.sizes import is_image
 
 
@@ -23,16 +24,30 @@ class Matched:
     sharing: dict[str, str]
     """Ignored images, each with the one that has their label file."""
 
+    ambiguous: tuple[str, ...]
+    """Images without a label file, but one of their name may be theirs."""
 
-def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
-    """Match image names with label keys: by whole path, else by a file name that is unique."""
+
+def match_labels(names: Sequence[str], keys: Iterable[str]) -> Matched:
+    """Match image names with label keys.
+
+    By whole path, or with `labels` for the image folder's name (`images/a/1` and `labels/a/1`);
+    else by a file name that is unique, where the label file's folder holds no images itself.
+    """
     keys = set(keys)
+    own_key = {name: label_key(name) for name in names}
     label_of: dict[str, str] = {}
     owner: dict[str, str] = {}
     sharing: dict[str, str] = {}
-    for name in names:
+    places = {key.rpartition("/")[0] for key in own_key.values()}
+    swapped = {
+        place: str(swap_part(PurePosixPath(place), IMAGE_FOLDERS, "labels") or place)
+        for place in places
+    }
+    for name, key in own_key.items():
+        place, _, stem = key.rpartition("/")
         # `a.jpg` has the label `a.txt`, or else `a.jpg.txt`.
-        own_keys = (label_key(name), unicodedata.normalize("NFC", name))
+        own_keys = (key, unicodedata.normalize("NFC", name), f"{swapped[place]}/{stem}")
         own = next((key for key in own_keys if key in keys), None)
         if own is None:
             continue
@@ -40,13 +55,16 @@ def match_labels(names: list[str], keys: Iterable[str]) -> Matched:
             sharing[name] = owner[own]
         else:
             label_of[name], owner[own] = own, name
+    of_images = (places | set(swapped.values())) - {""}
+    loose = [key for key in sorted(keys - set(owner)) if key.rpartition("/")[0] not in of_images]
     free = [name for name in names if name not in label_of and name not in sharing]
-    name_of = _unique((label_key(name).rpartition("/")[2], name) for name in free)
-    key_of = _unique((key.rpartition("/")[2], key) for key in sorted(keys - set(owner)))
-    for stem, key in key_of.items():
-        if stem in name_of:
-            label_of[name_of[stem]] = key
-    return Matched(label_of, sharing)
+    name_of = _unique((own_key[name].rpartition("/")[2], name) for name in free)
+    key_of = _unique((key.rpartition("/")[2], key) for key in loose)
+    label_of |= {name_of[stem]: key for stem, key in key_of.items() if stem in name_of}
+    stems = {key.rpartition("/")[2] for key in loose}
+    unmatched = (name for name in free if name not in label_of)
+    ambiguous = tuple(name for name in unmatched if own_key[name].rpartition("/")[2] in stems)
+    return Matched(label_of, sharing, ambiguous)
 
 
 def label_key(name: str) -> str:
@@ -110,8 +128,9 @@ def match_listed(entries: Sequence[str], names: Sequence[str]) -> ListedImages:
 class NameFinder:
     """Finds the image of an entry of a list: a path or a name, with or without suffix.
 
-    Of several images of the name, it is the one that shares the most folders with the entry; if
-    that is not a single one, there is none.
+    An entry with the path of a folder that holds images means an image in there. Else, of several
+    images of the name, it is the one that shares the most folders with the entry; if that is not a
+    single one, there is none.
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -123,6 +142,7 @@ class NameFinder:
             self.by_name.setdefault(name.rpartition("/")[2], []).append(name)
         for key in dict.fromkeys(map(label_key, names)):
             self.by_stem.setdefault(key.rpartition("/")[2], []).append(key)
+        self.folders = {name.rpartition("/")[0] for name in self.exact}
 
     def __call__(self, entry: str) -> str | None:
         """Return the image, or None."""
@@ -134,19 +154,26 @@ class NameFinder:
             for table, key, names in (
                 (self.by_name, last, self.exact), (self.by_stem, stem, self.by_key)
             ):  # fmt: skip
-                if key in table:
-                    nearest = _nearest(text, table[key])
+                nearest = _nearest(text, self._inside(text, table.get(key, ())))
+                if nearest:
                     return names[nearest[0]] if len(nearest) == 1 else None
         return None
 
     def why_not(self, entry: str) -> str:
         """Return why no image was found for an entry."""
-        for _, last, stem in _interpretations(entry):
-            several = self.by_name.get(last) or self.by_stem.get(stem)
-            if several:
+        for text, last, stem in _interpretations(entry):
+            named = self.by_name.get(last) or self.by_stem.get(stem) or ()
+            if several := self._inside(text, named):
                 shown = " and ".join(several[:2])
                 return f"'{entry}' could mean any of {len(several)} images, such as {shown}"
         return f"there is no image '{entry}'"
+
+    def _inside(self, entry: str, names: Sequence[str]) -> Sequence[str]:
+        """Return the names in the folder of images that an entry's path ends in, if it does."""
+        parts = entry.split("/")[:-1]
+        paths = ("/".join(parts[start:]) for start in range(len(parts)))
+        folder = next((path for path in paths if path in self.folders), None)
+        return [n for n in names if folder in (None, n.rpartition("/")[0])]
 
 
 def _interpretations(entry: str) -> Iterator[tuple[str, str, str]]:
@@ -161,14 +188,13 @@ def _interpretations(entry: str) -> Iterator[tuple[str, str, str]]:
 
 def _nearest(entry: str, names: Sequence[str]) -> list[str]:
     """Return the names that share the most folders above the last part with an entry."""
-    if len(names) == 1:
-        return list(names)
     folders = entry.split("/")[-2::-1]
     common = [
         sum(1 for _ in takewhile(_equal, zip(folders, name.split("/")[-2::-1], strict=False)))
         for name in names
     ]
-    return [name for name, count in zip(names, common, strict=True) if count == max(common)]
+    most = max(common, default=0)
+    return [name for name, count in zip(names, common, strict=True) if count == most]
 
 
 def _equal(pair: tuple[str, str]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.ledger import IN_NO_SPLIT, LedgerEntry
 from detfinetune.labels.dataset.manifest import MANIFEST_NAME
-from detfinetune.labels.dataset.split_names import names_on_disk, split_in
+from detfinetune.labels.dataset.split_names import names_on_disk, split_in, split_words
 from detfinetune.labels.discovery.detect_format import (
     Detected,
     FormatChoice,
@@ -110,7 +110,7 @@ def _unused_splits(data: DataConfig, discovered: DiscoveredDataset) -> list[str]
     """Return a note for each folder or list that names a split and does not make one."""
     root, names = discovered.root, names_on_disk(data)
     suffix = discovered.format.suffix if discovered.format.file_per_image else ""
-    words = {word.lower() for options in names.values() for word in options}
+    words = split_words(data)
     images: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     lists = []

@@ -75,7 +75,7 @@ def check_boxes(
     """Do what `check_box` does for many boxes at once; those that need a fix are left to it.
 
     Args:
-        corners: x1, y1, x2, y2 in pixels, (boxes, 4).
+        xyxy: x1, y1, x2, y2 in pixels, (boxes, 4).
         sizes: width and height of each one's image in pixels, (boxes, 2).
 
     Returns:
@@ -98,7 +98,9 @@ def check_polygons(
     polygons: Sequence[Polygon],
     width: int,
     height: int,
-    box: tuple[float, float, float, float] | None = None,
+    box: Sequence[float] | None = None,
+    *,
+    sized: bool = False,
 ) -> CheckedShape:
     """Return an object's polygons clipped to the image, with its box.
 
@@ -107,6 +109,7 @@ def check_polygons(
         width: of the image in pixels.
         height: of the image in pixels.
         box: x1, y1, x2, y2 if the labels give one beside the polygons; None: their bounding box.
+        sized: whether it is given by width and height, which may not be negative.
 
     Raises:
         BadLabel: the box, or all polygons, cannot be used.
@@ -123,7 +126,7 @@ def check_polygons(
     if not good and box is not None:
         # The box is still an object. Its polygons without area are kept: without any, the whole
         # data set would count as one without masks.
-        checked = check_box(box, width, height)
+        checked = check_box(box, width, height, sized=sized)
         return CheckedShape(
             checked.bbox, tuple(_clamped(p, width, height) for p in polygons), checked.fixes
         )
@@ -134,7 +137,7 @@ def check_polygons(
         )
     polygons = tuple(shape.polygons[0] for shape in good)
     if box is not None:
-        checked = check_box(box, width, height)
+        checked = check_box(box, width, height, sized=sized)
         fixes += [fix for fix in checked.fixes if fix not in fixes]
         return CheckedShape(checked.bbox, polygons, tuple(fixes))
     if len(good) == 1:

@@ -50,7 +50,8 @@ def build_ledger(
     for entry in discovered.entries:
         ledger.entries.append(replace(entry, split="train") if entry.split == "all" else entry)
     path = discovered.root / names_from
-    if path.is_file() and (note := read_text_file(path).note):
+    is_label_file = path in discovered.format.files.values()
+    if path.is_file() and not is_label_file and (note := read_text_file(path).note):
         shown = shown_path(path, discovered.root)
         ledger.entries.append(
             LedgerEntry("", shown, 0, "note", "encoding", f"the class names are {note}")

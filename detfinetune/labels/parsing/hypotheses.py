@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.labels.formats.lines.txt import box_form, parse_columns
+from detfinetune.labels.formats.lines.txt import parse_columns
 from detfinetune.labels.formats.raw_labels import Form
 from detfinetune.labels.parsing.label_schema import LabelSchema
 
@@ -43,13 +43,6 @@ _EXPLAINED = 0.9
 _SURE_SHARE = 0.2
 _SURE_MISFITS = 30
 _AS_GOOD = 0.005
-
-_FORMS: dict[str, Form] = {
-    "yolo": "cxcywh",
-    "coco": "xywh",
-    "label_studio": "xywh",
-    "via": "xywh",
-}
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ def numbers_written(
     """Return the four numbers in the file, given the box in pixels.
 
     Args:
-        corners: xyxy in pixels, not necessarily in order; (n, 4).
+        xyxy: in pixels, not necessarily in order; (n, 4).
         sizes: width and height of the images; (n, 2).
         form: the box format of the file.
         normalized: whether the file has normalized coordinates.
@@ -135,7 +128,7 @@ def fitting(xyxy: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np
     """Return which boxes have corners in order, sides of at least a pixel, and are inside; (n,).
 
     Args:
-        corners: xyxy in pixels; (n, 4).
+        xyxy: in pixels; (n, 4).
         sizes: width and height of the images in pixels; (n, 2).
     """
     first, second = xyxy[:, :2], xyxy[:, 2:]
@@ -180,16 +173,9 @@ class Misfit:
         )
 
 
-def current_hypothesis(schema: LabelSchema, form: Form | None = None) -> Hypothesis:
-    """Return how a schema reads boxes; `form` is that of the files, None that of the format."""
-    return Hypothesis(FORM_COLUMNS[form or form_of(schema)], schema.normalized)
-
-
-def form_of(schema: LabelSchema) -> Form:
-    """Return the box format of a label format, as far as it is fixed."""
-    if schema.format == "txt" and schema.columns:
-        return box_form(schema.columns)
-    return _FORMS.get(schema.format, "xyxy")
+def current_hypothesis(schema: LabelSchema, form: Form) -> Hypothesis:
+    """Return how boxes are read that the files give in a form."""
+    return Hypothesis(FORM_COLUMNS[form], schema.normalized)
 
 
 def usable_rows(written: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -225,6 +211,11 @@ def find_misfit(
 
 def option_for(schema: LabelSchema, better: Hypothesis, *, with_polygons: bool = False) -> str:
     """Return how to have labels read under a hypothesis: configuration keys, if there are any."""
+    if schema.format == "csv" and better.normalized == schema.normalized:
+        return (
+            f"Rename the columns of the boxes to {better.columns} (one column to bbox_xyxy or "
+            "bbox_xywh)."
+        )
     if schema.format not in ("txt", "yolo") or with_polygons:
         rotated = (
             " Or the images were rotated by 90 degrees after they were labelled."

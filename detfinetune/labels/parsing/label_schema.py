@@ -129,23 +129,27 @@ class LabelSchema:
         return is_dota_header(line) if self.format == "dota" else is_heading(line)
 
     def to_pixels(
-        self, xyxy: NDArray[np.float64], sizes: NDArray[np.float64], forms: Sequence[Form]
+        self, labels: Sequence[RawLabel], sizes: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return x1, y1, x2, y2 as written, (boxes, 4), in pixels of images of `sizes`."""
+        """Return x1, y1, x2, y2 of labels, (labels, 4), in pixels of images of `sizes`."""
+        xyxy = np.array([label.xyxy for label in labels], dtype=np.float64).reshape(-1, 4)
         if self.normalized:
             return xyxy * np.tile(sizes, 2)
         if self.first_pixel:
             # Pixel p, counted from 1, spans p - 1 to p. xyxy names the first and the last pixel
-            # inside; a centre lies in the middle of its pixel.
-            shift = np.array([_FROM_ONE[form] for form in forms], dtype=np.float64)
-            return xyxy - shift.reshape(-1, 2).repeat(2, axis=1)
+            # inside; a centre lies in the middle of its pixel. A mask has no coordinates.
+            offsets = [
+                _FROM_ONE[label.form] if label.has_box or label.polygons else (0.0, 0.0)
+                for label in labels
+            ]
+            shift = np.array(offsets, dtype=np.float64).reshape(-1, 2)
+            return xyxy - shift.repeat(2, axis=1)
         return xyxy
 
     def shape(self, raw: RawLabel, width: int, height: int) -> CheckedShape:
         """Return the shape in pixels, inside the image; raises BadLabel."""
-        size = np.array([[width, height]], dtype=np.float64)
-        box = self.to_pixels(np.array([raw.xyxy], dtype=np.float64), size, [raw.form])[0]
-        x1, y1, x2, y2 = box.tolist()
+        box = self.to_pixels([raw], np.array([[width, height]], dtype=np.float64))[0].tolist()
+        sized = raw.form != "xyxy"
         if raw.polygons:
             scale = (width, height) if self.normalized else (1, 1)
             shift = float(self.first_pixel) if not self.normalized else 0.0
@@ -153,9 +157,9 @@ class LabelSchema:
                 tuple(value * scale[i % 2] - shift for i, value in enumerate(polygon))
                 for polygon in raw.polygons
             ]
-            given = (x1, y1, x2, y2) if raw.has_box else None
-            return check_polygons(polygons, width, height, given)
-        return check_box((x1, y1, x2, y2), width, height, sized=raw.form != "xyxy")
+            given = box if raw.has_box else None
+            return check_polygons(polygons, width, height, given, sized=sized)
+        return check_box(box, width, height, sized=sized)
 
     @property
     def as_options(self) -> str:

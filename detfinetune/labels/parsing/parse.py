@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from detfinetune import console
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.records import Polygon, RleMask
-from detfinetune.labels.formats.raw_labels import BadFile, BadLabel, RawLabel
+from detfinetune.labels.formats.raw_labels import BadFile, BadLabel, Form, RawLabel
 from detfinetune.labels.images.sizes import Size
 from detfinetune.labels.parsing.box_rules import CheckedShape, check_boxes
 from detfinetune.labels.parsing.label_schema import FileObjects, LabelSchema
@@ -130,6 +130,9 @@ class ParsedImages:
     """x1, y1, x2, y2 in pixels before any fix, of every label that could be read and whose image
     is there, and its image's width and height; (labels, 6)."""
 
+    forms: Counter[Form]
+    """How the files give the boxes of these labels."""
+
 
 def parse_images(
     root: Path, schema: LabelSchema, reject_fixable: bool, jobs: Sequence[ImageJob]
@@ -206,8 +209,7 @@ def _checked(
     images = np.array(files.images, dtype=np.int64)
     all_sizes = np.array([job.size or (0, 0) for job in jobs], dtype=np.float64).reshape(-1, 2)
     sizes = all_sizes[images]
-    xyxy = np.array([label.xyxy for label in labels], dtype=np.float64).reshape(-1, 4)
-    xyxy = schema.to_pixels(xyxy, sizes, [label.form for label in labels])
+    xyxy = schema.to_pixels(labels, sizes)
     boxes, keep = check_boxes(xyxy, sizes)
     polygons: dict[int, tuple[Polygon, ...]] = {}
     fixes: dict[int, tuple[str, str, str]] = {}
@@ -277,6 +279,7 @@ def _columns(
         ids=np.array(ids, dtype=np.int64),
         fixes={place[index]: fix for index, fix in fixes.items()},
         written=written,
+        forms=Counter(label.form for label in files.labels if label.has_box),
     )
 
 

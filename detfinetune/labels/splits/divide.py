@@ -126,9 +126,8 @@ def _by_file(data: DataConfig, root: Path, names: Sequence[str]) -> Division:
     listed = listed_splits(rows, names, data.fold)
     counts = ", ".join(f"{len(part)} {split}" for split, part in listed.splits.items())
     notes = [f"images were divided by {path} ({counts})", *listed.notes(path)]
-    written = {row.file_name: row for row in rows}
     kept = [
-        replace(written.get(row.file_name, row), split=row.split)
+        replace(listed.rows[row.file_name], file_name=row.file_name, split=row.split)
         for row in split_rows(names, listed.splits)
     ]
     return Division(listed.splits, notes, kept)

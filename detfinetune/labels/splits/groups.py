@@ -100,23 +100,22 @@ def _named(expression: re.Pattern[str], name: str) -> str:
     return match[0] if captured is None else captured
 
 
-def groups_from_table(path: Path, names: Sequence[str], column: str = "group") -> ImageGroups:
-    """Group images by a CSV file with the columns `file_name` and `column`.
+def groups_from_table(path: Path, names: Sequence[str]) -> ImageGroups:
+    """Group images by a CSV file with the columns `file_name` and `group`.
 
     An image that is not listed, or has an empty cell, is its own group.
 
     Args:
         path: the CSV file; its first line names the columns, others may be there too.
         names: paths of the images, with forward slashes.
-        column: heading of the column with the groups.
 
     Raises:
         DataError: not such a table, an image with two groups, or none of the images is in it.
         ConfigError: the table puts all images into one group.
     """
     listed: dict[str, tuple[str, int]] = {}
-    for row in read_image_rows(path, required=("file_name", column), others_allowed=True):
-        name, group = row.file_name, row.cells[column]
+    for row in read_image_rows(path, required=("file_name", "group"), others_allowed=True):
+        name, group = row.file_name, row.cells["group"]
         first, line = listed.setdefault(name, (group, row.line))
         if first != group:
             raise DataError(
@@ -138,7 +137,7 @@ def groups_from_table(path: Path, names: Sequence[str], column: str = "group") -
     )
     if len(names) > 1 and groups.num_groups == 1:
         raise ConfigError(
-            f"{path}: column '{column}' puts all {len(names)} images into one group, "
+            f"{path}: column 'group' puts all {len(names)} images into one group, "
             f"'{groups.of[0]}', which cannot be divided. Give smaller groups, or "
             "leave data.split_groups out."
         )

@@ -36,6 +36,9 @@ class ListedSplits:
     splits: dict[str, list[int]]
     """Image indices by split, ascending; splits without images are left out."""
 
+    rows: dict[str, SplitRow]
+    """The row of each image that is listed."""
+
     missing: tuple[SplitRow, ...]
     """Rows whose image is missing."""
 
@@ -213,17 +216,19 @@ def listed_splits(
             f"None of the {len(rows)} images in the split file was found: it lists "
             f"'{rows[0].file_name if rows else 'nothing'}', and the data has '{names[0]}'."
         )
+    listed = {name: row_of[entry] for name, entry in matched.listed_as.items()}
     splits: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     for image, name in enumerate(names):
-        if name not in matched.listed_as:
+        if name not in listed:
             continue
-        row = row_of[matched.listed_as[name]]
+        row = listed[name]
         split = row.split
         if fold is not None and row.fold is not None:
             split = "val" if row.fold == fold else "train"
         splits[split].append(image)
     return ListedSplits(
         splits={split: images for split, images in splits.items() if images},
+        rows=listed,
         missing=tuple(row_of[entry] for entry in matched.missing),
         unlisted=matched.unlisted,
     )

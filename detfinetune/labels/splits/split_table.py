@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from detfinetune import console
 
 _NAMES_SHOWN = 5
+_MOST_CLASSES = 30
+"""Of more, the most frequent are shown."""
 
 
 def split_table(
@@ -18,8 +20,6 @@ def split_table(
     classes: Sequence[str],
     splits: Mapping[str, Sequence[int]],
     fractions: Mapping[str, float],
-    *,
-    most_classes: int = 30,
 ) -> str:
     """Return a table of the objects of each class in each split, and the classes a split lacks.
 
@@ -28,13 +28,12 @@ def split_table(
         classes: names of the classes.
         splits: image indices by split, as `assign_splits` returns them.
         fractions: wanted fraction of each split but train, as `assign_splits` takes them.
-        most_classes: of more, the most frequent are shown.
     """
     wanted = {name: share for name, share in fractions.items() if share > 0 or name in splits}
     shares = {"train": 1.0 - sum(wanted.values()), **wanted}
     parts = [np.array(splits.get(name, ()), dtype=np.int64) for name in shares]
     held = np.stack([class_counts[part].sum(axis=0) for part in parts], axis=1)
-    frequent = np.argsort(-held.sum(axis=1), kind="stable")[:most_classes]
+    frequent = np.argsort(-held.sum(axis=1), kind="stable")[:_MOST_CLASSES]
     rows = [_row(classes[number], held[number].tolist()) for number in sorted(frequent.tolist())]
     rows.append(_row("(images)", [len(part) for part in parts]))
     empty = class_counts.sum(axis=1) == 0
@@ -44,8 +43,8 @@ def split_table(
     for name, share in shares.items():
         headers += [name, f"% ({100 * share:.3g})"]
     text = [console.table(rows, headers)]
-    if len(classes) > most_classes:
-        text.append(f"... and {len(classes) - most_classes} rarer classes.")
+    if len(classes) > _MOST_CLASSES:
+        text.append(f"... and {len(classes) - _MOST_CLASSES} rarer classes.")
     for name, counts in zip(shares, held.T.tolist(), strict=True):
         total = held.sum(axis=1).tolist()
         lacking = [classes[c] for c, count in enumerate(counts) if total[c] and not count]

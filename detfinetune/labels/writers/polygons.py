@@ -39,21 +39,6 @@ FEWEST_VALUES = 6
 """A polygon has three points or more."""
 
 
-def mask_to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
-    """Return one polygon for each connected part of a mask, its holes joined to it by bridges.
-
-    Pixels that touch at a corner are connected. Each polygon fills, by the even-odd rule, just
-    its part's pixels.
-
-    Args:
-        mask: (height, width).
-
-    Returns:
-        Polygons x0, y0, x1, y1, ... in pixels, in the order of OpenCV's contours.
-    """
-    return [_flat(join_rings(part)) for part in _traced(mask)]
-
-
 def one_polygon(
     polygons: Sequence[Polygon], mask: RleMask | None, width: int, height: int
 ) -> Polygon:

@@ -83,21 +83,17 @@ def write_yolo(
     )
 
 
-def write_yolo_names(
-    folder: Path, classes: Sequence[str], splits: Sequence[str], *, path: Path | None = None
-) -> None:
+def write_yolo_names(folder: Path, classes: Sequence[str], splits: Sequence[str]) -> None:
     """Write classes.txt and data.yaml, which names the folders of images and the classes.
 
     Args:
         folder: where they are written.
         classes: class names; the position is the number in the labels.
         splits: names of the splits' folders below `images`.
-        path: where the data set will lie, for `path` in data.yaml. None: `path` is left empty,
-            which Ultralytics takes as data.yaml's own folder, so that the data set can be moved.
     """
     write_classes(folder, classes)
     content = {
-        "path": str(path.absolute()) if path is not None else "",
+        "path": "",  # data.yaml's own folder, for Ultralytics, so that the data set can be moved
         **{split: f"images/{split}" for split in splits},
         "nc": len(classes),
         "names": dict(enumerate(classes)),

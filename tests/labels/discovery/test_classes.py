@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import MakeDataset
 
+from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
+from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.discovery.class_names import (
     ClassIndex,
     build_class_index,
@@ -14,6 +18,7 @@ from detfinetune.labels.discovery.class_names import (
     read_class_names,
 )
 from detfinetune.labels.formats.raw_labels import BadLabel
+from detfinetune.labels.read import read_dataset
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,71 @@ def test_names_nearest_to_the_labels_are_found_first(tmp_path: Path) -> None:
     (labels.parent / "obj.names").write_text("near\n", encoding="utf-8")
     assert find_class_names(tmp_path, [labels]).names == ("near",)
     assert find_class_names(labels, [labels]) is None
+
+
+SPLITS = ["train/a.jpg", "train/b.jpg", "val/c.jpg"]
+
+
+def read(root: Path, **options: Any) -> LabelledDataset:
+    return read_dataset(DataConfig(root=root, val_fraction=0, test_fraction=0, **options))
+
+
+def label_texts(images: list[str]) -> dict[str, str]:
+    return {f"{name[:-4]}.txt": f"{i % 2} 0.5 0.5 0.2 0.2\n" for i, name in enumerate(images)}
+
+
+CONTRADICTION = {"train/classes.txt": "cat\ndog\n", "val/classes.txt": "dog\ncat\n"}
+
+
+def test_lists_that_contradict_each_other_are_refused(make_dataset: MakeDataset) -> None:
+    root = make_dataset(SPLITS, label_texts(SPLITS) | CONTRADICTION)
+    with pytest.raises(DataError) as raised:
+        read(root)
+    assert str(raised.value).startswith(
+        f"{root}/val/classes.txt: its classes (dog, cat) contradict those of "
+        f"{root}/train/classes.txt (cat, dog)"
+    )
+    assert read(root, classes=["cat", "dog"]).classes == ("cat", "dog")
+
+
+def test_folders_of_label_files_have_lists_of_their_own(make_dataset: MakeDataset) -> None:
+    texts = label_texts(["labels/x/a.jpg", "labels/y/b.jpg"])
+    texts |= {"labels/x/classes.txt": "cat\ndog\n", "labels/y/classes.txt": "dog\ncat\n"}
+    with pytest.raises(DataError, match=r"y/classes.txt: its classes \(dog, cat\) contradict"):
+        read(make_dataset(["images/x/a.jpg", "images/y/b.jpg"], texts))
+
+
+def test_a_list_may_hold_only_the_first_classes_of_another(make_dataset: MakeDataset) -> None:
+    lists = {"train/classes.txt": "cat\n", "val/classes.txt": "cat\ndog\n"}
+    assert read(make_dataset(SPLITS, label_texts(SPLITS) | lists)).classes == ("cat", "dog")
+
+
+def test_words_need_no_list(make_dataset: MakeDataset) -> None:
+    texts = {f"{name[:-4]}.txt": "cat 10 10 40 40\n" for name in SPLITS}
+    assert read(make_dataset(SPLITS, texts | CONTRADICTION)).ledger.counts["train"].kept == 2
+
+
+def test_other_lists_are_named(make_dataset: MakeDataset) -> None:
+    names = ["images/a.jpg", "images/b.jpg"]
+    texts = label_texts(["labels/a.jpg", "labels/b.jpg"])
+    texts |= {
+        "labels/classes.txt": "dog\ntv\n", "data.yaml": "names: [cat, dog]\n",
+        "names.txt": "a\n\nb",
+    }  # fmt: skip
+    root = make_dataset(names, texts)
+    dataset = read(root)
+    assert dataset.classes == ("dog", "tv")
+    assert [note.partition(":")[0] for note in dataset.notes[:2]] == [
+        f"{root}/names.txt is not used", f"{root}/data.yaml is not used",
+    ]  # fmt: skip
+    (root / "data.yaml").write_text("names: [dog, tv]\n")
+    assert not any("data.yaml" in note for note in read(root).notes)
+
+
+def test_a_list_beside_labels_outside_of_the_root(make_dataset: MakeDataset) -> None:
+    labels = make_dataset([], label_texts(["sub/a.jpg"]) | {"classes.txt": "cat\ndog\n"}, "marks")
+    dataset = read(make_dataset(["images/sub/a.jpg"], {}), images="images", labels=str(labels))
+    assert dataset.classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from conftest import MakeDataset
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError
+from detfinetune.labels import text
 from detfinetune.labels.read import read_dataset
 
 VOC = (
@@ -72,6 +73,32 @@ def test_each_coco_file_is_opened_once_to_detect_it_and_once_to_parse_it(
     assert counts.pop("train.json") <= 2
     assert counts.pop("val.json") <= 2
     assert counts.pop("other.json") == 1
+
+
+def test_a_lone_coco_file_is_read_whole_once(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    read = text._read
+    monkeypatch.setattr(text, "_read", lambda path, size=-1: sizes.append(size) or read(path, size))
+    read_dataset(DataConfig(root=make_dataset(["a.jpg"], {"a.json": coco("a.jpg")})))
+    assert len(sizes) == 2
+    assert sizes.count(-1) == 1
+
+
+def test_a_file_that_is_not_utf_8_is_noted(make_dataset: MakeDataset) -> None:
+    table = f"{CSV}a.jpg,1,1,30,30,Łódź\n".encode("cp1250")
+    dataset = read_dataset(DataConfig(root=make_dataset(["a.jpg"], {"boxes.csv": table})))
+    assert [entry.message for entry in dataset.ledger.entries] == [
+        "boxes.csv: not UTF-8; read as Latin-1"
+    ]
+
+
+def test_a_file_without_boxes_has_no_unit(make_dataset: MakeDataset) -> None:
+    texts = {"train.csv": f"{CSV}a.jpg,0.1,0.1,0.3,0.5,cat\n", "val.csv": f"{CSV}b.jpg,,,,,\n"}
+    dataset = read_dataset(DataConfig(root=make_dataset(["a.jpg", "b.jpg"], texts)))
+    assert dataset.tables["train"].boxes.tolist() == [[10, 8, 20, 32]]
+    assert dataset.tables["val"].num_objects == 0
 
 
 def test_the_file_nearest_to_the_root_is_read_and_the_others_are_named(

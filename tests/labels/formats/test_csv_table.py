@@ -123,6 +123,11 @@ def test_retinanet_without_heading() -> None:
         ("a.jpg,1,2,9,9,0\nb.jpg,1,2,9,9,11\n", "path,x1,y1,x2,y2,class"),
         ("a.jpg,7,1,2,9,9\nb.jpg,7,3,1,9,9\n", "path,class,x1,y1,x2,y2"),
         ("cat\ta.jpg\t1\t2\t9\t9\n", "class,path,x1,y1,x2,y2"),
+        ("a.jpg,0,73,96,91,138\nb.jpg,2,5,6,9,9\n", "path,class,x1,y1,x2,y2"),
+        ("a.jpg,73,96,91,138,0\nb.jpg,5,6,9,9,2\n", "path,x1,y1,x2,y2,class"),
+        ("a.jpg,0.1,0.2,0.4,0.8,1\nb.jpg,0.3,0.2,0.5,0.9,2\n", "path,x1,y1,x2,y2,class"),
+        ("a.jpg,1,0.1,0.2,0.4,0.8\nb.jpg,2,0.3,0.2,0.5,0.9\n", "path,class,x1,y1,x2,y2"),
+        ("a.jpg,1,73,96,20,30\nb.jpg,0,5,6,9,9\n", "path,class,x,y,w,h"),
     ],
 )
 def test_columns_are_found_by_their_values(text: str, evidence: str) -> None:

@@ -184,6 +184,30 @@ def test_what_a_split_file_lacks_is_said(films: Path, tmp_path: Path) -> None:
     assert sum(counts.lines for counts in dataset.ledger.counts.values()) == 30
 
 
+def test_a_split_file_of_other_folders_keeps_groups_and_folds(films: Path, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    rows = [f"old/{name},train,{number % 2},{name[:3]}" for number, name in enumerate(FRAMES)]
+    file.write_text("\n".join(["file_name,split,fold,group", *rows]) + "\n")
+    found = read(films, split_file=file, fold=1).split_rows
+    assert sorted((row.file_name, row.fold, row.group) for row in found) == sorted(
+        (name, number % 2, name[:3]) for number, name in enumerate(FRAMES)
+    )
+
+
+def test_a_split_file_puts_no_training_image_into_a_split_on_disk(
+    make_dataset: MakeDataset,
+) -> None:
+    images = ["train/images/a.jpg", "train/images/b.jpg", "test/images/c.jpg"]
+    texts = {name.replace("images", "labels")[:-4] + ".txt": "0 .5 .5 .2 .2\n" for name in images}
+    root = make_dataset(images, texts | {"split.csv": "file_name,split\na.jpg,train\nb.jpg,test\n"})
+    with pytest.raises(ConfigError, match=r"data\.split_file: it puts training images into test"):
+        read(root, split_file="split.csv")
+    (root / "split.csv").write_text("file_name,split\na.jpg,train\nb.jpg,val\n")
+    assert names(read(root, split_file="split.csv")) == {
+        "train": ("a.jpg",), "val": ("b.jpg",), "test": ("c.jpg",),
+    }  # fmt: skip
+
+
 # --- what training calls --------------------------------------------------------------------------
 
 

@@ -68,9 +68,9 @@ def test_a_single_image_is_one_group() -> None:
 def test_a_table_by_path_or_name(tmp_path: Path) -> None:
     path = tmp_path / "groups.csv"
     path.write_text(
-        "scene;file_name;note\nL;lake_0001.jpg;\nL;a\\lake_0002.jpg;x\n;photo;\nQ;q.jpg;"
+        "group;file_name;note\nL;lake_0001.jpg;\nL;a\\lake_0002.jpg;x\n;photo;\nQ;q.jpg;"
     )
-    found = groups_from_table(path, FRAMES, column="scene")
+    found = groups_from_table(path, FRAMES)
     assert found.of == ("L", "L", "a/pond_0001.jpg", "b/photo.jpg")
     assert found.alone == ("a/pond_0001.jpg", "b/photo.jpg")
 

@@ -205,7 +205,9 @@ def _columns_of_values(rows: Iterable[Row], first: Row) -> Columns:
         ordered = [s for s in starts if all(map(_is_ordered, (row[s : s + 4] for row in sample)))]
         at = (ordered or starts)[0]
         if len(starts) > 1:
-            label = start if at > start else start + 4
+            class_at = {start: start + 4, start + 1: start}
+            at = min(ordered or starts, key=lambda s: _size([row[class_at[s]] for row in sample]))
+            label = class_at[at]
         box = tuple(range(at, at + 4))
         parts = ("x1", "y1", "x2", "y2") if ordered else ("x", "y", "w", "h")
         names = dict(zip(box, parts, strict=True)) | {image: "path"}
@@ -228,6 +230,12 @@ def _columns_of_values(rows: Iterable[Row], first: Row) -> Columns:
 
 def _is_numeric(cell: str) -> bool:
     return is_number(cell.strip().replace(",", "."))
+
+
+def _size(cells: Sequence[str]) -> tuple[bool, float, int]:
+    """Return a column's fractions, maximum and variety: those of classes are below coordinates'."""
+    numbers = {float(cell.strip().replace(",", ".")) for cell in cells if _is_numeric(cell)}
+    return any(number % 1 for number in numbers), max(numbers, default=0), len(numbers)
 
 
 def _is_ordered(cells: Sequence[str]) -> bool:
