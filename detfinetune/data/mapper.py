@@ -15,6 +15,7 @@ from detectron2.structures import BoxMode
 from numpy.typing import NDArray
 from PIL import Image
 
+from detfinetune.data.resize import ResizeShortestEdge
 from detfinetune.errors import DataError
 
 MaskFormat = Literal["polygon", "bitmask"]
@@ -141,7 +142,7 @@ class TestMapper:
     __test__ = False  # not a test class, despite its name
 
     def __init__(self, image_size: int, max_size: int, image_format: str) -> None:
-        self.resize = T.ResizeShortestEdge(image_size, max_size)
+        self.resize = ResizeShortestEdge(image_size, max_size)
         self.image_format = image_format
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
