@@ -7,6 +7,7 @@ is tested is that images, boxes, masks and files fit together.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -117,6 +118,23 @@ def test_a_nested_folder_of_any_type_and_name(run: Path, tmp_path: Path) -> None
         assert -0.01 <= y <= y + h <= image["height"] + 0.02
         assert entry["segmentation"]["size"] == [image["height"], image["width"]]
         assert entry["category_id"] in (1, 2)
+
+
+def test_a_folder_with_links_pipes_and_dangling_links(run: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    _save_image(source / "a" / "1.png")
+    _save_image(tmp_path / "elsewhere" / "2.png")
+    (source / "a" / "up").symlink_to(source)
+    (source / "b").symlink_to(source / "a")
+    (source / "c").symlink_to(tmp_path / "elsewhere")
+    (source / "gone.jpg").symlink_to(source / "nowhere.jpg")
+    os.mkfifo(source / "pipe.jpg")
+    written = _predict(run, source, tmp_path / "out")
+    assert [image["file_name"] for image in written["images"]] == ["a/1.png", "c/2.png"]
+    assert [text.removeprefix(f"{source}/") for text in written["info"]["skipped"]] == [
+        "gone.jpg: the image cannot be read (No such file or directory).",
+        "pipe.jpg: the image cannot be read (not a regular file).",
+    ]
 
 
 def test_an_image_is_rotated_by_its_exif_flag(run: Path, tmp_path: Path) -> None:
