@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,7 @@ from detfinetune.config.schema import (
     TrainConfig,
 )
 from detfinetune.errors import CheckpointError, ConfigError, DataError, OutputExistsError
+from detfinetune.inference.picture_names import picture_names
 from detfinetune.inference.predict import predict
 from detfinetune.inference.predictor import Predictor, read_rgb
 from detfinetune.models.build import build_detector
@@ -135,6 +137,35 @@ def test_a_folder_with_links_pipes_and_dangling_links(run: Path, tmp_path: Path)
         "gone.jpg: the image cannot be read (No such file or directory).",
         "pipe.jpg: the image cannot be read (not a regular file).",
     ]
+
+
+def test_no_picture_replaces_another() -> None:
+    names = [
+        "A.tif",
+        "a.jpg",
+        "a.jpg.png",
+        "a.png",
+        "b.bmp",
+        "c.png",
+        "c.jpg/1.png",
+        "É.png",
+        "e\u0301.jpg",
+    ]
+    pictures = picture_names(names)
+    assert list(pictures) == names
+    assert pictures["b.bmp"] == "b.jpg"
+    assert pictures["a.jpg.png"] == "a.jpg.png.jpg"
+    folded = {unicodedata.normalize("NFC", name).casefold() for name in pictures.values()}
+    assert len(folded) == len(names)
+    assert "c.jpg" not in folded
+
+
+def test_images_of_one_name_have_a_picture_each(run: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("a.jpg", "a.png", "a.jpg.png", "A.png"), start=1):
+        _save_image(tmp_path / "in" / name, 40 * number, 40)
+    _predict(run, tmp_path / "in", tmp_path / "out")
+    widths = sorted(_image_size(path)[0] for path in (tmp_path / "out").glob("*.jpg"))
+    assert widths == [40, 80, 120, 160]
 
 
 def test_an_image_is_rotated_by_its_exif_flag(run: Path, tmp_path: Path) -> None:

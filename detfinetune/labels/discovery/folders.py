@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from detfinetune.labels.dataset.manifest import EXPORT_NAME, MANIFEST_NAME
+from detfinetune.labels.dataset.manifest import (
+    EXPORT_NAME,
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    PREDICTIONS_NAME,
+    RESULTS_NAME,
+)
 from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.discovery.class_names import CLASS_FILES
 from detfinetune.labels.images.sizes import is_image_name
@@ -23,7 +29,10 @@ _NO_LABELS = ("readme", "license", "licence", "requirements", "notice", "changel
 _HIDDEN = (".", "__MACOSX")
 _NAME_LISTS = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words}
 _NAME_LISTS |= set(CLASS_FILES)
-_CONVERTED = ({MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"})
+_OUTPUTS = (
+    {MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"}, {PREDICTIONS_NAME, RESULTS_NAME},
+    {JOURNAL_NAME},
+)  # fmt: skip
 
 
 _LISTINGS: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("listings", default=None)
@@ -32,8 +41,8 @@ _LISTINGS: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("listings"
 def walk(folder: Path) -> Iterator[Path]:
     """Yield every file below `folder` in sorted order.
 
-    Hidden folders and outputs of earlier conversions are ignored. Links are followed, but each
-    folder is visited once.
+    Hidden folders and outputs of conversions and predictions are ignored. Links are followed, but
+    each folder is visited once.
     """
     return (folder / name for name in names_below(folder))
 
@@ -85,7 +94,7 @@ def _listed(folder: Path) -> Iterator[str]:
             folders.clear()
             continue
         visited.add(real)
-        if len(place) >= top and any(marks.issubset(files) for marks in _CONVERTED):
+        if len(place) >= top and any(marks.issubset(files) for marks in _OUTPUTS):
             folders.clear()
             continue
         folders[:] = sorted(
