@@ -80,6 +80,23 @@ def test_no_held_out_images(
     assert any((tmp_path / "found").iterdir())
 
 
+def test_very_long_images_are_trained_evaluated_and_predicted_on(
+    toy_dataset: Path, tmp_path: Path
+) -> None:
+    """Resized to a longer side of 160 pixels, the shorter one would round to 0."""
+    shutil.copytree(toy_dataset, tmp_path / "data")
+    for split in ("train", "val"):
+        for kind, size in (("wide", (20_000, 10)), ("tall", (10, 20_000))):
+            Image.new("RGB", size).save(tmp_path / "data" / "images" / split / f"{kind}.png")
+            label = tmp_path / "data" / "labels" / split / f"{kind}.txt"
+            label.write_text("0 0.5 0.5 0.2 0.8\n", encoding="utf-8")
+    # Every image of train is in one of the batches.
+    result = run("data.root=data", "solver.max_iter=7")
+    assert result.evaluations["val"].num_images == 10
+    found = predicted(result.run, tmp_path / "data" / "images" / "val", tmp_path / "found")
+    assert (found.num_images, found.skipped) == (10, ())
+
+
 def test_a_test_split_alone_is_evaluated_with_the_last_checkpoint(
     toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
