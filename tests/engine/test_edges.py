@@ -19,9 +19,9 @@ from detfinetune import evaluate, predict
 from detfinetune.config.load import load_train_config
 from detfinetune.config.schema import EvaluateConfig, PredictConfig
 from detfinetune.engine.job import TrainingJob
-from detfinetune.engine.run_folder import locked
+from detfinetune.engine.run_folder import RunFolder, locked
 from detfinetune.engine.train import TrainResult, train
-from detfinetune.errors import DataError, DetFinetuneError, TrainingError
+from detfinetune.errors import DataError, DetFinetuneError, OutputExistsError
 
 CPU = {"name": "cpu", "num_workers": 0}
 
@@ -198,7 +198,10 @@ def test_a_run_without_a_checkpoint_begins_again(
 
 def test_a_run_is_trained_by_one_process_at_a_time(toy_dataset: Path) -> None:
     result = run(f"data.root={toy_dataset}", "solver.max_iter=1")
-    with locked(result.run), pytest.raises(TrainingError, match="another process is training"):
+    with (
+        locked(RunFolder(result.run)),
+        pytest.raises(OutputExistsError, match="another process is writing to this folder"),
+    ):
         train(load_train_config([f"resume={result.run}", "solver.max_iter=2"]))
     assert train(load_train_config([f"resume={result.run}", "solver.max_iter=2"])).iteration == 2
 
