@@ -27,6 +27,8 @@ KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     (r"torch\.meshgrid: in an upcoming release", UserWarning),
     (r"`torch\.cuda\.amp\.", FutureWarning),
     (r"The given NumPy array is not writable", UserWarning),
+    # Pillow's, at half the size that `image_files` allows.
+    (r"Image size \(\d+ pixels\) exceeds limit", RuntimeWarning),
 )
 
 

@@ -178,7 +178,7 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
             # For an open file, Python does not report its name.
             print(  # noqa: T201
                 f"error: the output does not fit on the disk ({error.strerror}). Free some space, "
-                "or choose an output on another disk. No partial output is left behind.",
+                "or choose an output on another disk.",
                 file=sys.stderr,
             )
             sys.exit(2)

@@ -1,17 +1,25 @@
-"""Atomic writing of files and folders, output checks, and the cache folder."""
+"""Atomic writing of files and folders, locks, output checks, and the cache folder."""
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from detfinetune.errors import CacheError, OutputExistsError
+
+_LOCK_NAME = "lock"
+_MINUTE = 60
+_DAY = 24 * 60 * _MINUTE
 
 
 @contextmanager
@@ -22,12 +30,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     or the new one. If the block raises, `path` is unchanged and the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        _set_permissions(temporary, 0o666)
+        _set_permissions(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
@@ -85,31 +94,78 @@ def check_replaceable(output: Path, made_by: str, keep: Iterable[Path]) -> None:
 
 @contextmanager
 def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; on a clean exit it becomes `path`.
+    """Yield an empty temporary folder; on a clean exit it becomes `path`.
 
     Raises:
         OutputExistsError: `path` exists, is not an empty folder, and `overwrite` is false.
     """
     check_output(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    _remove_leftovers(path)
+    holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    with locked(holder):
+        try:
+            temporary = holder / path.name
+            temporary.mkdir()
+            yield temporary
+            # Another process may have written it meanwhile.
+            check_output(path, overwrite)
+            swap_in(temporary, path)
+        finally:
+            shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of `folder` during the block; it is created.
+
+    Raises:
+        OutputExistsError: another process has locked it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK_NAME, timeout=0)
     try:
-        yield temporary
-        _set_permissions(temporary, 0o777)
-        _swap_in(temporary, path)
+        lock.acquire()
+    except Timeout:
+        raise OutputExistsError(
+            f"{folder}: another process is writing to this folder. Wait until it ends, or choose "
+            "another output."
+        ) from None
+    except NotImplementedError:
+        # A file system without locks; one process alone needs none.
+        pass
+    try:
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        lock.release()
 
 
-def _set_permissions(temporary: Path, mode: int) -> None:
+def _remove_leftovers(path: Path) -> None:
+    """Remove unfinished files and folders for `path` whose process was killed.
+
+    This is safe for others that are at work on the same output: a living process holds the lock in
+    its folder, which the system releases when it dies, and takes it within a minute. Files are not
+    locked, but none is written for a day without a change.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError, OutputExistsError):
+            age = time.time() - leftover.stat().st_mtime
+            if leftover.is_dir() and age > _MINUTE:
+                with locked(leftover):
+                    shutil.rmtree(leftover)
+            elif leftover.is_file() and age > _DAY:
+                leftover.unlink()
+
+
+def _set_permissions(temporary: Path) -> None:
     """Set the permissions of a new file; tempfile creates private ones."""
     umask = os.umask(0)
     os.umask(umask)
-    temporary.chmod(mode & ~umask)
+    temporary.chmod(0o666 & ~umask)
 
 
-def _swap_in(temporary: Path, path: Path) -> None:
-    """Rename `temporary` to `path`; an existing folder is kept until that has worked."""
+def swap_in(temporary: Path, path: Path) -> None:
+    """Rename a folder to `path`; an existing folder is kept until that has worked."""
     if not path.exists():
         temporary.rename(path)
         return

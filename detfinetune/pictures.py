@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from detfinetune.errors import DataError
+from detfinetune.image_files import IMAGE_ERRORS, describe_image_error, open_image_file
 
 Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]
@@ -69,11 +70,11 @@ def open_image(path: Path) -> Image.Image:
         DataError: the file is missing, not an image, or damaged.
     """
     try:
-        with Image.open(path) as image:
+        with open_image_file(path) as image:
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: the image cannot be read ({error}).") from error
+    except IMAGE_ERRORS as error:
+        raise DataError(f"{path}: {describe_image_error(error)}.") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

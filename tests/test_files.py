@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,90 @@ def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         fail()
     assert [file.name for file in target.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from detfinetune import files
+with files.atomic_folder(Path(sys.argv[1])) as folder:
+    (folder / "big").write_text("x")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def _age(folder: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    for path in folder.iterdir():
+        os.utime(path, (then, then))
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "out [1]"
+    owners = []
+    for _ in range(2):
+        command = [sys.executable, "-c", OWNER, str(target)]
+        owners.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert owners[-1].stdout.readline() == "writing\n"
+    (tmp_path / ".other.x.part").mkdir()
+    owners[0].kill()
+    owners[0].communicate()
+    with files.atomic_folder(tmp_path / "elsewhere" / "out [1]"):
+        pass
+    try:
+        assert len(list(tmp_path.glob(".out*.part"))) == 2
+        _age(tmp_path, 3600)
+        with files.atomic_folder(target) as folder:
+            # One of the living process, one of this one.
+            assert len(list(tmp_path.glob(".out*.part"))) == 2
+            (folder / "mine").touch()
+    finally:
+        owners[1].kill()
+        owners[1].communicate()
+    assert [path.name for path in target.iterdir()] == ["mine"]
+    _age(tmp_path, 3600)
+    with files.atomic_folder(target, overwrite=True):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".other.x.part", "elsewhere", "out [1]",
+    ]  # fmt: skip
+
+
+def test_old_unfinished_files_are_removed(tmp_path: Path) -> None:
+    for name in (".a.json.old.part", ".a.json.new.part", ".b.json.old.part"):
+        (tmp_path / name).touch()
+        days = 2 if "old" in name else 0.5
+        os.utime(tmp_path / name, (time.time() - days * 86_400,) * 2)
+    files.write_text(tmp_path / "a.json", "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".a.json.new.part", ".b.json.old.part", "a.json",
+    ]  # fmt: skip
+
+
+def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+
+    def write() -> None:
+        with files.atomic_folder(target) as folder:
+            (folder / "mine").touch()
+            target.mkdir()
+            (target / "theirs").touch()
+
+    with pytest.raises(OutputExistsError, match="exists already"):
+        write()
+    assert [path.name for path in target.iterdir()] == ["theirs"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_locked_folder_is_refused(tmp_path: Path) -> None:
+    with files.locked(tmp_path / "a"):
+        with pytest.raises(OutputExistsError, match=r"a: another process is writing"):
+            files.locked(tmp_path / "a").__enter__()
+        with files.locked(tmp_path / "b"):
+            pass
+    with files.locked(tmp_path / "a"):
+        pass
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class AnchorSettings:
 
 
 def resize_scales(sizes: NDArray[np.int64], settings: AnchorSettings) -> NDArray[np.float64]:
-    """Return the scales of x and y that Detectron2's `ResizeShortestEdge` gives images.
+    """Return the scales of x and y that `data.resize.ResizeShortestEdge` gives images.
 
     Args:
         sizes: width and height in pixels; (n, 2).
@@ -44,8 +44,8 @@ def resize_scales(sizes: NDArray[np.int64], settings: AnchorSettings) -> NDArray
     """
     shorter, longer = sizes.min(axis=1), sizes.max(axis=1)
     scale = np.minimum(settings.image_size / shorter, settings.max_size / longer)
-    # Detectron2 rounds to whole pixels.
-    scales: NDArray[np.float64] = np.floor(sizes * scale[:, None] + 0.5) / sizes
+    # To whole pixels, at least one.
+    scales: NDArray[np.float64] = np.maximum(np.floor(sizes * scale[:, None] + 0.5), 1) / sizes
     return scales
 
 

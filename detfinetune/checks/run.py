@@ -22,7 +22,7 @@ from detfinetune.checks.units.label_units import check_units
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.discovered import shown_path
-from detfinetune.labels.misread import advice_on, check_misread
+from detfinetune.labels.misread import check_misread
 
 _OF_IMAGES = ("unreadable image", "missing image", "no image")
 """Kinds of ledger entries that are not a fault of the label itself."""
@@ -151,7 +151,7 @@ def _misread(dataset: LabelledDataset) -> list[Finding]:
             kind="labels_misread",
             severity="error",
             title=f"The labels were probably read wrongly: {problem}",
-            advice=advice_on(dataset, verdict),
+            advice=verdict.advice,
             figures={"wrong": verdict.wrong, "labels": verdict.total},
         )
     ]

@@ -449,7 +449,9 @@ class PredictConfig(Section):
     """An image, a folder of images or a video."""
 
     output: UserPath | None = None
-    """Folder for pictures and COCO results. null: predictions/<name of the input>."""
+    """Folder for pictures and COCO results. null: predictions/<name of the input>.
+
+    After an interruption, what is done is in <output>.partial, and the same command goes on."""
 
     overwrite: bool = False
     """Replace an existing output."""

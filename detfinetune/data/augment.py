@@ -14,6 +14,7 @@ from fvcore.transforms.transform import CropTransform, NoOpTransform, Transform
 from numpy.typing import NDArray
 
 from detfinetune.config.schema import AugmentConfig
+from detfinetune.data.resize import ResizeShortestEdge
 
 # Most of an aerial image is empty, and so would be most crops placed at random.
 _OBJECT_CROP_PROBABILITY = 0.7
@@ -26,7 +27,7 @@ def build_augmentations(augment: AugmentConfig) -> list[T.Augmentation]:
         raise ValueError("augment must be resolved first (engine.recipe.resolve_recipe)")
     low, high = augment.scale_jitter
     steps: list[T.Augmentation] = [
-        T.ResizeShortestEdge(
+        ResizeShortestEdge(
             (round(size * low), round(size * high)), round(longest * high), sample_style="range"
         )
     ]

@@ -13,9 +13,10 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from numpy.typing import NDArray
-from PIL import Image
 
+from detfinetune.data.resize import ResizeShortestEdge
 from detfinetune.errors import DataError
+from detfinetune.image_files import IMAGE_ERRORS, describe_image_error, open_image_file
 
 MaskFormat = Literal["polygon", "bitmask"]
 # Of float64 areas, so that a wholly visible object counts as 1.
@@ -26,9 +27,10 @@ def decode_image(path: Path | str, image_format: str) -> NDArray[np.uint8]:
     """Return an image as HxWx3 in `image_format` (RGB or BGR), rotated by its EXIF flag.
 
     Raises:
-        OSError, SyntaxError, ValueError: it is missing or damaged.
+        ConfigError: the limit of its size is not a number.
+        IMAGE_ERRORS: it is missing, damaged or too large.
     """
-    with Image.open(path) as file:
+    with open_image_file(path) as file:
         # Decode before reading EXIF: detection_utils.read_image ignores a decoding error there and
         # returns a partly decoded image.
         file.load()
@@ -46,9 +48,9 @@ def read_image(record: dict[str, Any], image_format: str) -> NDArray[np.uint8]:
     path = record["file_name"]
     try:
         image = decode_image(path, image_format)
-    except (OSError, SyntaxError, ValueError) as error:
+    except IMAGE_ERRORS as error:
         raise DataError(
-            f"{path}: the image cannot be read ({error}). Replace or remove it. To list "
+            f"{path}: {describe_image_error(error)}. Replace or remove it. To list "
             "all such images, run python tools/check_dataset.py"
         ) from error
     height, width = image.shape[:2]
@@ -145,7 +147,7 @@ class TestMapper:
     __test__ = False  # not a test class, despite its name
 
     def __init__(self, image_size: int, max_size: int, image_format: str) -> None:
-        self.resize = T.ResizeShortestEdge(image_size, max_size)
+        self.resize = ResizeShortestEdge(image_size, max_size)
         self.image_format = image_format
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:

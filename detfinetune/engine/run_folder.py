@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import BaseFileLock, FileLock, Timeout
 
+from detfinetune import files
 from detfinetune._detectron2 import detectron2_origin, detectron2_version
 from detfinetune.config.load import validate
 from detfinetune.config.schema import TrainConfig
@@ -175,29 +175,15 @@ def read_run_config(run: RunFolder) -> TrainConfig:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(run: RunFolder) -> Iterator[None]:
     """Keep other processes out of a run; the lock ends with this process, however it ends.
 
     Raises:
-        TrainingError: another process is training this run.
+        OutputExistsError: another process is training this run.
     """
-    lock = FileLock(path / ".lock")
-    run_on_main(lambda: _acquire(lock, path))
-    try:
+    with ExitStack() as stack:
+        run_on_main(lambda: stack.enter_context(files.locked(run.path)))
         yield
-    finally:
-        lock.release()
-
-
-def _acquire(lock: BaseFileLock, path: Path) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise TrainingError(
-            f"{path}: another process is training this run. Wait until it ends, or stop it first."
-        ) from error
-    except NotImplementedError:
-        warn(f"{path}: this file system has no locks. Do not resume the run twice at once.")
 
 
 def warn_of_another_machine(run: RunFolder, device: str) -> None:

@@ -58,11 +58,11 @@ def train(config: TrainConfig) -> TrainResult:
     with process_group(own.hardware.device) as device, ExitStack() as stack:
         check_device(device)
         if config.resume is not None:
-            stack.enter_context(locked(config.resume))
+            stack.enter_context(locked(RunFolder(config.resume)))
             plan = plan_resumed_run(config, stored)
         else:
             plan = plan_new_run(config)
-            stack.enter_context(locked(plan.run.path))
+            stack.enter_context(locked(plan.run))
         to_train = plan.start_iter < plan.max_iter
         if not to_train and plan.run.results_file.is_file():
             return _already_finished(plan)

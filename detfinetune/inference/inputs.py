@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detfinetune.errors import ConfigError, DataError
+from detfinetune.labels.discovery.discovered import image_names
 from detfinetune.labels.images.sizes import IMAGE_SUFFIXES, is_image
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg"})
@@ -42,11 +43,7 @@ def find_inputs(path: Path | None) -> ImageInputs | VideoInput:
     if path is None:
         raise ConfigError("input is missing. Give input=PATH: an image, a folder or a video.")
     if path.is_dir():
-        names = sorted(
-            file.relative_to(path).as_posix()
-            for file in path.rglob("*")
-            if is_image(file) and file.is_file() and not _is_hidden(file.relative_to(path))
-        )
+        names = sorted(image_names(path))
         if not names:
             raise DataError(f"input={path}: the folder has no images ({_known(IMAGE_SUFFIXES)}).")
         return ImageInputs(path, tuple(names), path.resolve().name or "images")
@@ -60,11 +57,6 @@ def find_inputs(path: Path | None) -> ImageInputs | VideoInput:
         f"input={path}: '{path.suffix}' is not a known type. Images: {_known(IMAGE_SUFFIXES)}; "
         f"videos: {_known(VIDEO_SUFFIXES)}."
     )
-
-
-def _is_hidden(relative: Path) -> bool:
-    """Return whether a file is hidden or in a hidden folder, such as thumbnails."""
-    return any(part.startswith(".") for part in relative.parts)
 
 
 def _known(suffixes: frozenset[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from detfinetune import console, files
 from detfinetune.config.schema import PredictConfig
 from detfinetune.errors import DataError
 from detfinetune.inference.inputs import ImageInputs, VideoInput, find_inputs
+from detfinetune.inference.journal import Journal, resumable_output
+from detfinetune.inference.picture_names import picture_names
 from detfinetune.inference.predictor import FoundObject, Predictor, read_rgb
 from detfinetune.inference.video import Frame, VideoWriter, open_video
+from detfinetune.labels.dataset.manifest import PREDICTIONS_NAME, RESULTS_NAME
+from detfinetune.labels.images.size_cache import file_stamps
 from detfinetune.models.checkpoint import choose_checkpoint
 from detfinetune.pictures import DrawnObject, draw_objects
 
-RESULTS_FILE = "coco_results.json"
-DATASET_FILE = "predictions.json"
 PICTURE_QUALITY = 92
 
 
@@ -47,13 +50,15 @@ def predict(config: PredictConfig) -> PredictionResult:
     The output folder has a picture of each image with the same name (or the video as MP4),
     `coco_results.json` (COCO results with file names) and `predictions.json` (the same as a COCO
     data set with images and categories, for label tools). It is written atomically. Images that
-    cannot be read are skipped with a warning and listed in `predictions.json`.
+    cannot be read are skipped with a warning and listed in `predictions.json`. What is done of a
+    folder is kept in `<output>.partial` if this is interrupted, and not done again.
 
     Raises:
         ConfigError: input or model is missing in the configuration.
         CheckpointError: the checkpoint cannot be used.
         DataError: the input is missing, has an unknown type, or cannot be read.
-        OutputExistsError: the output exists and `overwrite` is false.
+        OutputExistsError: the output exists and `overwrite` is false, another process is writing
+            it, or it was begun with other settings.
     """
     start = time.monotonic()
     inputs = find_inputs(config.input)
@@ -61,16 +66,22 @@ def predict(config: PredictConfig) -> PredictionResult:
     checkpoint = choose_checkpoint(config.run, config.checkpoint)
     keep = [path for path in (config.input, checkpoint, config.run) if path is not None]
     files.check_output(output, config.overwrite)
-    files.check_replaceable(output, DATASET_FILE, keep)
-    # Before the model is loaded, so that an output that must not be replaced is reported early.
-    with files.atomic_folder(output, config.overwrite) as folder:
-        predictor = Predictor(checkpoint, config.hardware, config.score_threshold)
-        record = _Record(predictor.classes)
-        if isinstance(inputs, ImageInputs):
-            _predict_images(predictor, inputs, folder, record)
-        else:
+    files.check_replaceable(output, PREDICTIONS_NAME, keep)
+    # Opened before the model is loaded, so that an output that must stay is reported early.
+    if isinstance(inputs, ImageInputs):
+        sources = _sources(inputs)
+        made_from = _settings(config, checkpoint)
+        with resumable_output(output, config.overwrite, keep, made_from, sources) as journal:
+            predictor = Predictor(checkpoint, config.hardware, config.score_threshold)
+            record = _Record(predictor)
+            _predict_images(predictor, inputs, sources, journal, record)
+            record.write(journal.folder)
+    else:
+        with files.atomic_folder(output, config.overwrite) as folder:
+            predictor = Predictor(checkpoint, config.hardware, config.score_threshold)
+            record = _Record(predictor)
             _predict_video(predictor, inputs, folder, record)
-        record.write(folder, predictor)
+            record.write(folder)
     result = PredictionResult(
         output=output,
         num_images=len(record.images),
@@ -87,34 +98,47 @@ def predict(config: PredictConfig) -> PredictionResult:
     return result
 
 
+def _settings(config: PredictConfig, checkpoint: Path) -> dict[str, Any]:
+    """Return what must not change between the parts of a prediction, as JSON values."""
+    status = checkpoint.stat()
+    changed = datetime.fromtimestamp(status.st_mtime).isoformat(" ")
+    return {
+        "input": str(config.input and config.input.resolve()),
+        "checkpoint": f"{checkpoint.resolve()} ({status.st_size} bytes, {changed})",
+        "score_threshold": config.score_threshold,
+    }
+
+
+def _sources(inputs: ImageInputs) -> dict[str, dict[str, Any]]:
+    """Return each image's picture, and the size and time of its file, as JSON values."""
+    stamps = file_stamps([inputs.root / name for name in inputs.names])
+    return {
+        name: {"picture": picture, "stamp": list(stamps.get(inputs.root / name, ()))}
+        for name, picture in picture_names(inputs.names).items()
+    }
+
+
 class _Record:
     """Collects images and results in COCO format."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.categories = [{"id": at + 1, "name": name} for at, name in enumerate(classes)]
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.categories = [
+            {"id": at + 1, "name": name} for at, name in enumerate(predictor.classes)
+        ]
         self.images: list[dict[str, Any]] = []
         self.results: list[dict[str, Any]] = []
         self.skipped: list[str] = []
 
-    def add(self, file_name: str, size: tuple[int, int], found: Iterable[FoundObject]) -> None:
-        """Add an image (`size`: width, height) and its detections."""
+    def add(self, entry: dict[str, Any]) -> None:
+        """Add an image and its detections, as `_entry` returns them."""
         image_id = len(self.images) + 1
-        self.images.append(
-            {"id": image_id, "file_name": file_name, "width": size[0], "height": size[1]}
-        )
-        for entry in found:
-            result: dict[str, Any] = {
-                "image_id": image_id,
-                "file_name": file_name,
-                "category_id": entry.category + 1,
-                "bbox": [round(value, 2) for value in entry.bbox],
-                "score": entry.score,
-            }
-            if entry.segmentation is not None:
-                result["segmentation"] = entry.segmentation
-            self.results.append(result)
+        shared = {"image_id": image_id, "file_name": entry["file_name"]}
+        size = {key: entry[key] for key in ("file_name", "width", "height")}
+        self.images.append({"id": image_id, **size})
+        self.results += [{**shared, **result} for result in entry["results"]]
 
-    def write(self, folder: Path, predictor: Predictor) -> None:
+    def write(self, folder: Path) -> None:
         """Write both JSON files."""
         annotations = [
             {
@@ -125,14 +149,14 @@ class _Record:
             }
             for number, result in enumerate(self.results, start=1)
         ]
-        files.write_json(folder / RESULTS_FILE, self.results, indent=None)
+        files.write_json(folder / RESULTS_NAME, self.results, indent=None)
         files.write_json(
-            folder / DATASET_FILE,
+            folder / PREDICTIONS_NAME,
             {
                 "info": {
                     "description": "predictions",
-                    "checkpoint": str(predictor.detector.checkpoint),
-                    "score_threshold": predictor.score_threshold,
+                    "checkpoint": str(self.predictor.detector.checkpoint),
+                    "score_threshold": self.predictor.score_threshold,
                     "skipped": self.skipped,
                 },
                 "licenses": [],
@@ -144,11 +168,35 @@ class _Record:
         )
 
 
+def _entry(name: str, pixels: Frame, found: Iterable[FoundObject]) -> dict[str, Any]:
+    """Return an image's size and its detections as JSON values."""
+    results = []
+    for detection in found:
+        result: dict[str, Any] = {
+            "category_id": detection.category + 1,
+            "bbox": [round(value, 2) for value in detection.bbox],
+            "score": detection.score,
+        }
+        if detection.segmentation is not None:
+            result["segmentation"] = detection.segmentation
+        results.append(result)
+    height, width = pixels.shape[:2]
+    return {"file_name": name, "width": width, "height": height, "results": results}
+
+
 def _predict_images(
-    predictor: Predictor, inputs: ImageInputs, folder: Path, record: _Record
+    predictor: Predictor,
+    inputs: ImageInputs,
+    sources: dict[str, dict[str, Any]],
+    journal: Journal,
+    record: _Record,
 ) -> None:
-    pictures = _picture_names(inputs.names)
-    for name in console.progress(inputs.names, description="predict", unit="image"):
+    if journal.done:
+        console.say(f"{len(journal.done)} of {len(sources)} images were done before.")
+    left = [name for name in inputs.names if name not in journal.done]
+    for name in console.progress(
+        left, description="predict", unit="image", total=len(sources), initial=len(journal.done)
+    ):
         try:
             pixels = read_rgb(inputs.root / name)
         except DataError as error:
@@ -156,24 +204,18 @@ def _predict_images(
             console.warn(str(error))
             continue
         found = predictor(pixels)
-        record.add(name, (pixels.shape[1], pixels.shape[0]), found)
-        picture = folder / pictures[name]
+        picture = journal.folder / sources[name]["picture"]
         picture.parent.mkdir(parents=True, exist_ok=True)
         draw_detections(pixels, found).save(picture, quality=PICTURE_QUALITY)
-    if not record.images:
+        journal.add({**_entry(name, pixels, found), "source": sources[name]})
+    if not journal.done:
         raise DataError(
             f"input={inputs.root}: none of the {len(inputs.names)} images can be read; the first: "
             f"{record.skipped[0]}"
         )
-
-
-def _picture_names(names: Sequence[str]) -> dict[str, str]:
-    """Return a JPEG's name for each image; with the old suffix if two would have the same name."""
-    stems = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
-    return {
-        name: f"{stem if stems.count(stem) == 1 else name}.jpg"
-        for name, stem in zip(names, stems, strict=True)
-    }
+    for name in inputs.names:
+        if name in journal.done:
+            record.add(journal.done[name])
 
 
 def _predict_video(predictor: Predictor, video: VideoInput, folder: Path, record: _Record) -> None:
@@ -182,8 +224,7 @@ def _predict_video(predictor: Predictor, video: VideoInput, folder: Path, record
         with VideoWriter(folder / f"{video.path.stem}.mp4", header) as writer:
             for number, frame in enumerate(bar):
                 found = predictor(frame)
-                name = f"{video.path.name}#{number}"
-                record.add(name, (header.width, header.height), found)
+                record.add(_entry(f"{video.path.name}#{number}", frame, found))
                 writer.write(np.asarray(draw_detections(frame, found)))
 
 

@@ -15,6 +15,7 @@ from detfinetune.config.hardware import detect_hardware
 from detfinetune.config.schema import HardwareConfig
 from detfinetune.data.mapper import TestMapper, decode_image
 from detfinetune.errors import DataError
+from detfinetune.image_files import IMAGE_ERRORS, describe_image_error
 from detfinetune.labels.dataset.masks import segmentation_polygons
 from detfinetune.labels.dataset.records import Box, Polygon
 from detfinetune.models.checkpoint import FALLBACK_THRESHOLD, find_checkpoint, load_detector
@@ -131,10 +132,10 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Read an image as in training: RGB [H, W, 3], rotated by its EXIF flag.
 
     Raises:
-        DataError: the file is missing or broken.
+        DataError: the file is missing, broken or too large.
     """
     try:
         image = decode_image(path, "RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: the image cannot be read ({error}).") from error
+    except IMAGE_ERRORS as error:
+        raise DataError(f"{path}: {describe_image_error(error)}.") from error
     return image

@@ -43,6 +43,9 @@ class MisreadCheck:
     better: LabelSchema | None
     """A schema that makes sense of more labels, looked for when a fifth or more are wrong."""
 
+    advice: str
+    """What the user can do."""
+
     misfit: Misfit | None
     """How boxes of any format were misread, if nearly all are plausible another way."""
 
@@ -82,7 +85,9 @@ def check_misread(dataset: LabelledDataset) -> MisreadCheck:
     better = None
     if wrong * 5 > total.lines and dataset.schema and dataset.format in LINE_FORMATS:
         better = suggest_schema(_sampled_rows(dataset), dataset.schema, dataset.classes)
-    return MisreadCheck(problem, wrong, total.lines, better, _find_misfit(dataset))
+    misfit = _find_misfit(dataset)
+    advice = _advice(dataset, better, misfit)
+    return MisreadCheck(problem, wrong, total.lines, better, advice, misfit)
 
 
 def _find_misfit(dataset: LabelledDataset) -> Misfit | None:
@@ -112,10 +117,9 @@ def refuse_misread(dataset: LabelledDataset) -> None:
     _warn_of_other_sizes(dataset)
     _warn_of_images_in_no_split(dataset)
     if check.better is not None:
-        problem = f"{check.wrong} of {check.total} labels are wrong"
-        console.warn(f"{problem}. {advice_on(dataset, check)}")
+        console.warn(f"{check.wrong} of {check.total} labels are wrong. {check.advice}")
     elif check.misfit is not None and check.misfit.sure:
-        console.warn(f"{check.misfit.problem}. {advice_on(dataset, check)}")
+        console.warn(f"{check.misfit.problem}. {check.advice}")
 
 
 def _sampled_rows(dataset: LabelledDataset) -> list[tuple[str, int, int]]:
@@ -193,16 +197,15 @@ def _explain(dataset: LabelledDataset, check: MisreadCheck) -> str:
             )
     unreadable = [e for e in dataset.ledger.entries if e.action == "rejected" and not e.line]
     text += [f"  {entry.message}" for entry in unreadable[:_EXAMPLES]]
-    return "\n".join([*text, advice_on(dataset, check)])
+    return "\n".join([*text, check.advice])
 
 
-def advice_on(dataset: LabelledDataset, check: MisreadCheck) -> str:
-    """Return what the user can do."""
-    if check.better is not None:
-        return f"They make sense as {check.better.as_options}: rerun with that."
-    if check.misfit is not None and dataset.schema is not None:
+def _advice(dataset: LabelledDataset, better: LabelSchema | None, misfit: Misfit | None) -> str:
+    if better is not None:
+        return f"They make sense as {better.as_options}: rerun with that."
+    if misfit is not None and dataset.schema is not None:
         polygons = any(table.polygons for table in dataset.tables.values())
-        return option_for(dataset.schema, check.misfit.better, with_polygons=polygons)
+        return option_for(dataset.schema, misfit.better, with_polygons=polygons)
     return (
         "Check data.format, data.columns, data.coordinates, data.classes and data.first_class, or "
         "remove the wrong labels."

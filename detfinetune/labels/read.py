@@ -27,6 +27,7 @@ from detfinetune.collector import no_cycle_search
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
+from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.discovery.class_names import (
     ClassIndex,
@@ -262,9 +263,9 @@ def _divide(
     if run_split is not None:
         names = source.table().names
         contents = hash_images([source.files.image_root / name for name in names])
-        divided = whole or bool(lacks_val)
-        images = run_split.divide(split, names, contents, whole=divided)
-        return Division(images, rows=split_rows(names, images) if divided else [])
+        into = tuple(SPLIT_NAMES) if whole else ("train", "val") if lacks_val else (split,)
+        images = run_split.divide(split, names, contents, into)
+        return Division(images, rows=split_rows(names, images) if len(into) > 1 else [])
     if "val" in sources or discovered.divided:
         refuse_to_divide(data, list(sources))
     if discovered.divided or not (whole or lacks_val):
@@ -319,4 +320,4 @@ def _tables(
                 )
             everything = len(images) == whole.num_images
             tables[name] = whole if everything else whole.select(images)
-    return {split: tables[split] for split in ("train", "val", "test") if split in tables}
+    return {split: tables[split] for split in SPLIT_NAMES if split in tables}

@@ -151,16 +151,18 @@ def test_best_iou_equals_a_search_over_all_positions() -> None:
     assert best_ious(boxes, images, anchors) == pytest.approx(expected)
 
 
-def test_sizes_and_anchors_are_detectron2s() -> None:
+def test_sizes_and_anchors_are_those_of_training() -> None:
     pytest.importorskip("detectron2")
-    from detectron2.data.transforms import ResizeShortestEdge
     from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 
-    sizes = np.array([[640, 480], [480, 640], [600, 600], [1999, 333], [37, 1001]])
+    from detfinetune.data.resize import ResizeShortestEdge
+
+    sizes = np.array([[640, 480], [480, 640], [600, 600], [1999, 333], [37, 1001], [20_000, 10]])
     scaled = sizes * resize_scales(sizes, AnchorSettings(320, 533, ()))
     for (width, height), ours in zip(sizes.tolist(), scaled.tolist(), strict=True):
-        theirs = ResizeShortestEdge.get_output_shape(height, width, 320, 533)
-        assert tuple(reversed(ours)) == pytest.approx(theirs)
+        image = np.zeros((height, width, 3), dtype=np.uint8)
+        resize = ResizeShortestEdge(320, 533).get_transform(image)
+        assert ours == pytest.approx((resize.new_w, resize.new_h))
     generator = DefaultAnchorGenerator(
         sizes=[[32], [64]], aspect_ratios=[[0.5, 1.0, 2.0]], strides=[4, 8]
     )

@@ -19,9 +19,9 @@ from detfinetune import evaluate, predict
 from detfinetune.config.load import load_train_config
 from detfinetune.config.schema import EvaluateConfig, PredictConfig
 from detfinetune.engine.job import TrainingJob
-from detfinetune.engine.run_folder import locked
+from detfinetune.engine.run_folder import RunFolder, locked
 from detfinetune.engine.train import TrainResult, train
-from detfinetune.errors import DataError, DetFinetuneError, TrainingError
+from detfinetune.errors import DataError, DetFinetuneError, OutputExistsError
 
 CPU = {"name": "cpu", "num_workers": 0}
 
@@ -78,6 +78,23 @@ def test_no_held_out_images(
         evaluated(result.run, "val")
     predicted(result.run, tmp_path / "data" / "images", tmp_path / "found")
     assert any((tmp_path / "found").iterdir())
+
+
+def test_very_long_images_are_trained_evaluated_and_predicted_on(
+    toy_dataset: Path, tmp_path: Path
+) -> None:
+    """Resized to a longer side of 160 pixels, the shorter one would round to 0."""
+    shutil.copytree(toy_dataset, tmp_path / "data")
+    for split in ("train", "val"):
+        for kind, size in (("wide", (20_000, 10)), ("tall", (10, 20_000))):
+            Image.new("RGB", size).save(tmp_path / "data" / "images" / split / f"{kind}.png")
+            label = tmp_path / "data" / "labels" / split / f"{kind}.txt"
+            label.write_text("0 0.5 0.5 0.2 0.8\n", encoding="utf-8")
+    # Every image of train is in one of the batches.
+    result = run("data.root=data", "solver.max_iter=7")
+    assert result.evaluations["val"].num_images == 10
+    found = predicted(result.run, tmp_path / "data" / "images" / "val", tmp_path / "found")
+    assert (found.num_images, found.skipped) == (10, ())
 
 
 def test_a_test_split_alone_is_evaluated_with_the_last_checkpoint(
@@ -181,7 +198,10 @@ def test_a_run_without_a_checkpoint_begins_again(
 
 def test_a_run_is_trained_by_one_process_at_a_time(toy_dataset: Path) -> None:
     result = run(f"data.root={toy_dataset}", "solver.max_iter=1")
-    with locked(result.run), pytest.raises(TrainingError, match="another process is training"):
+    with (
+        locked(RunFolder(result.run)),
+        pytest.raises(OutputExistsError, match="another process is writing to this folder"),
+    ):
         train(load_train_config([f"resume={result.run}", "solver.max_iter=2"]))
     assert train(load_train_config([f"resume={result.run}", "solver.max_iter=2"])).iteration == 2
 

@@ -7,6 +7,8 @@ is tested is that images, boxes, masks and files fit together.
 from __future__ import annotations
 
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -25,6 +27,7 @@ from detfinetune.config.schema import (
     TrainConfig,
 )
 from detfinetune.errors import CheckpointError, ConfigError, DataError, OutputExistsError
+from detfinetune.inference.picture_names import picture_names
 from detfinetune.inference.predict import predict
 from detfinetune.inference.predictor import Predictor, read_rgb
 from detfinetune.models.build import build_detector
@@ -117,6 +120,52 @@ def test_a_nested_folder_of_any_type_and_name(run: Path, tmp_path: Path) -> None
         assert -0.01 <= y <= y + h <= image["height"] + 0.02
         assert entry["segmentation"]["size"] == [image["height"], image["width"]]
         assert entry["category_id"] in (1, 2)
+
+
+def test_a_folder_with_links_pipes_and_dangling_links(run: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    _save_image(source / "a" / "1.png")
+    _save_image(tmp_path / "elsewhere" / "2.png")
+    (source / "a" / "up").symlink_to(source)
+    (source / "b").symlink_to(source / "a")
+    (source / "c").symlink_to(tmp_path / "elsewhere")
+    (source / "gone.jpg").symlink_to(source / "nowhere.jpg")
+    os.mkfifo(source / "pipe.jpg")
+    written = _predict(run, source, tmp_path / "out")
+    assert [image["file_name"] for image in written["images"]] == ["a/1.png", "c/2.png"]
+    assert [text.removeprefix(f"{source}/") for text in written["info"]["skipped"]] == [
+        "gone.jpg: the image cannot be read (No such file or directory).",
+        "pipe.jpg: the image cannot be read (not a regular file).",
+    ]
+
+
+def test_no_picture_replaces_another() -> None:
+    names = [
+        "A.tif",
+        "a.jpg",
+        "a.jpg.png",
+        "a.png",
+        "b.bmp",
+        "c.png",
+        "c.jpg/1.png",
+        "É.png",
+        "e\u0301.jpg",
+    ]
+    pictures = picture_names(names)
+    assert list(pictures) == names
+    assert pictures["b.bmp"] == "b.jpg"
+    assert pictures["a.jpg.png"] == "a.jpg.png.jpg"
+    folded = {unicodedata.normalize("NFC", name).casefold() for name in pictures.values()}
+    assert len(folded) == len(names)
+    assert "c.jpg" not in folded
+
+
+def test_images_of_one_name_have_a_picture_each(run: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("a.jpg", "a.png", "a.jpg.png", "A.png"), start=1):
+        _save_image(tmp_path / "in" / name, 40 * number, 40)
+    _predict(run, tmp_path / "in", tmp_path / "out")
+    widths = sorted(_image_size(path)[0] for path in (tmp_path / "out").glob("*.jpg"))
+    assert widths == [40, 80, 120, 160]
 
 
 def test_an_image_is_rotated_by_its_exif_flag(run: Path, tmp_path: Path) -> None:

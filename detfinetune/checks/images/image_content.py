@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from detfinetune.labels.images.sizes import IMAGE_ERRORS, describe_image_error, looks_complete
+from detfinetune.image_files import (
+    IMAGE_ERRORS,
+    describe_image_error,
+    open_image_file,
+    refuse_special_file,
+)
+from detfinetune.labels.images.sizes import looks_complete
 
 THUMBNAIL_SIDE = 32
 
@@ -108,6 +114,7 @@ def scan_image(path: Path) -> ImageFacts:
     """Read and decode one image; the facts include any problem."""
     content, digest = b"", ""
     try:
+        refuse_special_file(path)
         content = path.read_bytes()
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         if not content:
@@ -126,7 +133,7 @@ def scan_image(path: Path) -> ImageFacts:
 
 def _decode(content: bytes, digest: str) -> ImageFacts:
     """Decode an image and return its facts; raises whatever Pillow raises."""
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image_file(io.BytesIO(content)) as image:
         size, mode, image_format = image.size, image.mode, image.format or ""
         bits = _bits(image, content)
         # A PNG's flag may follow its pixels: asking now would decode it, so ask after loading.

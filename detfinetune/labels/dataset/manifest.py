@@ -13,6 +13,14 @@ MANIFEST_NAME = "dataset.json"
 
 EXPORT_NAME = "export.json"
 """File that marks a folder of labels written in another format than COCO JSON."""
+
+PREDICTIONS_NAME = "predictions.json"
+RESULTS_NAME = "coco_results.json"
+"""Both mark the output of a prediction."""
+
+JOURNAL_NAME = "predicted.jsonl"
+"""File that marks the unfinished output of a prediction."""
+
 _VERSION = 1
 
 

@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from detfinetune.labels.dataset.manifest import EXPORT_NAME, MANIFEST_NAME
+from detfinetune.labels.dataset.manifest import (
+    EXPORT_NAME,
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    PREDICTIONS_NAME,
+    RESULTS_NAME,
+)
 from detfinetune.labels.dataset.split_names import SPLIT_NAMES
 from detfinetune.labels.discovery.class_names import CLASS_FILES
 from detfinetune.labels.images.sizes import is_image_name
@@ -23,7 +29,10 @@ _NO_LABELS = ("readme", "license", "licence", "requirements", "notice", "changel
 _HIDDEN = (".", "__MACOSX")
 _NAME_LISTS = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words}
 _NAME_LISTS |= set(CLASS_FILES)
-_CONVERTED = ({MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"})
+_OUTPUTS = (
+    {MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"}, {PREDICTIONS_NAME, RESULTS_NAME},
+    {JOURNAL_NAME},
+)  # fmt: skip
 
 
 _LISTINGS: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("listings", default=None)
@@ -32,7 +41,8 @@ _LISTINGS: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("listings"
 def walk(folder: Path) -> Iterator[Path]:
     """Yield every file below `folder` in sorted order.
 
-    Hidden folders and outputs of earlier conversions are ignored; links are followed.
+    Hidden folders and outputs of conversions and predictions are ignored. Links are followed, but
+    each folder is visited once.
     """
     return (folder / name for name in names_below(folder))
 
@@ -76,13 +86,20 @@ def listed_once() -> Iterator[None]:
 
 def _listed(folder: Path) -> Iterator[str]:
     top = len(str(folder)) + (not str(folder).endswith(os.sep))
+    real_top = os.path.realpath(folder)
+    visited: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
-        if len(place) >= top and any(marks.issubset(files) for marks in _CONVERTED):
+        real = os.path.realpath(place)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        if len(place) >= top and any(marks.issubset(files) for marks in _OUTPUTS):
             folders.clear()
             continue
         folders[:] = sorted(
             name for name in folders
-            if not name.startswith(_HIDDEN) and not _leads_back(place, name)
+            if not name.startswith(_HIDDEN) and not _leads_back(place, name, real, real_top)
         )  # fmt: skip
         inside = place[top:].replace(os.sep, "/")
         prefix = f"{inside}/" if inside else ""
@@ -91,13 +108,15 @@ def _listed(folder: Path) -> Iterator[str]:
                 yield prefix + name
 
 
-def _leads_back(place: str, name: str) -> bool:
-    """Whether a folder is a link to one that holds it, so that it would be walked for ever."""
+def _leads_back(place: str, name: str, real: str, real_top: str) -> bool:
+    """Whether a folder is a link to one that holds it, or that is visited at its own place."""
     path = os.path.join(place, name)  # noqa: PTH118
     if not os.path.islink(path):  # noqa: PTH114
         return False
-    target = os.path.realpath(path)
-    return (os.path.realpath(place) + os.sep).startswith(target + os.sep)
+    target = os.path.realpath(path) + os.sep
+    is_hidden = any(f"{os.sep}{mark}" in target[len(real_top) :] for mark in _HIDDEN)
+    inside = target.startswith(real_top + os.sep) and not is_hidden
+    return inside or (real + os.sep).startswith(target)
 
 
 def is_label_name(name: str, suffix: str = ".txt") -> bool:

@@ -12,11 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from detfinetune import console
 from detfinetune.errors import DataError
+from detfinetune.image_files import (
+    IMAGE_ERRORS,
+    describe_image_error,
+    max_megapixels,
+    open_image_file,
+    refuse_special_file,
+)
 from detfinetune.labels.csv_text import read_image_rows
 from detfinetune.labels.images.size_cache import file_stamps, read_cached, write_cached
 
@@ -34,21 +41,6 @@ _KIND = "size-1"
 
 Size = tuple[int, int]
 
-IMAGE_ERRORS = (
-    OSError,
-    Image.DecompressionBombError,
-    SyntaxError,
-    ValueError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    EOFError,
-    OverflowError,
-    MemoryError,
-)
-"""What Pillow raises for files that it cannot open or decode."""
-
 
 class UnreadableImage(Exception):
     """An image file that training could not read; the text says why."""
@@ -65,32 +57,22 @@ def is_image_name(name: str) -> bool:
     return bool(stem) and not stem.endswith("/") and dot + ending.lower() in IMAGE_SUFFIXES
 
 
-def describe_image_error(error: Exception) -> str:
-    """Say why Pillow could not read an image."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that Pillow can read"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"too large: {error}"
-    if isinstance(error, OSError):
-        return f"the image cannot be read ({error.strerror or error})"
-    return f"the image is damaged ({error})"
-
-
 def read_image_size(path: Path) -> Size:
     """Return width and height in pixels after rotation by the EXIF flag; reads headers only.
 
     A file whose end is missing is decoded to be sure, because its header alone looks valid.
 
     Raises:
-        UnreadableImage: empty, not an image, truncated, too large for Pillow, or unreadable.
+        UnreadableImage: empty, not an image, truncated, above `max_megapixels`, or unreadable.
     """
     try:
+        refuse_special_file(path)
         if path.stat().st_size == 0:
             raise UnreadableImage("the image file is empty")
         with path.open("rb") as stream:
             complete = looks_complete(stream)
             stream.seek(0)
-            with Image.open(stream) as image:
+            with open_image_file(stream) as image:
                 rotated = _orientation(image, stream) >= 5
                 if not complete or (rotated and image.format == "TIFF"):
                     # Pillow itself rotates a TIFF: when it is opened or loaded, by version.
@@ -170,10 +152,12 @@ def read_image_sizes(paths: Sequence[Path]) -> dict[Path, Size | UnreadableImage
 
 
 def _parse_sizes(texts: Mapping[Path, str]) -> dict[Path, Size]:
+    """Return cached sizes, without images that are now too large."""
+    most = max_megapixels() * 1e6
     sizes = {}
     for path, text in texts.items():
         width, _, height = text.partition(" ")
-        if width.isdigit() and height.isdigit():
+        if width.isdigit() and height.isdigit() and int(width) * int(height) <= most:
             sizes[path] = (int(width), int(height))
     return sizes
 

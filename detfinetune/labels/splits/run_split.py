@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,7 +102,7 @@ class RunSplit:
     """By place in `images`: split and name of the image that is there now."""
 
     def divide(
-        self, source: str, names: Sequence[str], contents: Sequence[str], *, whole: bool
+        self, source: str, names: Sequence[str], contents: Sequence[str], into: Collection[str]
     ) -> dict[str, list[int]]:
         """Return image indices by split, ascending.
 
@@ -110,10 +110,10 @@ class RunSplit:
             source: split on disk that the images are in.
             names: their paths relative to its image root.
             contents: hashes of the files.
-            whole: whether they may go to any split; else only to `source`.
+            into: splits that they may go to.
         """
         known = {image.content for image in self.images}
-        place = self._match(source, names, contents, known, whole)
+        place = self._match(names, contents, known, into)
         splits: dict[str, list[int]] = {"train": [], "val": [], "test": []}
         for at, name in enumerate(names):
             if at in place:
@@ -127,24 +127,23 @@ class RunSplit:
                 self.moved.append(name)
             else:
                 self.new.append(name)
-                if self.extend and (whole or source == "train"):
+                if self.extend and "train" in into:
                     splits["train"].append(at)
-        own = "train" if whole else source
+        own = "train" if "train" in into else source
         return {split: images for split, images in splits.items() if images or split == own}
 
     def _match(
         self,
-        source: str,
         names: Sequence[str],
         contents: Sequence[str],
         known: set[str],
-        whole: bool,
+        into: Collection[str],
     ) -> dict[int, int]:
         """Return for images the place of the same image in `images`."""
         rows = [
             number
             for number, image in enumerate(self.images)
-            if number not in self.found and (whole or image.split == source)
+            if number not in self.found and image.split in into
         ]
         place: dict[int, int] = {}
         keys: list[tuple[Callable[[RunImage], object], Callable[[int], object]]] = [
