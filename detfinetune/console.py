@@ -159,6 +159,9 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
 
     `DETFINETUNE_TRACEBACK=1` shows the traceback as well. Ctrl-C exits with 130.
     """
+    # A thread that waits would keep a core busy, and slow down all others on a shared machine.
+    # OpenMP reads this once, when torch is imported; processes started from here inherit it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     ignore_known_warnings()
     try:
         _check_working_directory()

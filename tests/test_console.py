@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -107,3 +109,33 @@ def test_a_removed_working_directory_is_a_message(repo: Path, tmp_path: Path, to
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "The working directory has been removed. Change to a folder" in done.stdout + done.stderr
+
+
+def spin_counts(repo: Path, tool: str, *arguments: str, **environment: str) -> set[str]:
+    """How long a waiting thread spins, as OpenMP itself says when a tool loads it; 0 is passive."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")}
+    done = subprocess.run(
+        [sys.executable, str(repo / "tools" / tool), *arguments], capture_output=True, text=True,
+        env={**kept, "OMP_DISPLAY_ENV": "verbose", **environment}, check=False,
+    )  # fmt: skip
+    return set(re.findall(r"GOMP_SPINCOUNT\s*=\s*'(\w+)'", done.stderr))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch brings GNU's OpenMP on Linux alone")
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("train_net.py", ["data.root=nowhere"]),
+        ("check_dataset.py", ["data.root=nowhere"]),
+    ],
+)
+def test_waiting_threads_leave_the_cores_to_others(
+    repo: Path, tool: str, arguments: list[str]
+) -> None:
+    assert spin_counts(repo, tool, *arguments) == {"0"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch brings GNU's OpenMP on Linux alone")
+def test_a_users_own_wait_policy_is_kept(repo: Path) -> None:
+    (count,) = spin_counts(repo, "evaluate.py", "run=nowhere", OMP_WAIT_POLICY="active")
+    assert int(count) > 1e9

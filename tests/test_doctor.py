@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from detfinetune.doctor import Finding, as_json, as_text, can_train, examine
+from detfinetune.doctor.machine import check_machine
 
 REPO = Path(__file__).resolve().parents[1]
 DOCTOR = REPO / "tools" / "doctor.py"
@@ -34,6 +35,24 @@ def test_this_installation_can_train() -> None:
     assert "model zoo" not in subjects
     lacking = [f.subject for f in findings if f.state != "ok" and not f.advice]
     assert lacking == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "value"),
+    [
+        (None, "ok", "passive, set by the tools"),
+        ("PASSIVE", "ok", "PASSIVE, from your environment"),
+        ("active", "note", "active, from your environment"),
+    ],
+)
+def test_how_threads_wait(
+    monkeypatch: pytest.MonkeyPatch, policy: str | None, state: str, value: str
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if policy is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    found = next(f for f in check_machine() if f.subject == "OMP_WAIT_POLICY")
+    assert (found.state, found.value, bool(found.advice)) == (state, value, state == "note")
 
 
 def test_text_has_advice_and_what_to_fix_first() -> None:

@@ -62,10 +62,18 @@ def _nvidia_driver() -> str | None:
 
 
 def check_machine() -> Iterator[Finding]:
-    """Report CPU cores, memory and free disk."""
+    """Report CPU cores, how threads wait, memory and free disk."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     yield Finding("cores", "ok", str(cores))
+    policy = os.environ.get("OMP_WAIT_POLICY")
+    advice = (
+        "Threads that wait keep a core busy, which makes training several times as slow on a "
+        "machine that others use too. Unset OMP_WAIT_POLICY: the tools then set it to passive."
+    )
+    busy = policy is not None and policy.lower() == "active"
+    shown = f"{policy}, from your environment" if policy else "passive, set by the tools"
+    yield Finding("OMP_WAIT_POLICY", "note" if busy else "ok", shown, advice if busy else "")
     if hasattr(os, "sysconf"):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB
         advice = "Lower solver.images_per_batch or augment.image_size if training is killed."

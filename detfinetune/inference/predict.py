@@ -39,7 +39,7 @@ class PredictionResult:
     num_objects: int
     score_threshold: float
     skipped: tuple[str, ...]
-    """Images that could not be read, each with the reason."""
+    """Images, and the part of a video, that could not be read, each with the reason."""
 
     seconds: float
 
@@ -91,6 +91,8 @@ def predict(config: PredictConfig) -> PredictionResult:
         seconds=time.monotonic() - start,
     )
     skipped = f", {len(result.skipped)} could not be read" if result.skipped else ""
+    if record.frames_expected is not None:
+        skipped = f" (only {result.num_images} of {record.frames_expected} frames could be read)"
     console.say(
         f"{result.num_objects} objects with a score of {result.score_threshold:.2f} or more in "
         f"{result.num_images} images{skipped}; pictures and COCO results are in {output}"
@@ -129,6 +131,8 @@ class _Record:
         self.images: list[dict[str, Any]] = []
         self.results: list[dict[str, Any]] = []
         self.skipped: list[str] = []
+        self.frames_expected: int | None = None
+        """Of a video that has fewer."""
 
     def add(self, entry: dict[str, Any]) -> None:
         """Add an image and its detections, as `_entry` returns them."""
@@ -158,6 +162,7 @@ class _Record:
                     "checkpoint": str(self.predictor.detector.checkpoint),
                     "score_threshold": self.predictor.score_threshold,
                     "skipped": self.skipped,
+                    **self._frames(),
                 },
                 "licenses": [],
                 "images": self.images,
@@ -166,6 +171,11 @@ class _Record:
             },
             indent=None,
         )
+
+    def _frames(self) -> dict[str, int]:
+        if self.frames_expected is None:
+            return {}
+        return {"frames_read": len(self.images), "frames_expected": self.frames_expected}
 
 
 def _entry(name: str, pixels: Frame, found: Iterable[FoundObject]) -> dict[str, Any]:
@@ -226,6 +236,14 @@ def _predict_video(predictor: Predictor, video: VideoInput, folder: Path, record
                 found = predictor(frame)
                 record.add(_entry(f"{video.path.name}#{number}", frame, found))
                 writer.write(np.asarray(draw_detections(frame, found)))
+    if header.lacks_frames(len(record.images)):
+        record.frames_expected = header.num_frames
+        record.skipped.append(
+            f"{video.path}: only {len(record.images)} of {header.num_frames} frames could be read. "
+            "The video is damaged or incomplete: copy it again or convert it to MP4, then rerun "
+            "with overwrite=true."
+        )
+        console.warn(record.skipped[-1])
 
 
 def draw_detections(pixels: Frame, found: Sequence[FoundObject]) -> Image.Image:

@@ -20,6 +20,10 @@ Frame = NDArray[np.uint8]
 # encoder.
 _CODECS = ("vp09", "mp4v")
 _USUAL_FPS = 25.0
+# Headers of sound videos overstate by a frame or two, where codecs hold frames back or a cut is not
+# at a key frame, and those of variable frame rate, which are estimates, by a little more.
+_FRAMES_TOLERATED = 2
+_SHARE_TOLERATED = 0.01
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class VideoFormat:
 
     num_frames: int | None
     """Number of frames; None if the header does not say."""
+
+    def lacks_frames(self, num_read: int) -> bool:
+        """Whether clearly fewer frames were read than the header says."""
+        said = self.num_frames or 0
+        return said - num_read > max(_FRAMES_TOLERATED, _SHARE_TOLERATED * said)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from detfinetune.errors import CheckpointError, ConfigError, DataError, OutputEx
 from detfinetune.inference.picture_names import picture_names
 from detfinetune.inference.predict import predict
 from detfinetune.inference.predictor import Predictor, read_rgb
+from detfinetune.inference.video import VideoFormat
 from detfinetune.models.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
 from detfinetune.models.d2_cfg import build_cfg
@@ -194,6 +195,37 @@ def test_a_video_stays_a_video(run: Path, tmp_path: Path) -> None:
     assert len(frames) == 5
     assert frames[0].shape == (64, 96, 3)
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.0)
+
+
+def test_a_video_that_ends_early_is_reported(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (96, 64))
+    noise = np.random.default_rng(0)
+    for _ in range(42):
+        writer.write(noise.integers(0, 255, (64, 96, 3), dtype=np.uint8))
+    writer.release()
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) // 20])
+    written = _predict(run, source, tmp_path / "out")
+    assert len(written["images"]) == 1
+    assert (written["info"]["frames_read"], written["info"]["frames_expected"]) == (1, 42)
+    assert "only 1 of 42 frames could be read. The video is" in written["info"]["skipped"][0]
+    shown = capsys.readouterr()
+    assert "clip.avi: only 1 of 42 frames could be read. The video is damaged" in shown.err
+    assert "in 1 images (only 1 of 42 frames could be read); pictures" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("header", "read", "lacks"),
+    [(None, 1, False), (42, 42, False), (42, 40, False), (42, 39, True), (42, 50, False),
+     (1000, 990, False), (1000, 989, True)],
+)  # fmt: skip
+def test_headers_may_overstate_by_two_frames_or_a_percent(
+    header: int | None, read: int, lacks: bool
+) -> None:
+    assert VideoFormat(96, 64, 12.0, header).lacks_frames(read) is lacks
 
 
 def test_the_threshold_is_the_runs_unless_one_is_given(run: Path, tmp_path: Path) -> None:

@@ -122,10 +122,10 @@ def test_all_pictures_keep_to_the_bytes_of_the_album(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "cannot be read"),
-        (b"GIF89a", "cannot be read"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cannot be read"),
-        (b"II*\0\x08\0\0\0\xff\xff" + b"\xff" * 60, "cannot be read"),
+        (b"", "image that Pillow can read"),
+        (b"GIF89a", "image that Pillow can read"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "image that Pillow can read"),
+        (b"II*\0\x08\0\0\0\xff\xff" + b"\xff" * 60, "image that Pillow can read"),
         (None, "there is no such file"),
     ],
 )
