@@ -188,7 +188,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write `value` as JSON in UTF-8, atomically; NaN and infinity raise ValueError."""
-    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        # A file name that is not valid UTF-8.
+        text = json.dumps(value, indent=indent, allow_nan=False)
+    write_text(path, f"{text}\n")
 
 
 def cache_dir(*parts: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -200,5 +201,10 @@ def test_an_output_that_cannot_be_created_is_reported_before_the_work(tmp_path: 
 def test_an_output_without_write_permission_is_reported_before_the_work(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
-    with pytest.raises(OutputExistsError, match="closed may not be written to"):
+    with pytest.raises(OutputExistsError, match=r"no permission to write to .*closed"):
         files.check_output(closed / "out")
+
+
+def test_json_of_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"name": "\udce4ä"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "\udce4ä"}

@@ -48,8 +48,14 @@ def write_run_split(run: Path, classes: Sequence[str], tables: Mapping[str, Labe
         contents = hash_images([table.image_root / name for name in table.names])
         labels = label_hashes(classes, table)
         for row in zip(table.names, contents, labels, strict=True):
-            writer.writerow([row[0], split, *row[1:]])
+            writer.writerow([_one_line(row[0]), split, *row[1:]])
     files.write_text(run / FILE_NAME, text.getvalue())
+
+
+def _one_line(name: str) -> str:
+    """Return a file name as valid text of one line; such images are found by their content."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def read_run_split(run: Path, *, extend: bool = False) -> RunSplit | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -110,3 +111,15 @@ def test_a_damaged_list_names_its_line(data: Path, run: Path) -> None:
     (run / "images.csv").write_text("\n".join([*text[:3], text[3][:5]]))
     with pytest.raises(DataError, match=r"images\.csv:4: 1 cells, and the heading has 4"):
         prepare_run_dataset(DataConfig(root=data), run)
+
+
+def test_names_that_are_no_line_of_text(data: Path, tmp_path: Path) -> None:
+    strange = [data / "images" / os.fsdecode(name) for name in (b"\xe4.png", b"a\nb.png")]
+    for number, path in enumerate(strange):
+        Image.new("RGB", (100, 80), (number, 99, 0)).save(path)
+    first = prepare_dataset(DataConfig(root=data, val_fraction=0, test_fraction=0))
+    write_run_split(tmp_path, first.classes, first.tables)
+    again, changes = prepare_run_dataset(DataConfig(root=data), tmp_path)
+    assert splits(again) == splits(first)
+    assert changes is not None
+    assert changes.changes(again.classes, again.tables, "train") == {}
