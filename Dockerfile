@@ -1,0 +1,26 @@
+# docker build -t detfinetune .
+# docker run --rm -v DIR:/data:ro -v "$PWD":/work detfinetune \
+#     python /opt/detfinetune/tools/train_net.py +experiment=custom data.root=/data
+# For a GPU, add to build: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu126
+# and to run: --gpus all --shm-size=8g. See docs/install.md.
+FROM python:3.11-slim-bookworm
+
+# Wheels of torch: .../cpu, or one for a CUDA release that the driver of the machine supports.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+# OpenCV needs both libraries, although nothing is displayed.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
+    && rm -rf /var/lib/apt/lists/*
+
+# First, so that the next step keeps it, and so that Docker caches it.
+RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" torch torchvision
+
+WORKDIR /opt/detfinetune
+COPY . .
+RUN pip install --no-cache-dir -e . && python tools/doctor.py --offline
+
+# Caches lie beside the runs, and survive the container.
+ENV DETFINETUNE_CACHE=/work/.cache/detfinetune FVCORE_CACHE=/work/.cache/zoo
+WORKDIR /work
+CMD ["python", "/opt/detfinetune/tools/doctor.py"]
