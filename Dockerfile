@@ -1,12 +1,12 @@
 # docker build -t detfinetune .
 # docker run --rm -v DIR:/data:ro -v "$PWD":/work detfinetune \
 #     python /opt/detfinetune/tools/train_net.py +experiment=custom data.root=/data
-# For a GPU, add to build: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu126
-# and to run: --gpus all --shm-size=8g. See docs/install.md.
+# For a GPU, add to run: --gpus all --shm-size=8g. See docs/install.md.
 FROM python:3.11-slim-bookworm
 
-# Wheels of torch: .../cpu, or one for a CUDA release that the driver of the machine supports.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Index of torch's wheels for CPUs, or for a CUDA release that the machine's driver supports (see
+# pytorch.org); empty: the package index's build.
+ARG TORCH_INDEX=
 
 # OpenCV needs both libraries, although nothing is displayed.
 RUN apt-get update \
@@ -14,7 +14,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 # First, so that the next step keeps it, and so that Docker caches it.
-RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" torch torchvision
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
 
 WORKDIR /opt/detfinetune
 COPY . .

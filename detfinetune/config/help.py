@@ -49,7 +49,11 @@ def help_text(name: str, schema: type[Section], groups: dict[str, list[str]]) ->
         lines += [f"  {key}  [{_type_name(field.annotation)}; default {_short(default)}]"]
         meaning = re.sub(r"\s+", " ", field.description or "")
         lines += textwrap.wrap(meaning, width=96, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    lines += ["", "--cfg prints the composed configuration and exits; --help prints this text."]
+    lines += [
+        "",
+        "config=FILE.yaml takes keys from a file, as --cfg prints them; the command line wins.",
+        "--cfg prints the composed configuration and exits; --help prints this text.",
+    ]
     return "\n".join(lines)
 
 

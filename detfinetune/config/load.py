@@ -8,9 +8,9 @@ accept. Pydantic checks the values.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -130,10 +130,13 @@ def _compose(
     problems: list[str],
 ) -> dict[str, Any]:
     """Compose the configuration; problems of overrides are added to `problems`."""
-    overrides = _parse(argv, schema, problems)
-    _check_resume(overrides, problems)
+    words = [word for word in argv if not word.startswith("config=")]
+    own = [word.partition("=")[2] for word in argv if word.startswith("config=")]
+    overrides = _parse(words, schema, problems)
+    _check_resume([item.key_or_group for item in overrides] + ["config"] * len(own), problems)
     known = config_keys(schema)
-    chosen: list[str] = []
+    settings, choices = _read_settings(own, known, groups, problems)
+    chosen = [f"{group}={option}" for group, option in choices.items()]
     assigned: list[str] = []
     for item in overrides:
         key = item.key_or_group
@@ -146,6 +149,7 @@ def _compose(
                 problems.append(problem)
                 continue
             prefix = "+" if key == "experiment" else ""
+            chosen = [word for word in chosen if word.lstrip("+").partition("=")[0] != key]
             chosen.append(f"{prefix}{key}={item.get_value_element_as_str()}")
         elif problem := unknown_key(key, known, groups):
             problems.append(problem)
@@ -156,7 +160,55 @@ def _compose(
     ):
         chosen = [word for word in chosen if word != "hardware=auto"]
         chosen.append(f"hardware={detect_hardware()}")
-    return _hydra_compose(name, chosen + assigned)
+    values = _hydra_compose(name, chosen + assigned)
+    if not settings:
+        return values
+    # A settings file replaces the groups' values; the command line replaces the file's.
+    result = OmegaConf.create(_hydra_compose(name, chosen))
+    for key, value in settings.items():
+        OmegaConf.update(result, key, value, merge=False)
+    for key in (word.removeprefix("++").partition("=")[0] for word in assigned):
+        value = OmegaConf.select(OmegaConf.create(values), key)
+        OmegaConf.update(result, key, value, merge=False)
+    return cast("dict[str, Any]", OmegaConf.to_container(result))
+
+
+def _read_settings(
+    paths: Sequence[str],
+    known: dict[str, bool],
+    groups: dict[str, list[str]],
+    problems: list[str],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of settings files by dotted key, and the options of groups they choose."""
+    settings: dict[str, Any] = {}
+    choices: dict[str, str] = {}
+
+    def add(path: str, prefix: str, content: Mapping[Any, Any]) -> None:
+        for name, value in content.items():
+            key = f"{prefix}{name}"
+            if key in groups and isinstance(value, str):
+                if problem := _check_choice(key, value, groups[key]):
+                    problems.append(f"{path}: {problem}")
+                    continue
+                choices["+experiment" if key == "experiment" else key] = value
+            elif key not in known and isinstance(value, dict):
+                add(path, f"{key}.", value)
+            elif problem := unknown_key(key, known, groups):
+                problems.append(f"{path}: {problem}")
+            else:
+                settings[key] = value
+
+    for path in paths:
+        try:
+            content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            problems.append(f"config={path}: cannot be read ({error}).")
+            continue
+        if isinstance(content, dict):
+            add(path, "", content)
+        else:
+            problems.append(f"config={path}: should have keys and values, as --cfg prints them.")
+    return settings, choices
 
 
 def _hydra_compose(name: str, overrides: list[str]) -> dict[str, Any]:
@@ -203,9 +255,8 @@ def _parse(argv: Sequence[str], schema: type[Section], problems: list[str]) -> l
     return parsed
 
 
-def _check_resume(overrides: Sequence[Override], problems: list[str]) -> None:
+def _check_resume(keys: Sequence[str], problems: list[str]) -> None:
     """Reject other keys beside resume=, because a resumed run keeps its configuration."""
-    keys = [item.key_or_group for item in overrides]
     if "resume" in keys:
         problems += [
             f"'{key}' cannot be combined with resume=: a resumed run keeps its configuration. Only "

@@ -86,12 +86,11 @@ class TrainingJob:
             report = load_base_weights(model, weights, classes)
             if comm.is_main_process():
                 say(f"base weights: {weights.description}")
-                say(f"  {report.loaded} of {report.total} tensors loaded, the rest are random")
-                if report.other_classes:
-                    say(
-                        f"  heads are random, as the weights have other classes: "
-                        f"{name_list(weights.classes or ())}"
-                    )
+                rest = ", the rest are random" if report.loaded < report.total else ""
+                say(f"  {report.loaded} of {report.total} tensors loaded{rest}")
+                if report.other_classes or report.other_shape:
+                    theirs = f": {name_list(weights.classes)}" if weights.classes else ""
+                    say(f"  class layers are random, as the weights have other classes{theirs}")
                 say()
         return model, str(cfg.INPUT.FORMAT)
 

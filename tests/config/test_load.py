@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from detfinetune.config.load import (
     config_groups,
@@ -171,3 +172,43 @@ def test_old_values_of_coordinates_are_accepted() -> None:
         ConfigError, match=r"data\.coordinates='normalised': should be .*Did you mean"
     ):
         load_convert_config(["data.coordinates=normalised"])
+
+
+def test_settings_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "augment: aerial\ndata: {root: /a b, splits: {train: one, val: two}}\n"
+        "solver: {max_iter: 7, base_lr: 1.0e-3}\ndetectron2: {MODEL.RPN.NMS_THRESH: 0.6}\n"
+    )
+    config = load_train_config([f"config={file}", "solver.max_iter=9"])
+    assert (config.augment.flip, config.augment.rotate90) == ("both", True)
+    assert config.data.root == Path("/a b")
+    assert config.data.splits == {"train": "one", "val": "two"}
+    assert (config.solver.max_iter, config.solver.base_lr) == (9, 1e-3)
+    assert config.detectron2 == {"MODEL.RPN.NMS_THRESH": 0.6}
+    assert not load_train_config([f"config={file}", "augment=none"]).augment.rotate90
+    # What --cfg prints, or a run keeps, is such a file.
+    text = yaml.safe_dump(config.model_dump(mode="json"))
+    file.write_text(text)
+    assert load_train_config([f"config={file}"]) == config
+    convert = tmp_path / "convert.yaml"
+    convert.write_text("output_format: voc\n")
+    assert load_convert_config([f"config={convert}"]).output_format == "voc"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("solver: {max_itr: 7}", r"mine\.yaml: 'solver\.max_itr' is not a key\. Did you mean"),
+        ("augment: arial", r"mine\.yaml: augment=arial: .* Did you mean 'aerial'"),
+        ("solver: {max_iter: x}", r"solver\.max_iter='x'"),
+        ("- 1", "should have keys and values"),
+        ("a: [", r"config=.*mine\.yaml: cannot be read"),
+    ],
+)
+def test_mistakes_in_a_settings_file(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_train_config([f"config={tmp_path / 'mine.yaml'}"])
+    with pytest.raises(ConfigError, match="'config' cannot be combined with resume="):
+        load_train_config([f"config={tmp_path / 'mine.yaml'}", "resume=runs/x"])
