@@ -311,8 +311,8 @@ def test_a_run_is_the_start_of_one_with_other_classes(
     capsys.readouterr()
     run("data.root=renamed", start, "solver.max_iter=1", "evaluation.test_at_end=false")
     assert (
-        "heads are random, as the weights have other classes: disc, square"
+        "class layers are random, as the weights have other classes: disc, square"
         in capsys.readouterr().out
     )
     run(f"data.root={toy_dataset}", start, "solver.max_iter=1", "evaluation.test_at_end=false")
-    assert "heads are random" not in capsys.readouterr().out
+    assert "are random" not in capsys.readouterr().out
