@@ -261,6 +261,10 @@ class SolverConfig(Section):
     images_per_batch: PositiveInt | None = None
     """Images per step, over all processes. null: 4 on a CPU, 8 on a GPU."""
 
+    accumulate: PositiveInt = 1
+    """Parts that each step's batch is divided into, one after the other: their gradients are added
+    up, with less memory. 1: the whole batch at once."""
+
     max_iter: PositiveInt | None = None
     """Training steps. null: chosen from the number of images and the hardware."""
 
@@ -272,6 +276,10 @@ class SolverConfig(Section):
 
     clip_norm: Annotated[float, Field(ge=0)] = 5.0
     """Clip the norm of all gradients together to this value; 0: no clipping."""
+
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Evaluate and keep an exponential moving average of the weights (EMA): the share of the old
+    average at each step, such as 0.999, less in the first steps; 0: no average."""
 
     checkpoint_period: PositiveInt | None = None
     """Steps between saves of checkpoints/last.pth. null: 50 on a CPU, 500 on a GPU."""

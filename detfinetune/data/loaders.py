@@ -101,17 +101,18 @@ def build_test_loader(
     )
 
 
-def images_per_process(images_per_batch: int) -> int:
+def images_per_process(images_per_batch: int, accumulate: int = 1) -> int:
     """Return the batch size per process.
 
     Raises:
-        DataError: the batch cannot be divided evenly.
+        DataError: the batch cannot be divided evenly among processes and parts.
     """
     world: int = comm.get_world_size()
-    if images_per_batch % world:
+    if images_per_batch % (world * accumulate):
+        parts = f" in solver.accumulate={accumulate} parts" if accumulate > 1 else ""
         raise DataError(
             f"solver.images_per_batch={images_per_batch} cannot be divided evenly among "
-            f"{world} processes. Use a multiple of {world}."
+            f"{world} processes{parts}. Use a multiple of {world * accumulate}."
         )
     return images_per_batch // world
 

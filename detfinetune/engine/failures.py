@@ -53,8 +53,8 @@ def _explain_machine(error: Exception, next_step: str) -> TrainingError | None:
     memory = "can't allocate memory" in text or "out of memory" in text
     if gpu or memory or isinstance(error, MemoryError) or number == errno.ENOMEM:
         return TrainingError(
-            f"The {'GPU' if gpu else 'machine'} ran out of memory. Rerun with half of "
-            "solver.images_per_batch, or with a smaller augment.image_size or augment.crop_size.\n"
+            f"The {'GPU' if gpu else 'machine'} ran out of memory. Rerun with solver.accumulate=2 "
+            "or half of solver.images_per_batch, or a smaller augment.image_size or crop_size.\n"
             f"{next_step}"
         )
     if _worker_died(error):

@@ -22,6 +22,7 @@ from detfinetune.data.loaders import (
 from detfinetune.data.mapper import TrainMapper
 from detfinetune.data.register import register_split
 from detfinetune.engine.distributed import any_rank, broadcast_buffers, parallel_model, run_on_main
+from detfinetune.engine.ema import averaged_model
 from detfinetune.engine.hooks.checkpoints import SaveLast
 from detfinetune.engine.hooks.progress import ProgressBar
 from detfinetune.engine.hooks.stopping import StopOnRequest, StopRequest, StopTraining
@@ -69,6 +70,8 @@ class TrainingJob:
         """Steps behind the weights that are evaluated at the end; None during training."""
         self.progress = ProgressBar()
         self.model, self.input_format = self._build_model()
+        decay = self.config.solver.ema_decay
+        self.averaged = averaged_model(self.model, decay) if decay else None
         self.trainer = self._build_trainer()
         if plan.resume_from is not None:
             self._restore(plan.resume_from)
@@ -122,6 +125,8 @@ class TrainingJob:
             precision=config.hardware.precision,
             seed=config.seed,
             clip_norm=solver.clip_norm,
+            accumulate=solver.accumulate,
+            averaged=self.averaged,
         )
 
     def _restore(self, stored: Checkpoint) -> None:
@@ -130,6 +135,8 @@ class TrainingJob:
             self.trainer.optimizer.load_state_dict(stored.optimizer)
         if stored.grad_scaler:
             self.trainer.scaler.load_state_dict(stored.grad_scaler)
+        if self.averaged is not None and stored.ema is not None:
+            self.averaged.load_state_dict(stored.ema)
         self.trainer.finished_steps = stored.iteration
         self.best, self.threshold = stored.best, stored.score_threshold
 
@@ -188,9 +195,17 @@ class TrainingJob:
             )
             self.best_evaluation = result
             self.threshold = result.score_threshold
-            checkpoint = replace(self._checkpoint(), optimizer=None, grad_scaler=None)
+            checkpoint = replace(
+                self._checkpoint(), optimizer=None, grad_scaler=None, ema=None,
+                model=self.evaluated_model.state_dict(),
+            )  # fmt: skip
             write_checkpoint(self.plan.run.best_checkpoint, checkpoint)
         return figures
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The averaged model, if weights are averaged, else the model in training."""
+        return self.model if self.averaged is None else self.averaged.module
 
     def _evaluate(self, split: str) -> EvaluationResult:
         config, dataset = self.config, self.plan.dataset
@@ -205,9 +220,10 @@ class TrainingJob:
             self.input_format,
             config.hardware.num_workers,
         )
-        broadcast_buffers(self.model)
+        model = self.evaluated_model
+        broadcast_buffers(model)
         return evaluate_split(
-            self.model,
+            model,
             truth,
             loader,
             task=config.task,
@@ -226,7 +242,7 @@ class TrainingJob:
         best = self.plan.run.best_checkpoint
         if best.is_file():
             stored = read_checkpoint(best)
-            load_weights(self.model, stored, best)
+            load_weights(self.evaluated_model, stored, best)
             self.scored_iteration = stored.iteration
         results = {}
         if "val" in dataset.tables:
@@ -285,6 +301,7 @@ class TrainingJob:
             iteration=self.trainer.finished_steps,
             optimizer=self.trainer.optimizer.state_dict(),
             grad_scaler=self.trainer.scaler.state_dict(),
+            ema=None if self.averaged is None else self.averaged.state_dict(),
             best=self.best,
             score_threshold=self.threshold,
             data_fingerprint=self.plan.dataset.fingerprint,

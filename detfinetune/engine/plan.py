@@ -73,7 +73,7 @@ def plan_new_run(config: TrainConfig) -> TrainingPlan:
     config = config.model_copy(update={"data": data})
     dataset = run_on_main(lambda: _prepare(data, config.task))
     resolved, choices = resolve_recipe(config, table_statistics(dataset.tables["train"]))
-    images_per_process(settled(resolved.solver.images_per_batch))
+    images_per_process(settled(resolved.solver.images_per_batch), resolved.solver.accumulate)
     # Find configuration errors before the run folder is created.
     device = resolved.hardware.device
     build_cfg(model_settings(resolved, dataset.num_classes, device))

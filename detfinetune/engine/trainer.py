@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from detectron2.engine import TrainerBase
 from detectron2.utils import comm
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from detfinetune.data.loaders import seed_everything
 from detfinetune.errors import DivergedError
@@ -33,18 +36,22 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         precision: str,
         seed: int,
         clip_norm: float,
+        accumulate: int = 1,
+        averaged: AveragedModel | None = None,
     ) -> None:
         """Initialize the loop.
 
         Args:
             model: returns a dict of losses for a list of input dicts in training mode.
             batches: endless, from the first step of this run.
-            optimizer: its groups' `lr` is set before each step.
+            optimizer: its groups' `lr` is set before each step, times their `lr_factor` if any.
             learning_rate: from the number of finished steps.
             device: torch device of the model.
             precision: fp32, bf16 or fp16 (autocast).
             seed: of the model's random numbers, such as those of RoI sampling.
             clip_norm: maximum total gradient norm; 0 disables clipping.
+            accumulate: parts of a batch whose gradients are added up; they divide it evenly.
+            averaged: moving average of the model, updated after each step.
         """
         super().__init__()
         model.train()
@@ -55,6 +62,8 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         self.dtype = _DTYPES.get(precision)
         self.seed = seed
         self.clip_norm = clip_norm
+        self.accumulate = accumulate
+        self.averaged = averaged
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=precision == "fp16")
         self.finished_steps = 0
         # False while a step changes the weights: an interruption leaves them half updated.
@@ -75,21 +84,39 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         batch = next(self._iterator)
         rate = self.learning_rate(self.iter)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        seed_everything(self.seed, self.iter, comm.get_rank(), 0)
-        with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
-            losses = self._losses(batch)
-            total = torch.stack(list(losses.values())).sum()
-        self._record(losses, rate)
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         self.optimizer.zero_grad()
-        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        self._record(self._backward(batch), rate)
         self.scaler.unscale_(self.optimizer)
         self._clip()
         self.weights_consistent = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.averaged is not None:
+            plain = self.model
+            if isinstance(plain, DistributedDataParallel):
+                plain = plain.module
+            self.averaged.update_parameters(plain)
         self.finished_steps = self.iter + 1
         self.weights_consistent = True
+
+    def _backward(self, batch: list[dict[str, Any]]) -> dict[str, float]:
+        """Add up the gradients of the parts of a batch, and return the means of their losses."""
+        size = len(batch) // self.accumulate
+        means: dict[str, float] = {}
+        for part in range(self.accumulate):
+            seed_everything(self.seed, self.iter, comm.get_rank(), part)
+            last = part == self.accumulate - 1
+            # Gradients are exchanged between processes once a step.
+            parallel = self.model if isinstance(self.model, DistributedDataParallel) else None
+            with nullcontext() if last or parallel is None else parallel.no_sync():
+                with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
+                    losses = self._losses(batch[part * size : (part + 1) * size])
+                    total = torch.stack(list(losses.values())).sum() / self.accumulate
+                for name, loss in losses.items():
+                    means[name] = means.get(name, 0.0) + float(loss.detach()) / self.accumulate
+                self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        return means
 
     def close(self) -> None:
         """Stop the data loader's workers."""
@@ -122,8 +149,7 @@ class Trainer(TrainerBase):  # type: ignore[misc]
             raise self._not_finite("the predicted boxes") from error
         return losses
 
-    def _record(self, losses: dict[str, torch.Tensor], rate: float) -> None:
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
+    def _record(self, values: dict[str, float], rate: float) -> None:
         # Every process must know of a non-finite loss in any, or it would wait forever.
         gathered = comm.all_gather(values)
         broken = [

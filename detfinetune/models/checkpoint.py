@@ -7,7 +7,7 @@ A checkpoint is a dict of plain values and tensors, so that `torch.load` reads i
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -62,11 +62,25 @@ class Checkpoint:
 
     optimizer: dict[str, Any] | None = None
     grad_scaler: dict[str, Any] | None = None
+    ema: dict[str, Any] | None = None
+    """State of the averaged model, if weights are averaged."""
+
     best: BestResult | None = None
     score_threshold: float | None = None
     """Best score threshold on val; None before the first evaluation."""
 
     data_fingerprint: str = ""
+
+    @property
+    def evaluated_weights(self) -> dict[str, torch.Tensor]:
+        """The averaged weights, if there are any, else those of the model."""
+        prefix = "module."
+        averaged = {
+            name.removeprefix(prefix): value
+            for name, value in (self.ema or {}).items()
+            if name.startswith(prefix)
+        }
+        return averaged or self.model
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -83,6 +97,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "iteration": int(checkpoint.iteration),
         "optimizer": checkpoint.optimizer,
         "grad_scaler": checkpoint.grad_scaler,
+        "ema": checkpoint.ema,
         "best": asdict(checkpoint.best) if checkpoint.best else None,
         "score_threshold": checkpoint.score_threshold,
         "data_fingerprint": checkpoint.data_fingerprint,
@@ -153,6 +168,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             iteration=payload["iteration"],
             optimizer=payload["optimizer"],
             grad_scaler=payload["grad_scaler"],
+            ema=payload.get("ema"),
             best=BestResult(**payload["best"]) if payload["best"] else None,
             score_threshold=payload["score_threshold"],
             data_fingerprint=payload["data_fingerprint"],
@@ -248,7 +264,7 @@ def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
         channels_last=hardware.channels_last,
         sparse_roi_align=hardware.sparse_roi_align,
     )
-    load_weights(model, stored, checkpoint)
+    load_weights(model, replace(stored, model=stored.evaluated_weights), checkpoint)
     return LoadedDetector(
         model=model.eval(),
         config=stored.config,

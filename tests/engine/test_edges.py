@@ -17,11 +17,12 @@ from test_train import QUICK, TINY, break_pixels
 
 from detfinetune import evaluate, predict
 from detfinetune.config.load import load_train_config
-from detfinetune.config.schema import EvaluateConfig, PredictConfig
+from detfinetune.config.schema import EvaluateConfig, HardwareConfig, PredictConfig
 from detfinetune.engine.job import TrainingJob
 from detfinetune.engine.run_folder import RunFolder, locked
 from detfinetune.engine.train import TrainResult, train
 from detfinetune.errors import DataError, DetFinetuneError, OutputExistsError
+from detfinetune.models.checkpoint import load_detector
 
 CPU = {"name": "cpu", "num_workers": 0}
 
@@ -194,6 +195,38 @@ def test_a_run_without_a_checkpoint_begins_again(
     )
     one, other = stored(whole)["model"], stored(resumed)["model"]
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_averaged_weights_and_gradients_in_parts_resume_exactly(
+    toy_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = [
+        f"data.root={toy_dataset}", "solver.max_iter=8", "evaluation.eval_period=4",
+        "solver.ema_decay=0.9", "solver.accumulate=2",
+    ]  # fmt: skip
+    whole = run(*common, "output_dir=whole")
+    stop_in_evaluation(monkeypatch, 1)
+    stopped = run(*common, "output_dir=stopped")
+    assert (stopped.finished, stopped.iteration) == (False, 4)
+    resumed = train(load_train_config(["resume=stopped"]))
+    for name in ("last", "best"):
+        one, other = stored(whole, name), stored(resumed, name)
+        for part in ("model", "ema"):
+            states = one[part] or {}
+            assert all(torch.equal(value, other[part][key]) for key, value in states.items())
+    assert resumed.best == whole.best
+    last, best = stored(whole), stored(whole, "best")
+    assert best["ema"] is None
+    average = {key.removeprefix("module."): value for key, value in last["ema"].items()}
+    if best["iteration"] == 8:
+        assert all(torch.equal(value, average[key]) for key, value in best["model"].items())
+    assert any(not torch.equal(value, average[key]) for key, value in last["model"].items())
+    # The average is what is evaluated, also by the tool.
+    ap = evaluated(whole.run, "test").ap
+    assert ap == pytest.approx(whole.evaluations["test"].ap)
+    from_last = load_detector(whole.run / "checkpoints" / "last.pth", HardwareConfig(name="cpu"))
+    weights = from_last.model.state_dict()
+    assert all(torch.equal(weights[key], value) for key, value in average.items() if key in weights)
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(toy_dataset: Path) -> None:
