@@ -20,10 +20,10 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## Create .venv, then check whether this machine can train
-	@$(BIN)/python tools/doctor.py
+	@$(BIN)/detfinetune doctor
 
 demo: $(INSTALLED) ## Train on generated aerial scenes and draw detections
-	$(BIN)/python tools/train_net.py +experiment=satellite
+	$(BIN)/detfinetune train +experiment=satellite
 
 test: $(INSTALLED) ## Run the tests, without the slow ones
 	$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
