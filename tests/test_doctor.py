@@ -49,8 +49,8 @@ def test_text_has_advice_and_what_to_fix_first() -> None:
         "        Training needs it.",
         "  note  device  CPU",
         "        Slower.",
-        "Not ready to train. Fix first: torch. Reinstall with `pip install -e .` in the checkout, "
-        "or `make setup`.",
+        "Not ready to train. Fix first: torch. Reinstall with `pip install -e .` in a checkout, "
+        "`pip install --force-reinstall` for a wheel.",
     ]
     assert as_json(findings)["can_train"] is False
     assert can_train([findings[0], findings[2]])
