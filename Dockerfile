@@ -1,6 +1,6 @@
 # docker build -t detfinetune .
 # docker run --rm -v DIR:/data:ro -v "$PWD":/work detfinetune \
-#     python /opt/detfinetune/tools/train_net.py +experiment=custom data.root=/data
+#     detfinetune train +experiment=custom data.root=/data
 # For a GPU, add to run: --gpus all --shm-size=8g. See docs/install.md.
 FROM python:3.11-slim-bookworm
 
@@ -18,9 +18,9 @@ RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch 
 
 WORKDIR /opt/detfinetune
 COPY . .
-RUN pip install --no-cache-dir -e . && python tools/doctor.py --offline
+RUN pip install --no-cache-dir -e . && detfinetune doctor --offline
 
 # Caches lie beside the runs, and survive the container.
 ENV DETFINETUNE_CACHE=/work/.cache/detfinetune FVCORE_CACHE=/work/.cache/zoo
 WORKDIR /work
-CMD ["python", "/opt/detfinetune/tools/doctor.py"]
+CMD ["detfinetune", "doctor"]

@@ -12,18 +12,18 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Each process imports torch and Detectron2 first, so that more than four gain little.
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
-PACKAGING := $(wildcard packaging/detectron2/*.py packaging/detectron2/*.toml)
+PACKAGING := $(wildcard packaging/detectron2/*.py packaging/detectron2/*.txt)
 
-.PHONY: help setup demo test test-slow test-all check format bench docs clean
+.PHONY: help setup demo test test-slow test-all check format wheel bench docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## Create .venv, then check whether this machine can train
-	@$(BIN)/python tools/doctor.py
+	@$(BIN)/detfinetune doctor
 
 demo: $(INSTALLED) ## Train on generated aerial scenes and draw detections
-	$(BIN)/python tools/train_net.py +experiment=satellite
+	$(BIN)/detfinetune train +experiment=satellite
 
 test: $(INSTALLED) ## Run the tests, without the slow ones
 	$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
@@ -42,6 +42,18 @@ check: $(INSTALLED) ## Check lint, formatting, types and import directions
 format: $(INSTALLED) ## Format the code and fix lint errors
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# In an empty folder elsewhere, so that nothing of the checkout is found.
+wheel: ## Build the wheel, and train with it in a fresh environment
+	@rm -rf dist; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; set -x; \
+	  $(PYTHON) -m venv "$$folder/venv"; export PATH="$$folder/venv/bin:$$PATH"; \
+	  pip wheel -q --no-deps --wheel-dir dist .; wheel=$$(realpath dist/*.whl); cd "$$folder"; \
+	  pip install -q "$$wheel"; \
+	  detfinetune doctor --offline; \
+	  python -c 'from pathlib import Path; from detfinetune.sample_scenes import write_sample_scenes; \
+	    write_sample_scenes(Path("scenes"), num_scenes=14)'; \
+	  detfinetune train +experiment=satellite data.root=scenes augment.image_size=128 \
+	    solver.max_iter=10 evaluation.eval_period=0
 
 bench: ## List the benchmarks
 	@awk 'FNR == 1 && /^"""/ {gsub(/"""/, ""); print FILENAME ": " $$0}' benchmarks/*.py

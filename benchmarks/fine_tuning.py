@@ -3,7 +3,7 @@
     python benchmarks/fine_tuning.py bccd --data-root DIR --seeds 0 1 2
     python benchmarks/fine_tuning.py satellite --overrides model.weights=random
 
-Each seed is a run of tools/train_net.py, one after the other; the recipe chooses everything that
+Each seed is a run of `detfinetune train`, one after the other; the recipe chooses everything that
 `--overrides` does not. Seconds are wall-clock for the whole command: conversion, training, all
 evaluations, pictures.
 """
@@ -38,7 +38,7 @@ def main() -> None:
     for seed in arguments.seeds:
         run = arguments.output / f"{arguments.experiment}-{seed}"
         command = [
-            sys.executable, str(REPO / "tools" / "train_net.py"),
+            sys.executable, "-m", "detfinetune", "train",
             f"+experiment={arguments.experiment}", *root, f"seed={seed}", f"output_dir={run}",
             *arguments.overrides,
         ]  # fmt: skip

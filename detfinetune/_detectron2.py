@@ -1,8 +1,8 @@
 """Finds Detectron2: an official build if one is installed, otherwise the packaged one.
 
-The packaged one (packaging/detectron2) has a folder of its own inside site-packages, so installing
-or removing it never changes an official build. It is added to the end of the import path only if no
-other `detectron2` is found. Nothing here imports torch or Detectron2.
+The packaged one (packaging/detectron2) comes with detfinetune in a folder of its own inside
+site-packages, so it never changes an official build. It is added to the end of the import path only
+if no other `detectron2` is found. Nothing here imports torch or Detectron2.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 PACKAGED_FOLDER = "_detfinetune_detectron2"
-PACKAGED_DISTRIBUTION = "detfinetune-detectron2"
 
 # Detectron2 and fvcore call functions that torch has deprecated. Users can do nothing about it;
 # pyproject.toml ignores the same warnings in the tests.

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from tabulate import tabulate
 from tqdm import tqdm
@@ -154,8 +154,19 @@ def _check_working_directory() -> None:
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def run_tool(main: Callable[[list[str]], int | None]) -> None:
-    """Run a command-line tool: user errors become a message and exit code 2, without a traceback.
+_SCRIPTS = {"train": "train_net", "check": "check_dataset", "convert": "convert_labels"}
+
+
+def command_line(name: str) -> str:
+    """Return how this process's user calls a command: by its name, or as a script of `tools/`."""
+    tools = Path(__file__).resolve().parents[1] / "tools"
+    if Path(sys.argv[0]).resolve().parent == tools:
+        return f"python tools/{_SCRIPTS.get(name, name)}.py"
+    return f"detfinetune {name}"
+
+
+def run_tool(main: Callable[[list[str]], int | None], argv: list[str]) -> NoReturn:
+    """Run a command: user errors become a message and exit code 2, without a traceback.
 
     `DETFINETUNE_TRACEBACK=1` shows the traceback as well. Ctrl-C exits with 130.
     """
@@ -165,7 +176,7 @@ def run_tool(main: Callable[[list[str]], int | None]) -> None:
     ignore_known_warnings()
     try:
         _check_working_directory()
-        code = main(sys.argv[1:])
+        code = main(argv)
     except DetFinetuneError as error:
         if os.environ.get("DETFINETUNE_TRACEBACK") == "1":
             raise

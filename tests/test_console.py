@@ -16,7 +16,7 @@ from detfinetune.console import name_list, table
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
     program = "from detfinetune.console import *\nfrom detfinetune.errors import *\n"
-    program += textwrap.dedent(body) + "\nrun_tool(main)"
+    program += textwrap.dedent(body) + "\nrun_tool(main, [])"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
 

@@ -68,17 +68,20 @@ def test_text_has_advice_and_what_to_fix_first() -> None:
         "        Training needs it.",
         "  note  device  CPU",
         "        Slower.",
-        "Not ready to train. Fix first: torch. Reinstall with `pip install -e .` in the checkout, "
-        "or `make setup`.",
+        "Not ready to train. Fix first: torch. Reinstall with `pip install -e .` in a checkout, "
+        "`pip install --force-reinstall` for a wheel.",
     ]
     assert as_json(findings)["can_train"] is False
     assert can_train([findings[0], findings[2]])
 
 
-def test_bare_python_gets_findings_and_exit_code_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize("doctor", [[str(DOCTOR)], ["-m", "detfinetune", "doctor"]])
+def test_bare_python_gets_findings_and_exit_code_1(tmp_path: Path, doctor: list[str]) -> None:
     venv.create(tmp_path, with_pip=False)
-    command = [str(tmp_path / "bin" / "python"), str(DOCTOR), "--offline", "--json"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    command = [str(tmp_path / "bin" / "python"), *doctor, "--offline", "--json"]
+    run = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(REPO)}
+    )
     assert run.returncode == 1, run.stderr
     found = _by_subject(run.stdout)
     assert found["torch"]["state"] == "problem"

@@ -13,6 +13,7 @@ import detfinetune
 LIGHT = [
     "detfinetune",
     "detfinetune.checks.run",
+    "detfinetune.cli",
     "detfinetune.config.load",
     "detfinetune.console",
     "detfinetune.doctor",

@@ -9,36 +9,37 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from detfinetune.config.keys import fields_of
 from detfinetune.config.schema import Section
+from detfinetune.console import command_line
 
 _ABOUT = {
     "train": (
         "Fine-tune a detector on your own images and labels.",
-        "python tools/train_net.py +experiment=custom data.root=DIR [key=value ...]",
+        "+experiment=custom data.root=DIR [key=value ...]",
     ),
     "convert": (
         "Convert labels of any format to COCO JSON, YOLO, VOC or txt.",
-        "python tools/convert_labels.py data.root=DIR output=OUT [key=value ...]",
+        "data.root=DIR output=OUT [key=value ...]",
     ),
     "check": (
         "Check images and labels before training, and write the findings to an HTML page. The exit "
         "code is 1 if there is a finding of severity `fail_on` or worse.",
-        "python tools/check_dataset.py data.root=DIR [--fix] [key=value ...]",
+        "data.root=DIR [--fix] [key=value ...]",
     ),
     "evaluate": (
         "Evaluate the AP of a run or a checkpoint.",
-        "python tools/evaluate.py run=RUN [split=test] [key=value ...]",
+        "run=RUN [split=test] [key=value ...]",
     ),
     "predict": (
         "Predict on an image, a folder or a video, and draw the detections.",
-        "python tools/predict.py run=RUN input=PATH [key=value ...]",
+        "run=RUN input=PATH [key=value ...]",
     ),
 }
 
 
 def help_text(name: str, schema: type[Section], groups: dict[str, list[str]]) -> str:
     """Return usage, config groups, and all keys with type, default and meaning."""
-    about, usage = _ABOUT[name]
-    lines = [about, "", "usage:", f"  {usage}", ""]
+    about, arguments = _ABOUT[name]
+    lines = [about, "", "usage:", f"  {command_line(name)} {arguments}", ""]
     if groups:
         lines += ["config groups, as group=option:"]
         lines += [f"  {group:<12}{', '.join(options)}" for group, options in groups.items()]

@@ -159,7 +159,8 @@ def _compose(
         word.startswith("hardware=") and word != "hardware=auto" for word in chosen
     ):
         chosen = [word for word in chosen if word != "hardware=auto"]
-        chosen.append(f"hardware={detect_hardware()}")
+        # Detecting it imports torch, which problems need not wait for.
+        chosen.append(f"hardware={'cpu' if problems else detect_hardware()}")
     values = _hydra_compose(name, chosen + assigned)
     if not settings:
         return values

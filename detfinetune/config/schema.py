@@ -329,7 +329,7 @@ class EvaluationConfig(Section):
 
 
 class TrainConfig(Section):
-    """A training run: `tools/train_net.py`."""
+    """A training run."""
 
     task: Task = "bbox"
     """bbox: boxes (Faster R-CNN); segm: boxes and masks (Mask R-CNN)."""
@@ -357,7 +357,7 @@ class TrainConfig(Section):
 
 
 class ConvertConfig(Section):
-    """A conversion: `tools/convert_labels.py`."""
+    """A conversion."""
 
     data: DataConfig = DataConfig()
 
@@ -381,7 +381,7 @@ class ConvertConfig(Section):
 
 
 class CheckConfig(Section):
-    """A check of a data set: `tools/check_dataset.py`."""
+    """A check of a data set."""
 
     data: DataConfig = DataConfig()
 
@@ -422,7 +422,7 @@ class CheckConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """An evaluation: `tools/evaluate.py`."""
+    """An evaluation."""
 
     run: UserPath | None = None
     """Run folder to evaluate (its best checkpoint)."""
@@ -445,7 +445,7 @@ class EvaluateConfig(Section):
 
 
 class PredictConfig(Section):
-    """Prediction: `tools/predict.py`."""
+    """A prediction."""
 
     run: UserPath | None = None
     """Run folder; its best checkpoint is used."""

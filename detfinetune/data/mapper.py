@@ -14,6 +14,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from numpy.typing import NDArray
 
+from detfinetune.console import command_line
 from detfinetune.data.resize import ResizeShortestEdge
 from detfinetune.errors import DataError
 from detfinetune.image_files import IMAGE_ERRORS, describe_image_error, open_image_file
@@ -51,7 +52,7 @@ def read_image(record: dict[str, Any], image_format: str) -> NDArray[np.uint8]:
     except IMAGE_ERRORS as error:
         raise DataError(
             f"{path}: {describe_image_error(error)}. Replace or remove it. To list "
-            "all such images, run python tools/check_dataset.py"
+            f"all such images, run {command_line('check')}"
         ) from error
     height, width = image.shape[:2]
     if (width, height) != (record["width"], record["height"]):

@@ -18,7 +18,9 @@ from detfinetune.doctor.finding import Finding, first_line
 
 __all__ = ["Finding", "as_json", "as_text", "can_train", "examine"]
 
-_INSTALL = "Reinstall with `pip install -e .` in the checkout, or `make setup`."
+_INSTALL = (
+    "Reinstall with `pip install -e .` in a checkout, `pip install --force-reinstall` for a wheel."
+)
 
 
 def examine(offline: bool = False) -> list[Finding]:

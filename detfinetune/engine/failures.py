@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from detectron2.utils import comm
 
+from detfinetune.console import command_line
 from detfinetune.engine.run_folder import RunFolder
 from detfinetune.errors import DataError, DetFinetuneError, DivergedError, TrainingError
 from detfinetune.models.checkpoint import read_checkpoint
@@ -86,7 +87,7 @@ def _how_to_resume(run: RunFolder) -> str:
 
 
 def _how_to_evaluate(run: RunFolder) -> str:
-    return f"Training is finished. Evaluate with: python tools/evaluate.py run={run.path}"
+    return f"Training is finished. Evaluate with: {command_line('evaluate')} run={run.path}"
 
 
 def _what_is_left(run: RunFolder) -> str:

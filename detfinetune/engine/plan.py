@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from detfinetune.checks.findings import findings_json
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
-from detfinetune.console import name_list, say, table, warn
+from detfinetune.console import command_line, name_list, say, table, warn
 from detfinetune.data.loaders import images_per_process
 from detfinetune.engine.distributed import run_on_main
 from detfinetune.engine.recipe import Choice, resolve_recipe, resolved_anchors, settled
@@ -225,10 +225,7 @@ def _check_labels(config: TrainConfig, dataset: LabelledDataset, run: RunFolder)
         say("labels: the quick check found no problems\n")
         return
     say(table(rows, headers=("labels", "finding of the quick check")))
-    say(
-        "For advice and pictures, run: python tools/check_dataset.py "
-        f"{_data_options(config.data)}\n"
-    )
+    say(f"For advice and pictures, run: {command_line('check')} {_data_options(config.data)}\n")
 
 
 def _data_options(data: DataConfig) -> str:

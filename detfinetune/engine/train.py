@@ -10,7 +10,7 @@ from pathlib import Path
 from detectron2.utils import comm
 
 from detfinetune.config.schema import TrainConfig
-from detfinetune.console import say, table
+from detfinetune.console import command_line, say, table
 from detfinetune.engine.distributed import process_group
 from detfinetune.engine.failures import explain_failures
 from detfinetune.engine.hooks.stopping import stop_on_signals
@@ -118,7 +118,7 @@ def _already_finished(plan: TrainingPlan) -> TrainResult:
     say(
         f"{plan.run.path}: this run is finished ({plan.start_iter} of {plan.max_iter} steps). To "
         f"train longer: resume={plan.run.path} solver.max_iter={2 * plan.max_iter}. To evaluate "
-        f"it: python tools/evaluate.py run={plan.run.path} split={list(plan.dataset.tables)[-1]}"
+        f"it: {command_line('evaluate')} run={plan.run.path} split={list(plan.dataset.tables)[-1]}"
     )
     best = plan.resume_from.best if plan.resume_from else None
     return TrainResult(plan.run.path, finished=True, iteration=plan.start_iter, best=best)
@@ -129,13 +129,13 @@ def _print_end(run: RunFolder, job: TrainingJob, finished: bool) -> None:
     if not finished and steps == wanted:
         say(
             "Stopped after the last step; the checkpoint is saved, the evaluation is missing. "
-            f"Make up for it with:\n  python tools/train_net.py resume={run.path}"
+            f"Make up for it with:\n  {command_line('train')} resume={run.path}"
         )
         return
     if not finished:
         say(
             f"Stopped after step {steps} of {wanted}; the checkpoint is saved. Resume with:\n"
-            f"  python tools/train_net.py resume={run.path}"
+            f"  {command_line('train')} resume={run.path}"
         )
         return
     rows = [[name, text] for name, text in (
@@ -143,6 +143,6 @@ def _print_end(run: RunFolder, job: TrainingJob, finished: bool) -> None:
         ("last checkpoint", run.last_checkpoint),
         ("pictures", run.path / "pictures"),
         ("curves", f"tensorboard --logdir {run.path / 'tensorboard'}"),
-        ("predict", f"python tools/predict.py run={run.path} input=IMAGES"),
+        ("predict", f"{command_line('predict')} run={run.path} input=IMAGES"),
     )]  # fmt: skip
     say(table(rows, headers=("", "")))

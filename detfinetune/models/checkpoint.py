@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from detfinetune.config.schema import HardwareConfig, TrainConfig
+from detfinetune.console import command_line
 from detfinetune.errors import CheckpointError, ConfigError, TrainingError
 from detfinetune.files import atomic_path
 from detfinetune.models.build import build_detector
@@ -150,7 +151,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(payload, dict) or payload.get("format") != _FORMAT:
         raise CheckpointError(
             f"{path}: this is not a detfinetune checkpoint. To start from these weights, give "
-            f"model.weights={path} to tools/train_net.py."
+            f"model.weights={path} to `{command_line('train')}`."
         )
     try:
         config = TrainConfig.model_validate(payload["config"])
@@ -311,7 +312,7 @@ def check_device(device: str) -> None:
             reason = "devices are cpu, cuda, cuda:1, mps"
         raise ConfigError(
             f"hardware.device={device}: the device cannot be used ({reason}). Use hardware=cpu, or "
-            "run `python tools/doctor.py`."
+            f"run `{command_line('doctor')}`."
         ) from error
 
 

@@ -32,7 +32,7 @@ def test_every_shipped_option_composes(group: str, option: str) -> None:
 def test_every_experiment_opens_with_the_command_that_runs_it(repo: Path) -> None:
     for file in (repo / "configs" / "experiment").glob("*.yaml"):
         lines = file.read_text(encoding="utf-8").splitlines()
-        assert lines[1].startswith(f"# python tools/train_net.py +experiment={file.stem}"), file
+        assert lines[1].startswith(f"# detfinetune train +experiment={file.stem}"), file
 
 
 def test_experiment_chooses_data_task_and_augmentation() -> None:

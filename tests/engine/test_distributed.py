@@ -20,7 +20,7 @@ several_imports = pytest.mark.slow
 
 
 class Torchrun(Tool):
-    """Runs tools/train_net.py in two processes."""
+    """Runs `detfinetune train` in two processes."""
 
     def __init__(self, repo: Path, folder: Path) -> None:
         super().__init__(repo, folder)

@@ -172,7 +172,7 @@ def test_a_stop_in_the_last_evaluation_leaves_out_the_test(
     assert (result.finished, result.iteration, result.evaluations) == (False, 3, {})
     assert result.stopped_by == signal.SIGTERM
     assert stored(result)["iteration"] == 3
-    assert f"python tools/train_net.py resume={result.run}" in capsys.readouterr().out
+    assert f"detfinetune train resume={result.run}" in capsys.readouterr().out
     # A resume does what is missing, once.
     made_up = train(load_train_config([f"resume={result.run}"]))
     assert set(made_up.evaluations) == {"val", "test"}

@@ -87,7 +87,7 @@ def test_nothing_saved_and_after_training(tmp_path: Path, run: RunFolder) -> Non
     full = OSError(errno.ENOSPC, "No space left on device")
     assert "No checkpoint is saved yet" in message(full, RunFolder(tmp_path / "new"))
     assert message(full, run, after_training=True).endswith(
-        f"Training is finished. Evaluate with: python tools/evaluate.py run={run.path}"
+        f"Training is finished. Evaluate with: detfinetune evaluate run={run.path}"
     )
 
 

@@ -35,10 +35,10 @@ def break_pixels(image: Path) -> None:
 
 
 class Tool:
-    """Runs tools/train_net.py as a user would, in a folder of its own."""
+    """Runs `detfinetune train` as a user would, in a folder of its own."""
 
     def __init__(self, repo: Path, folder: Path) -> None:
-        self.command = [sys.executable, str(repo / "tools" / "train_net.py")]
+        self.command = [sys.executable, "-m", "detfinetune", "train"]
         self.folder = folder
         self.environment = {**os.environ, "PYTHONPATH": str(repo)}
 
@@ -191,5 +191,5 @@ def test_a_stop_saves_and_says_how_to_resume(
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
     assert "the checkpoint is saved. Resume with:" in output
-    assert "python tools/train_net.py resume=stopped" in output
+    assert "detfinetune train resume=stopped" in output
     assert "Traceback" not in output + errors
