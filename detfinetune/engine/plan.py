@@ -124,7 +124,7 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
         weights = run_on_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
     max_iter = resolved.solver.max_iter or 0
     if comm.is_main_process() and done < max_iter:
-        write_config(run, resolved)
+        _keep_config(run, resolved, stored)
         run.results_file.unlink(missing_ok=True)
         warn_of_another_machine(run, resolved.hardware.device)
         if stored is None:
@@ -132,6 +132,23 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
         else:
             say(f"resuming {run.path} after step {done} of {max_iter}")
     return TrainingPlan(resolved, dataset, run, base_weights=weights, resume_from=stored)
+
+
+def _keep_config(run: RunFolder, resolved: TrainConfig, stored: Checkpoint | None) -> None:
+    """Write what a resume has changed into `config.yaml`; say that its edits do not count."""
+    if stored is None:
+        return
+    try:
+        edited = read_run_config(run) != stored.config
+    except ConfigError:
+        edited = True
+    if edited:
+        warn(
+            f"{run.config_file} is not what this run began with. A resumed run keeps its "
+            f"configuration; to train with the edited one: config={run.config_file} output_dir=NEW"
+        )
+    elif resolved != stored.config:
+        write_config(run, resolved)
 
 
 def _prepare(data: DataConfig, task: Task) -> LabelledDataset:

@@ -32,6 +32,8 @@ from detfinetune.models.checkpoint import (
 
 PICTURES_FILE = "worst_first.jpg"
 _NAMES_SHOWN = 5
+_DIVIDING = {"val_fraction", "test_fraction", "folds", "split_file", "split_from"}
+"""Keys that say how to divide data without splits."""
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationResult:
@@ -50,6 +52,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     detector = load_detector(checkpoint, config.hardware)
     own_data = _is_own_data(config.data)
     run = run_folder(checkpoint)
+    split: str = config.split
     changes: dict[str, list[str]] = {}
     if own_data:
         dataset, run_split = prepare_run_dataset(detector.config.data, run)
@@ -62,11 +65,11 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
                 "configuration again. If it has changed since, training images may be scored."
             )
     else:
-        dataset = prepare_dataset(config.data)
-        changes = _trained_on(dataset, config.split, run)
-    _list_left_out(dataset, config.split)
+        dataset, split = _other_data(config.data, split)
+        changes = _trained_on(dataset, split, run)
+    _list_left_out(dataset, split)
     check_classes(detector.classes, dataset.classes, f"'{dataset.name}'")
-    truth = ground_truth(dataset, config.split)
+    truth = ground_truth(dataset, split)
     folder = config.split if own_data else f"{dataset.name}_{config.split}"
     output = config.output or run / "evaluation" / folder
     limit = _set_detections_limit(detector, config.evaluation.detections_per_image)
@@ -84,7 +87,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         detections_per_image=limit,
         score_threshold=None if config.split == "val" and own_data else detector.score_threshold,
         output_dir=output,
-        provenance=_provenance(config, detector, dataset) | {"changes": changes},
+        provenance=_provenance(config, detector, dataset, split) | {"changes": changes},
         progress_description=f"evaluate {config.split}",
     )
     print_result(result, detector.classes, title=f"{dataset.name}, {config.split}")
@@ -115,6 +118,22 @@ def _report_changes(changes: Mapping[str, Sequence[str]], run_split: RunSplit) -
             "this split are left out. To train on new ones with the same test images: "
             f"data.split_from={run_split.run}"
         )
+
+
+def _other_data(data: DataConfig, split: str) -> tuple[LabelledDataset, str]:
+    """Read data that is not the run's own, and return it with the split to score.
+
+    Data without splits is scored whole, unless `data` says how to divide it.
+    """
+    if _DIVIDING & data.model_fields_set:
+        return prepare_dataset(data), split
+    whole = data.model_copy(update={"val_fraction": 0.0, "test_fraction": 0.0})
+    dataset = prepare_dataset(whole)
+    if not dataset.split_rows:
+        return dataset, split
+    count = dataset.tables["train"].num_images
+    console.say(f"The data has no splits, so all of its {count} images are scored.")
+    return dataset, "train"
 
 
 def _trained_on(dataset: LabelledDataset, split: str, run: Path) -> dict[str, list[str]]:
@@ -181,7 +200,7 @@ def _set_detections_limit(detector: LoadedDetector, wanted: int | None) -> int:
 
 
 def _provenance(
-    config: EvaluateConfig, detector: LoadedDetector, dataset: LabelledDataset
+    config: EvaluateConfig, detector: LoadedDetector, dataset: LabelledDataset, split: str
 ) -> dict[str, Any]:
     """Return checkpoint, data, configuration and versions behind the metrics."""
     return {
@@ -191,7 +210,7 @@ def _provenance(
         "data_root": str(dataset.root.resolve()),
         "data_fingerprint": dataset.fingerprint,
         "split": config.split,
-        "labels": dataset.ledger.split(config.split).to_json(),
+        "labels": dataset.ledger.split(split).to_json(),
         "config": config.model_dump(mode="json"),
         "versions": {
             "python": platform.python_version(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from detfinetune import console
@@ -26,7 +27,7 @@ def prepare_dataset(data: DataConfig) -> LabelledDataset:
     dataset = _with_images(read_dataset(data))
     say_what_was_taken(dataset)
     refuse_misread(dataset)
-    dataset = dataset.without_all_rejected()
+    dataset = _usable(dataset)
     console.say(dataset_summary(dataset))
     return dataset
 
@@ -44,7 +45,7 @@ def prepare_run_dataset(data: DataConfig, run: Path) -> tuple[LabelledDataset, R
         # Runs of versions without images.csv.
         changes = {"split_file": (run / "split.csv").resolve(), "folds": None, "fold": None}
         data = data.model_copy(update=changes)
-    dataset = _with_images(read_dataset(data, run_split)).without_all_rejected()
+    dataset = _usable(_with_images(read_dataset(data, run_split)))
     counts = dataset.ledger.counts.values()
     fixed, rejected = (sum(getattr(c, k) for c in counts) for k in ("fixed", "rejected"))
     console.say(
@@ -52,6 +53,15 @@ def prepare_run_dataset(data: DataConfig, run: Path) -> tuple[LabelledDataset, R
         f"{rejected} rejected)"
     )
     return dataset, run_split
+
+
+def _usable(dataset: LabelledDataset) -> LabelledDataset:
+    """Return it without images of whose labels none can be used, and without empty splits."""
+    dataset = dataset.without_all_rejected()
+    kept = {split: table for split, table in dataset.tables.items() if table.num_images}
+    for split in dataset.tables.keys() - kept.keys():
+        console.warn(f"split {split} is left out: none of its images can be used")
+    return replace(dataset, tables=kept)
 
 
 def _with_images(dataset: LabelledDataset) -> LabelledDataset:

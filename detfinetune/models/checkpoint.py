@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from detfinetune.config.schema import HardwareConfig, TrainConfig
-from detfinetune.console import command_line
+from detfinetune.console import command_line, warn
 from detfinetune.errors import CheckpointError, ConfigError, TrainingError
 from detfinetune.files import atomic_path
 from detfinetune.models.build import build_detector
@@ -258,6 +258,9 @@ def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
         CheckpointError: the file cannot be read, or its weights do not fit the model.
     """
     stored = read_checkpoint(checkpoint)
+    best = checkpoint.with_name("best.pth")
+    if stored.best is not None and checkpoint.name == "last.pth" and not best.is_file():
+        warn(f"{best} is missing, so {checkpoint.name} is used: not the best weights on val")
     check_device(hardware.device)
     cfg = build_cfg(model_settings(stored.config, len(stored.classes), hardware.device))
     model = build_detector(

@@ -229,6 +229,43 @@ def test_averaged_weights_and_gradients_in_parts_resume_exactly(
     assert all(torch.equal(weights[key], value) for key, value in average.items() if key in weights)
 
 
+def test_splits_whose_images_cannot_be_used(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(toy_dataset, data)
+    for split in ("val", "test"):
+        for file in sorted((data / "images" / split).iterdir())[2:]:
+            file.unlink()
+            (data / "labels" / split / f"{file.stem}.txt").unlink()
+    for file in (data / "labels" / "val").iterdir():
+        file.write_text("0 0.5 0.5\n")
+    for file in (data / "images" / "test").iterdir():
+        file.write_bytes(b"")
+    result = run(f"data.root={data}", "solver.max_iter=1", "output_dir=out")
+    assert (result.finished, result.evaluations) == (True, {})
+    errors = capsys.readouterr().err
+    assert "split val is left out: none of its images can be used" in errors
+    assert "split test is left out" in errors
+    with pytest.raises(DataError, match="has no split 'test'"):
+        evaluated(Path("out"), "test")
+
+
+def test_a_missing_best_checkpoint_and_an_edited_configuration_are_said(
+    toy_dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(f"data.root={toy_dataset}", "solver.max_iter=2")
+    (result.run / "checkpoints" / "best.pth").unlink()
+    evaluated(result.run, "val")
+    assert "best.pth is missing, so last.pth is used" in capsys.readouterr().err
+    file = result.run / "config.yaml"
+    text = file.read_text().replace("clip_norm: 5.0", "clip_norm: 1.0")
+    file.write_text(text)
+    train(load_train_config([f"resume={result.run}", "solver.max_iter=3"]))
+    assert "config.yaml is not what this run began with" in capsys.readouterr().err
+    assert file.read_text() == text
+
+
 def test_a_run_is_trained_by_one_process_at_a_time(toy_dataset: Path) -> None:
     result = run(f"data.root={toy_dataset}", "solver.max_iter=1")
     with (

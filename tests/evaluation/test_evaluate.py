@@ -221,7 +221,7 @@ def test_training_images_in_other_data_are_said(
     divided: tuple[Path, Path, LabelledDataset], capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, run, trained_on = divided
-    other = DataConfig(name="other", root=data, split_seed=5)
+    other = DataConfig(name="other", root=data, split_seed=5, test_fraction=0.4)
     evaluate(EvaluateConfig(run=run, split="test", data=other, hardware=CPU))
     trained = set(trained_on.tables["train"].names)
     scored = set(read_dataset(other).tables["test"].names)
@@ -243,3 +243,20 @@ def test_what_is_left_out_is_listed(
     errors = capsys.readouterr().err
     assert "2 images are left out: " in errors
     assert "test 000.png: none of its labels can be used" in errors
+
+
+def test_data_without_splits_is_scored_whole(
+    toy_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _write_run(tmp_path / "run", toy_dataset, ("disc", "square"))
+    for folder in ("images", "labels"):
+        shutil.copytree(toy_dataset / folder / "test", tmp_path / "new" / folder)
+    shutil.copy(toy_dataset / "classes.txt", tmp_path / "new")
+    whole = DataConfig(name="new", root=tmp_path / "new")
+    for split in ("val", "test"):
+        result = evaluate(EvaluateConfig(run=run, split=split, data=whole, hardware=CPU))
+        assert result.num_images == 8
+    assert "The data has no splits, so all of its 8 images are scored." in capsys.readouterr().out
+    part = DataConfig(name="new", root=tmp_path / "new", test_fraction=0.25)
+    result = evaluate(EvaluateConfig(run=run, split="test", data=part, hardware=CPU))
+    assert 0 < result.num_images < 8
