@@ -44,21 +44,9 @@ def convert(argv: list[str]) -> None:
     from detfinetune.config.load import load_convert_config
 
     config = load_convert_config(argv)
-    from detfinetune.labels.convert import convert_dataset
-    from detfinetune.labels.export import export_dataset
+    from detfinetune.labels.export import convert_labels
 
-    name = config.output_format
-    output = config.output or Path("datasets") / f"{config.data.name}_{name}"
-    if name == "coco":
-        convert_dataset(
-            config.data, output, overwrite=config.overwrite,
-            contact_sheet=config.contact_sheet,
-        )  # fmt: skip
-    else:
-        export_dataset(
-            config.data, output, name, overwrite=config.overwrite, images=config.images,
-            contact_sheet=config.contact_sheet,
-        )  # fmt: skip
+    convert_labels(config)
 
 
 def evaluate(argv: list[str]) -> None:

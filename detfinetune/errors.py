@@ -7,6 +7,7 @@
     ├── ModelError         unknown model names, unsupported tasks
     │   └── WeightsError   base weights that cannot be loaded
     ├── CheckpointError    run folders and checkpoints that cannot be read or do not fit
+    ├── MissingExtraError  an optional package that is not installed
     ├── CacheError         a cache folder that cannot be written
     ├── OutputExistsError  the output exists and must not be overwritten
     └── TrainingError      training cannot continue (memory, disk)
@@ -60,6 +61,13 @@ class WeightsError(ModelError):
 
 class CheckpointError(DetFinetuneError):
     """A run folder or checkpoint that cannot be read or does not fit."""
+
+
+class MissingExtraError(DetFinetuneError):
+    """An optional package that is not installed; the text names the extra that brings it."""
+
+    def __init__(self, extra: str, what: str) -> None:
+        super().__init__(f"{what} needs more packages. Run: pip install 'detfinetune[{extra}]'")
 
 
 class CacheError(DetFinetuneError):

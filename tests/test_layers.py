@@ -36,7 +36,7 @@ def test_imports_without_torch_and_detectron2(module: str) -> None:
     assert HEAVY.isdisjoint(json.loads(run.stdout))
 
 
-@pytest.mark.parametrize("name", ["check", "convert", "evaluate", "export", "predict", "train"])
+@pytest.mark.parametrize("name", ["Detector", "check", "convert", "evaluate", "predict", "train"])
 def test_package_offers_its_calls(name: str) -> None:
     assert name in dir(detfinetune)
     assert callable(getattr(detfinetune, name))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -29,6 +29,7 @@ from detfinetune.config.schema import (
     CheckConfig,
     ConvertConfig,
     EvaluateConfig,
+    HardwareConfig,
     PredictConfig,
     Section,
     TrainConfig,
@@ -62,6 +63,41 @@ def load_evaluate_config(argv: Sequence[str]) -> EvaluateConfig:
 def load_predict_config(argv: Sequence[str]) -> PredictConfig:
     """Load `configs/predict.yaml` with overrides."""
     return _load("predict", argv, PredictConfig)
+
+
+def build_config(name: str, schema: type[S], values: Mapping[str, Any]) -> S:
+    """Build the configuration of a command from nested values, as its command line does.
+
+    Raises:
+        ConfigError: lists all unknown keys and invalid values.
+    """
+    settings: dict[str, Any] = {}
+    choices: dict[str, str] = {}
+    groups = config_groups(name)
+    problems = _flatten(values, config_keys(schema), groups, settings, choices)
+    if settings.get("resume") is not None:
+        _check_resume([*settings, *choices], problems)
+    if "hardware" in groups and choices.get("hardware", "auto") == "auto":
+        choices["hardware"] = "cpu" if problems else detect_hardware()
+    chosen = [f"{group}={option}" for group, option in choices.items()]
+    plain = {key: _plain(value) for key, value in settings.items()}
+    return validate(_hydra_compose(name, chosen, plain), schema, problems)
+
+
+def load_hardware(device: str) -> HardwareConfig:
+    """Return the settings of the hardware group that a torch device belongs to."""
+    group = "cpu" if device == "cpu" else "gpu"
+    config = build_config("predict", PredictConfig, {"hardware": group})
+    return config.hardware.model_copy(update={"device": device})
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as YAML has it: paths as text, tuples as lists."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def config_dir() -> Path:
@@ -161,17 +197,7 @@ def _compose(
         chosen = [word for word in chosen if word != "hardware=auto"]
         # Detecting it imports torch, which problems need not wait for.
         chosen.append(f"hardware={'cpu' if problems else detect_hardware()}")
-    values = _hydra_compose(name, chosen + assigned)
-    if not settings:
-        return values
-    # A settings file replaces the groups' values; the command line replaces the file's.
-    result = OmegaConf.create(_hydra_compose(name, chosen))
-    for key, value in settings.items():
-        OmegaConf.update(result, key, value, merge=False)
-    for key in (word.removeprefix("++").partition("=")[0] for word in assigned):
-        value = OmegaConf.select(OmegaConf.create(values), key)
-        OmegaConf.update(result, key, value, merge=False)
-    return cast("dict[str, Any]", OmegaConf.to_container(result))
+    return _hydra_compose(name, chosen, settings, assigned)
 
 
 def _read_settings(
@@ -184,21 +210,6 @@ def _read_settings(
     settings: dict[str, Any] = {}
     choices: dict[str, str] = {}
 
-    def add(path: str, prefix: str, content: Mapping[Any, Any]) -> None:
-        for name, value in content.items():
-            key = f"{prefix}{name}"
-            if key in groups and isinstance(value, str):
-                if problem := _check_choice(key, value, groups[key]):
-                    problems.append(f"{path}: {problem}")
-                    continue
-                choices["+experiment" if key == "experiment" else key] = value
-            elif key not in known and isinstance(value, dict):
-                add(path, f"{key}.", value)
-            elif problem := unknown_key(key, known, groups):
-                problems.append(f"{path}: {problem}")
-            else:
-                settings[key] = value
-
     for path in paths:
         try:
             content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
@@ -206,18 +217,54 @@ def _read_settings(
             problems.append(f"config={path}: cannot be read ({error}).")
             continue
         if isinstance(content, dict):
-            add(path, "", content)
+            found = _flatten(content, known, groups, settings, choices)
+            problems += [f"{path}: {problem}" for problem in found]
         else:
             problems.append(f"config={path}: should have keys and values, as --cfg prints them.")
     return settings, choices
 
 
-def _hydra_compose(name: str, overrides: list[str]) -> dict[str, Any]:
+def _flatten(
+    content: Mapping[Any, Any],
+    known: dict[str, bool],
+    groups: dict[str, list[str]],
+    settings: dict[str, Any],
+    choices: dict[str, str],
+    prefix: str = "",
+) -> list[str]:
+    """Add nested values to `settings` and `choices`, and return what is wrong with their keys."""
+    problems = []
+    for name, value in content.items():
+        key = f"{prefix}{name}"
+        if key in groups and isinstance(value, str):
+            problem = _check_choice(key, value, groups[key])
+            if problem is None:
+                choices["+experiment" if key == "experiment" else key] = value
+        elif key not in known and isinstance(value, Mapping):
+            problems += _flatten(value, known, groups, settings, choices, f"{key}.")
+            continue
+        elif (problem := unknown_key(key, known, groups)) is None:
+            settings[key] = value
+        problems += [problem] if problem else []
+    return problems
+
+
+def _hydra_compose(
+    name: str, chosen: list[str], settings: Mapping[str, Any], assigned: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Compose groups, then values by dotted key, then `++key=value` of the command line."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-            composed = compose(config_name=name, overrides=overrides)
-            values = OmegaConf.to_container(composed, resolve=True)
+            result = compose(config_name=name, overrides=chosen)
+            OmegaConf.set_struct(result, False)
+            for key, value in settings.items():
+                OmegaConf.update(result, key, value, merge=False)
+            wanted = compose(config_name=name, overrides=[*chosen, *assigned])
+            for key in (word.removeprefix("++").partition("=")[0] for word in assigned):
+                value = OmegaConf.select(wanted, key)
+                OmegaConf.update(result, key, value, merge=False)
+            values = OmegaConf.to_container(result, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"The configuration cannot be composed: {error}") from error
     if not isinstance(values, dict):

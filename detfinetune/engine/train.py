@@ -43,6 +43,11 @@ class TrainResult:
     stopped_by: int | None = None
     """Number of the signal that stopped it early."""
 
+    @property
+    def path(self) -> Path:
+        """Folder of the run."""
+        return self.run
+
 
 def train(config: TrainConfig) -> TrainResult:
     """Fine-tune a detector, evaluate its best checkpoint, and draw its predictions.

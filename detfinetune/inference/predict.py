@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from detfinetune import console, files
 from detfinetune.config.schema import PredictConfig
@@ -18,12 +16,12 @@ from detfinetune.errors import DataError
 from detfinetune.inference.inputs import ImageInputs, VideoInput, find_inputs
 from detfinetune.inference.journal import Journal, resumable_output
 from detfinetune.inference.picture_names import picture_names
-from detfinetune.inference.predictor import FoundObject, Predictor, read_rgb
-from detfinetune.inference.video import Frame, VideoWriter, open_video
+from detfinetune.inference.predictor import Predictor, read_rgb
+from detfinetune.inference.video import VideoWriter, open_video
 from detfinetune.labels.dataset.manifest import PREDICTIONS_NAME, RESULTS_NAME
 from detfinetune.labels.images.size_cache import file_stamps
 from detfinetune.models.checkpoint import choose_checkpoint
-from detfinetune.pictures import DrawnObject, draw_objects
+from detfinetune.prediction import Prediction
 
 PICTURE_QUALITY = 92
 
@@ -178,20 +176,13 @@ class _Record:
         return {"frames_read": len(self.images), "frames_expected": self.frames_expected}
 
 
-def _entry(name: str, pixels: Frame, found: Iterable[FoundObject]) -> dict[str, Any]:
+def _entry(name: str, found: Prediction) -> dict[str, Any]:
     """Return an image's size and its detections as JSON values."""
-    results = []
-    for detection in found:
-        result: dict[str, Any] = {
-            "category_id": detection.category + 1,
-            "bbox": [round(value, 2) for value in detection.bbox],
-            "score": detection.score,
-        }
-        if detection.segmentation is not None:
-            result["segmentation"] = detection.segmentation
-        results.append(result)
-    height, width = pixels.shape[:2]
-    return {"file_name": name, "width": width, "height": height, "results": results}
+    results = found.to_coco()
+    for result in results:
+        del result["image_id"]
+        result["bbox"] = [round(value, 2) for value in result["bbox"]]
+    return {"file_name": name, "width": found.width, "height": found.height, "results": results}
 
 
 def _predict_images(
@@ -216,8 +207,8 @@ def _predict_images(
         found = predictor(pixels)
         picture = journal.folder / sources[name]["picture"]
         picture.parent.mkdir(parents=True, exist_ok=True)
-        draw_detections(pixels, found).save(picture, quality=PICTURE_QUALITY)
-        journal.add({**_entry(name, pixels, found), "source": sources[name]})
+        found.plot().save(picture, quality=PICTURE_QUALITY)
+        journal.add({**_entry(name, found), "source": sources[name]})
     if not journal.done:
         raise DataError(
             f"input={inputs.root}: none of the {len(inputs.names)} images can be read; the first: "
@@ -234,8 +225,8 @@ def _predict_video(predictor: Predictor, video: VideoInput, folder: Path, record
         with VideoWriter(folder / f"{video.path.stem}.mp4", header) as writer:
             for number, frame in enumerate(bar):
                 found = predictor(frame)
-                record.add(_entry(f"{video.path.name}#{number}", frame, found))
-                writer.write(np.asarray(draw_detections(frame, found)))
+                record.add(_entry(f"{video.path.name}#{number}", found))
+                writer.write(np.asarray(found.plot()))
     if header.lacks_frames(len(record.images)):
         record.frames_expected = header.num_frames
         record.skipped.append(
@@ -244,19 +235,3 @@ def _predict_video(predictor: Predictor, video: VideoInput, folder: Path, record
             "with overwrite=true."
         )
         console.warn(record.skipped[-1])
-
-
-def draw_detections(pixels: Frame, found: Sequence[FoundObject]) -> Image.Image:
-    """Draw detections on an RGB image [H, W, 3]."""
-    return draw_objects(
-        Image.fromarray(pixels),
-        [
-            DrawnObject(
-                bbox=entry.bbox,
-                text=f"{entry.name} {entry.score:.2f}",
-                color_index=entry.category,
-                polygons=entry.polygons(),
-            )
-            for entry in found
-        ],
-    )

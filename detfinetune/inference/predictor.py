@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from detfinetune.config.hardware import detect_hardware
 from detfinetune.config.schema import HardwareConfig
 from detfinetune.data.mapper import TestMapper, decode_image
 from detfinetune.errors import DataError
 from detfinetune.image_files import IMAGE_ERRORS, describe_image_error
-from detfinetune.labels.dataset.masks import segmentation_polygons
-from detfinetune.labels.dataset.records import Box, Polygon
 from detfinetune.models.checkpoint import FALLBACK_THRESHOLD, find_checkpoint, load_detector
-
-
-@dataclass(frozen=True)
-class FoundObject:
-    """One detection."""
-
-    name: str
-    """Class name."""
-
-    category: int
-    """Contiguous class id, from 0."""
-
-    score: float
-    """0-1."""
-
-    bbox: Box
-    """xywh in pixels of the input image."""
-
-    segmentation: dict[str, Any] | None = None
-    """Mask as COCO's compressed RLE; None for a model without masks."""
-
-    def polygons(self) -> tuple[Polygon, ...]:
-        """Return the mask as polygons in pixels; empty without a mask."""
-        if self.segmentation is None:
-            return ()
-        height, width = self.segmentation["size"]
-        return segmentation_polygons(self.segmentation, width=width, height=height)
+from detfinetune.prediction import Prediction
 
 
 class Predictor:
@@ -81,44 +52,57 @@ class Predictor:
         self.score_threshold = next(score for score in known if score is not None)
         self._mapper = TestMapper(*self.detector.resize_limits, self.detector.input_format)
 
-    def __call__(self, image: NDArray[np.uint8] | Path | str) -> list[FoundObject]:
+    def __call__(
+        self, image: NDArray[np.uint8] | Image.Image | Path | str, threshold: float | None = None
+    ) -> Prediction:
         """Return the detections in an image, highest score first.
 
         Args:
-            image: a file, or an RGB array of uint8 with shape [H, W, 3].
+            image: a file, a PIL image, or an RGB array of uint8 with shape [H, W, 3].
+            threshold: lowest score to return; None: `score_threshold`.
 
         Raises:
             DataError: the file cannot be read, or the array has a wrong shape or type.
         """
-        pixels = read_rgb(Path(image)) if isinstance(image, (str, Path)) else image
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise DataError(
-                f"an image must be an RGB array of uint8 with shape [height, width, 3], not "
-                f"{pixels.dtype} with shape {list(pixels.shape)}."
-            )
+        pixels = _pixels(image)
         height, width = pixels.shape[:2]
-        if self.detector.input_format == "BGR":
-            pixels = pixels[:, :, ::-1]
+        turned = pixels[:, :, ::-1] if self.detector.input_format == "BGR" else pixels
         inputs = {
-            "image": self._mapper.tensor(np.ascontiguousarray(pixels)),
+            "image": self._mapper.tensor(np.ascontiguousarray(turned)),
             "height": height,
             "width": width,
         }
         with torch.no_grad():
             instances = self.detector.model([inputs])[0]["instances"].to("cpu")
-        instances = instances[instances.scores >= self.score_threshold]
-        found = [self._found_object(entry) for entry in instances_to_coco_json(instances, 0)]
-        return sorted(found, key=lambda entry: -entry.score)
-
-    def _found_object(self, entry: dict[str, Any]) -> FoundObject:
-        left, top, width, height = entry["bbox"]
-        return FoundObject(
-            name=self.classes[entry["category_id"]],
-            category=entry["category_id"],
-            score=entry["score"],
-            bbox=(left, top, width, height),
-            segmentation=entry.get("segmentation"),
+        lowest = self.score_threshold if threshold is None else threshold
+        instances = instances[instances.scores >= lowest]
+        instances = instances[torch.argsort(instances.scores, descending=True, stable=True)]
+        masks = None
+        if instances.has("pred_masks"):
+            masks = tuple(e["segmentation"] for e in instances_to_coco_json(instances, 0))
+        return Prediction(
+            boxes=instances.pred_boxes.tensor.numpy(),
+            scores=instances.scores.numpy(),
+            class_ids=instances.pred_classes.numpy(),
+            classes=self.classes,
+            width=width,
+            height=height,
+            rle_masks=masks,
+            image=pixels,
         )
+
+
+def _pixels(image: NDArray[np.uint8] | Image.Image | Path | str) -> NDArray[np.uint8]:
+    if isinstance(image, (str, Path)):
+        return read_rgb(Path(image))
+    if isinstance(image, Image.Image):
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise DataError(
+            f"an image must be an RGB array of uint8 with shape [height, width, 3], not "
+            f"{image.dtype} with shape {list(image.shape)}."
+        )
+    return image
 
 
 def _own_hardware() -> HardwareConfig:

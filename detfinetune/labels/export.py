@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from detfinetune import console, files
-from detfinetune.config.schema import DataConfig
-from detfinetune.labels.convert import say_what_was_taken, write_accounts
+from detfinetune.config.schema import ConvertConfig, DataConfig
+from detfinetune.labels.convert import (
+    ConversionResult,
+    convert_dataset,
+    say_what_was_taken,
+    write_accounts,
+)
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.ledger import Ledger
 from detfinetune.labels.dataset.manifest import EXPORT_NAME
@@ -158,3 +163,23 @@ def _description(
             for part in written
         },
     }
+
+
+def convert_labels(config: ConvertConfig) -> ConversionResult | ExportResult:
+    """Convert labels as a configuration says.
+
+    Raises:
+        ConfigError, DataError: nothing usable is there, or the labels are mostly wrong.
+        LabelError: a label is wrong and `data.on_problem` is `stop`.
+        OutputExistsError: the output exists and must not be replaced.
+    """
+    name = config.output_format
+    output = config.output or Path("datasets") / f"{config.data.name}_{name}"
+    if name == "coco":
+        return convert_dataset(
+            config.data, output, overwrite=config.overwrite, contact_sheet=config.contact_sheet
+        )
+    return export_dataset(
+        config.data, output, name, overwrite=config.overwrite, images=config.images,
+        contact_sheet=config.contact_sheet,
+    )  # fmt: skip

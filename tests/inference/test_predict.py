@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pycocotools import mask as mask_api
 
 from detfinetune.config.schema import (
     AugmentConfig,
@@ -243,20 +242,28 @@ def test_the_threshold_is_the_runs_unless_one_is_given(run: Path, tmp_path: Path
 def test_the_predictor_takes_files_and_arrays(run: Path, tmp_path: Path) -> None:
     source = _save_image(tmp_path / "a.png")
     predictor = Predictor(run, CPU)
-    from_file = predictor(source)
-    from_array = predictor(np.asarray(Image.open(source)))
-    assert from_file == from_array
-    assert len(from_file) == 7
-    assert [entry.score for entry in from_file] == sorted(
-        (entry.score for entry in from_file), reverse=True
-    )
-    assert {entry.name for entry in from_file} <= set(CLASSES)
-    for entry in from_file:
-        mask = mask_api.decode(entry.segmentation)
-        assert mask.shape == (60, 90)
-        for polygon in entry.polygons():
+    found = predictor(source)
+    with Image.open(source) as picture:
+        for same in (predictor(np.asarray(picture)), predictor(picture)):
+            assert np.array_equal(same.boxes, found.boxes)
+            assert np.array_equal(same.scores, found.scores)
+            assert same.class_names == found.class_names
+    assert (len(found), found.width, found.height) == (7, 90, 60)
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+    assert set(found.class_names) <= set(CLASSES)
+    assert found.masks is not None
+    assert found.masks.shape == (7, 60, 90)
+    for number in range(len(found)):
+        for polygon in found.polygons(number):
             assert len(polygon) >= 6
             assert max(polygon[0::2]) <= 90
+    assert found.plot().size == (90, 60)
+    some = found[found.scores >= found.scores[2]]
+    assert len(some) == len(predictor(source, float(found.scores[2]))) == 3
+    x, y, right, bottom = found.boxes[0].tolist()
+    (first, *_) = found.to_coco(image_id=9, category_ids=[5, 6])
+    assert first["bbox"] == pytest.approx([x, y, right - x, bottom - y])
+    assert (first["image_id"], first["category_id"]) == (9, 5 + int(found.class_ids[0]))
     with pytest.raises(DataError, match=r"not float64 with shape \[60, 90\]"):
         predictor(np.zeros((60, 90)))
 
