@@ -31,6 +31,7 @@ from detfinetune.labels.discovery.discovered import (
     shown_path,
 )
 from detfinetune.labels.discovery.match_images import NameFinder
+from detfinetune.labels.discovery.split_sources import refuse_missing_splits
 from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage
 from detfinetune.labels.formats.registry import DocumentFormat
 from detfinetune.labels.text import read_text_file
@@ -88,6 +89,7 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
                 )
             discovered.splits[name] = matcher.match(name, source, images)
     matcher.note_unlisted([source.shown for source in sources.values()])
+    refuse_missing_splits(data, root, discovered.splits)
     discovered.divided = set(converted_image_roots(root)) >= set(discovered.splits)
     if set(discovered.splits) == {"train"} and not discovered.divided:
         discovered.splits = {"all": discovered.splits["train"]}

@@ -211,3 +211,31 @@ def test_a_lone_split_may_be_named(make_dataset) -> None:
     root = make_dataset(names, {**texts, "classes.txt": "cat"})
     gathered = discover_dataset(DataConfig(root=root, splits={"train": "A"}), root)
     assert sum(len(files.images) for files in gathered.splits.values()) == 10
+
+
+@pytest.mark.parametrize("below", ["", "data set/"])
+def test_only_the_splits_that_are_named_are_used(make_dataset, below: str) -> None:
+    names = [f"train/{n}" for n in range(2)] + [f"{s}/{n}" for s in ("val", "test") for n in "abcd"]
+    texts = {f"{below}labels/{name}.txt": LINE for name in names}
+    texts |= {f"{below}data.yaml": "train: images/val\nval: images/test\nnames: [x]\n"}
+    root = make_dataset([f"{below}images/{name}.jpg" for name in names], texts)
+    gathered = discover_dataset(DataConfig(splits={"train": "train"}), root)
+    assert [image.name for image in gathered.splits["all"].images] == ["0.jpg", "1.jpg"]
+    assert set(gathered.splits) == {"all"}
+    gathered = discover_dataset(DataConfig(splits={"test": "val"}), root)
+    assert {s: len(files.images) for s, files in gathered.splits.items()} == {"test": 4}
+    with pytest.raises(ConfigError, match=r"nothing was found for 'trian' in .* Did you mean 'tra"):
+        discover_dataset(DataConfig(splits={"train": "trian"}), root)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"images/a.txt": LINE, "images/b.txt": LINE, "train.txt": "a\n", "val.txt": "b\n"},
+        {"boxes.csv": "filename,xmin,ymin,xmax,ymax,class\na.jpg,1,1,9,9,x\nb.jpg,1,1,9,9,x\n"},
+    ],
+)
+def test_a_split_that_is_named_and_not_there_is_refused(make_dataset, texts) -> None:
+    root = make_dataset(["images/a.jpg", "images/b.jpg"], texts)
+    with pytest.raises(ConfigError, match="nothing was found for 'trian'"):
+        discover_dataset(DataConfig(splits={"train": "trian"}), root)
