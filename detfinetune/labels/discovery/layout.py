@@ -178,13 +178,28 @@ def _from_yaml(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """`train:`, `val:`, `test:` of a YOLO data.yaml, each a folder of images or a list."""
     if data.splits:
         return None
-    path, found = _yaml_sources(root, suffix)
+    path, base, found = _yaml_sources(root, suffix)
     splits = {split: source for split, source in found.items() if isinstance(source, SplitSource)}
-    return _layout(splits, f"the folders named in {path.name}")
+    layout = _layout(splits, f"the folders named in {path.name}")
+    labelled = _labelled_images(root, root, suffix) if len(splits) < len(found) else 0
+    for split, entry in found.items():
+        if split in splits:
+            continue
+        # Where nothing of it is there, as in many downloads, it is ignored.
+        is_there = isinstance(entry, list) and any(
+            isinstance(part, str) and _yaml_source(root, base, part, suffix) for part in entry
+        )
+        if is_there or (layout and split != "test" and _covered(layout, suffix) < labelled):
+            raise DataError(
+                f"{path}: '{split}: {entry}' cannot be followed: it is neither one folder with "
+                "images and labels nor one list of images. Correct it. Several folders can be "
+                "given as one text file that lists the paths of their images."
+            )
+    return layout
 
 
 def _yaml_notes(root: Path, suffix: str) -> list[str]:
-    path, found = _yaml_sources(root, suffix)
+    path, _, found = _yaml_sources(root, suffix)
     return [
         f"{path.name}: '{split}: {entry}' is ignored: it is neither a folder with images and "
         "labels nor a list of images"
@@ -192,23 +207,26 @@ def _yaml_notes(root: Path, suffix: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _yaml_sources(root: Path, suffix: str) -> tuple[Path, dict[str, SplitSource | object]]:
-    """Return a folder's data.yaml and the source of each split, or the entry if it has none."""
+def _yaml_sources(root: Path, suffix: str) -> tuple[Path, Path, dict[str, SplitSource | object]]:
+    """Return a folder's data.yaml, its `path`, and each split's source, or entry if it has none."""
     path = next((root / name for name in YAML_FILES if (root / name).is_file()), None)
     if path is None:
-        return root, {}
+        return root, root, {}
     content = read_yaml(path)
-    base = root / str(content.get("path") or "")
+    base = root / str(content.get("path") or "").replace("\\", "/")
     found: dict[str, SplitSource | object] = {}
     for split in SPLIT_NAMES:
         entry = content.get(split, content.get("valid") if split == "val" else None)
         if entry:
+            if isinstance(entry, list) and len(entry) == 1:
+                entry = entry[0]
             source = _yaml_source(root, base, entry, suffix) if isinstance(entry, str) else None
             found[split] = source or entry
-    return path, found
+    return path, base, found
 
 
 def _yaml_source(root: Path, base: Path, entry: str, suffix: str) -> SplitSource | None:
+    entry = entry.replace("\\", "/")
     # Roboflow writes `../train/images` for the folder beside data.yaml.
     inside = entry.lstrip("./") if entry.startswith("..") else entry
     for path in (base / entry, root / entry, root / inside):

@@ -78,6 +78,12 @@ LAYOUTS = {
         {"train": ["a.jpg"], "val": ["b.jpg"]},
         {"data.yaml": "train: ../train/images\nval: ../valid/images\nnames: [x]\n"},
     ),
+    "data.yaml of Windows": (
+        ["pics/one/images/a.jpg", "pics/two/images/b.jpg"],
+        ["pics/one/labels/a.txt", "pics/two/labels/b.txt"],
+        {"train": ["a.jpg"], "val": ["b.jpg"]},
+        {"data.yaml": "path: .\\pics\ntrain: [one\\images]\nval: two\\images\nnames: [x]\n"},
+    ),
     "a split without labels is left out": (
         ["images/train/a.jpg", "images/val/b.jpg", "images/test/c.jpg"],
         ["labels/train/a.txt", "labels/val/b.txt"],
@@ -239,3 +245,26 @@ def test_a_split_that_is_named_and_not_there_is_refused(make_dataset, texts) -> 
     root = make_dataset(["images/a.jpg", "images/b.jpg"], texts)
     with pytest.raises(ConfigError, match="nothing was found for 'trian'"):
         discover_dataset(DataConfig(splits={"train": "trian"}), root)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    ["train: A/images\nval: [B/images, C/images]\n", "train: [A/images, B/images]\nval: C/images\n",
+     "train: [A/images, B/images]\nval: [C/images, D]\n", "train: A/images\nval: typo/images\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("below", ["", "data set/"])
+def test_data_yaml_that_cannot_be_followed_is_refused(make_dataset, entries, below: str) -> None:
+    texts = {f"{below}{name}/labels/{name}.txt": LINE for name in "ABC"}
+    texts[f"{below}data.yaml"] = f"{entries}names: [x]\n"
+    root = make_dataset([f"{below}{name}/images/{name}.jpg" for name in "ABC"], texts)
+    with pytest.raises(DataError, match=r"data.yaml: '(train|val): .*' cannot be followed: .*"):
+        discover_dataset(DataConfig(), root)
+
+
+def test_what_data_yaml_names_and_is_not_there_is_noted(make_dataset) -> None:
+    texts = {
+        "train/labels/a.txt": LINE,
+        "data.yaml": "train: ../train/images\nval: ../valid/images",
+    }
+    gathered = discover_dataset(DataConfig(), make_dataset(["train/images/a.jpg"], texts))
+    assert any("'val: ../valid/images' is ignored" in note for note in gathered.notes)
