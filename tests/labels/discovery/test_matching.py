@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conftest import MakeDataset
 
+from detfinetune.checks.from_ledger import ledger_findings
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.read import read_dataset
@@ -118,3 +119,26 @@ def test_a_list_takes_no_image_of_another_split(make_dataset: MakeDataset) -> No
         ("missing image", "val.txt:3"),
         ("in no split", "images/train/1.jpg"),
     ]
+
+
+def voc(name: str = "x") -> str:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    objects = f"<object><name>{name}</name>{box}</object>" if name else ""
+    size = "<size><width>100</width><height>80</height><depth>3</depth></size>"
+    return f"<annotation><filename>a</filename>{size}{objects}</annotation>"
+
+
+def test_an_image_whose_labels_have_another_format_is_no_true_negative(
+    make_dataset: MakeDataset,
+) -> None:
+    texts = {f"{letter}.txt": LINE for letter in "abh"} | {"e.json": "{}", "g.txt": ""}
+    texts |= {"c.xml": voc(), "d.xml": voc(""), "f.jpg.xml": voc()[:-9], "g.xml": voc()}
+    dataset = read(make_dataset([f"{letter}.jpg" for letter in "abcdefgh"], texts))
+    assert [name[0] for name in label_files(dataset)] == ["a", "b", "d", "e", "g", "h"]
+    assert entries(dataset) == [("labels not read", "c.jpg"), ("labels not read", "f.jpg")]
+    assert dataset.ledger.counts["train"].rejected_images == 2
+    [finding] = ledger_findings(dataset.ledger)
+    assert finding.kind == "image_labels_not_read"
+    texts = {f"{letter}.xml": voc() for letter in "abe"} | {"c.txt": LINE, "d.txt": "a red car\n"}
+    dataset = read(make_dataset([f"{letter}.jpg" for letter in "abcde"], texts, "more"))
+    assert list(label_files(dataset)) == ["a.jpg", "b.jpg", "d.jpg", "e.jpg"]
