@@ -202,7 +202,7 @@ def _class_index(
     found = given_class_names(data, discovered.root) or _found_class_names(discovered, tokens)
     if found is not None and data.classes is None and writes_names:
         known = {name.lower() for name in found.names}
-        words = {token for token in tokens if token and not token.isdigit()}
+        words = {token for token in tokens if token and class_number(token) is None}
         if any(word.lower() not in known for word in words):
             # The class list of some other labels that happens to lie beside these.
             found = None
