@@ -57,7 +57,7 @@ class LabelLikeFiles:
             stem, _, ending = name.rpartition("/")[2].rpartition(".")
             suffix = f".{ending.lower()}"
             if is_image_name(name):
-                self.stems.add(stem)
+                self.stems.add(stem.casefold())
             elif (
                 suffix in {*_PER_IMAGE, *_DOCUMENTS, *REFUSED_SUFFIXES}
                 and name.startswith(inside)
@@ -73,7 +73,7 @@ class LabelLikeFiles:
 
     def is_named_as_image(self, name: str) -> bool:
         """Whether a file has the name of an image: `a.txt` or `a.jpg.txt` for `a.jpg`."""
-        stem = name.rpartition("/")[2].rpartition(".")[0]
+        stem = name.rpartition("/")[2].rpartition(".")[0].casefold()
         return stem in self.stems or stem.rpartition(".")[0] in self.stems
 
     @cached_property
@@ -90,7 +90,7 @@ class LabelLikeFiles:
         return [name for name in self.by_suffix.get(suffix, ()) if name not in named]
 
     def beside_by_stem(self, other_than: str) -> dict[str, list[str]]:
-        """Return files named as an image that do not have a suffix, by their own name without it.
+        """Return files named as an image, without those of a suffix, by their stem in lower case.
 
         Args:
             other_than: the suffix of the files that are read.
@@ -98,7 +98,8 @@ class LabelLikeFiles:
         found: dict[str, list[str]] = {}
         for suffix, names in self.beside.items():
             for name in names if suffix != other_than else ():
-                found.setdefault(name.rpartition("/")[2].rpartition(".")[0], []).append(name)
+                stem = name.rpartition("/")[2].rpartition(".")[0]
+                found.setdefault(stem.casefold(), []).append(name)
         return found
 
     def holds_objects(self, name: str) -> bool:

@@ -28,6 +28,7 @@ from detfinetune.labels.discovery.discovered import (
     ImageFile,
     SplitFiles,
     image_names,
+    other_case_note,
     shown_path,
 )
 from detfinetune.labels.discovery.match_images import NameFinder
@@ -204,6 +205,8 @@ class _Matcher:
                 found[name].size = found[name].size or image.size
             else:
                 found[name] = image
+        other_case = {name: found[name].name for name in find.other_case if name in found}
+        self.discovered.notes += other_case_note(source.shown, other_case)
         if again:
             self.discovered.notes.append(
                 f"{source.shown}: {len(again)} images listed more than once, with the objects of "

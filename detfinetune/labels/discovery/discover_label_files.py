@@ -26,6 +26,7 @@ from detfinetune.labels.discovery.discovered import (
     ImageFile,
     SplitFiles,
     image_names,
+    other_case_note,
     shown_path,
 )
 from detfinetune.labels.discovery.folders import is_label_name, names_below
@@ -101,6 +102,10 @@ class _SplitMatcher:
         matched = match_labels([*sorted(wanted), *sorted(set(names) - wanted)], labels)
         self._reject_sharing({n: first for n, first in matched.sharing.items() if n in wanted})
         images = sorted(wanted - set(matched.sharing))
+        self.discovered.notes += other_case_note(
+            shown_path(source.labels, self.discovered.root),
+            {n: labels[matched.label_of[n]] for n in matched.other_case if n in wanted},
+        )
         if source.only_labelled:
             images = [name for name in images if name in matched.label_of]
         elif unclear := sorted(wanted.intersection(matched.ambiguous)):
@@ -162,6 +167,7 @@ class _SplitMatcher:
                 self._enter(shown, number, "listed twice", reason, line, rejected=False)
             else:
                 found[name] = number
+        self.discovered.notes += other_case_note(shown, find.other_case)
         if len(missing) > len(found):
             raise DataError(
                 f"{shown}: {len(missing)} of {len(missing) + len(found)} listed images are not in "
@@ -178,7 +184,7 @@ class _SplitMatcher:
 
     def _reject_unread(self, name: str) -> bool:
         """Reject an image without a label file if one of another format has objects."""
-        last = name.rpartition("/")[2]
+        last = name.rpartition("/")[2].casefold()
         files = (*self.unread.get(label_key(last), ()), *self.unread.get(last, ()))
         seen = self.discovered.format.seen
         path = next((file for file in files if seen and seen.holds_objects(file)), None)

@@ -142,3 +142,29 @@ def test_an_image_whose_labels_have_another_format_is_no_true_negative(
     texts = {f"{letter}.xml": voc() for letter in "abe"} | {"c.txt": LINE, "d.txt": "a red car\n"}
     dataset = read(make_dataset([f"{letter}.jpg" for letter in "abcde"], texts, "more"))
     assert list(label_files(dataset)) == ["a.jpg", "b.jpg", "d.jpg", "e.jpg"]
+
+
+def test_upper_and_lower_case_may_differ(make_dataset: MakeDataset) -> None:
+    images = ["images/a 1.png", "images/b.png", "images/c.png", "images/C.png", "images/d.png"]
+    texts = {f"labels/{name}.txt": LINE for name in ("A 1", "B", "b", "C", "x/D")}
+    dataset = read(make_dataset(images, texts))
+    assert label_files(dataset) == {
+        "C.png": "labels/C.txt", "a 1.png": "labels/A 1.txt", "b.png": "labels/b.txt",
+        "c.png": "", "d.png": "labels/x/D.txt",
+    }  # fmt: skip
+    assert entries(dataset) == [("no image", "labels/B.txt")]
+    assert dataset.notes[0].startswith("labels: 2 names differ from those of their images in upper")
+
+
+def test_entries_may_differ_in_upper_and_lower_case(make_dataset: MakeDataset) -> None:
+    root = make_dataset(["images/A.JPG", "images/b.jpg"], {"boxes.json": coco("a.jpg", "B.jpg")})
+    dataset = read(root)
+    assert label_files(dataset) == {"A.JPG": "boxes.json", "b.jpg": "boxes.json"}
+    assert "boxes.json: 2 names differ" in dataset.notes[0]
+    root = make_dataset(
+        ["aB.jpg", "Ab.jpg", "c.jpg"], {"boxes.json": coco("c.jpg", "ab.jpg")}, "two"
+    )
+    assert list(label_files(read(root))) == ["c.jpg"]
+    texts = {"a.txt": LINE, "b.txt": LINE, "train.txt": "A.jpg\n", "val.txt": "b.JPG\n"}
+    dataset = read(make_dataset(["a.jpg", "b.jpg"], texts, "lists"))
+    assert (dataset.tables["train"].names, dataset.tables["val"].names) == (("a.jpg",), ("b.jpg",))
