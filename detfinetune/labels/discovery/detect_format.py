@@ -199,6 +199,8 @@ def choose_format(data: DataConfig, root: Path) -> FormatChoice:
 def _format_of_file(path: Path) -> Detected:
     found = detect_file(path)
     if found is None:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty. Export the labels again.")
         names = ", ".join(DOCUMENT_FORMATS)
         raise DataError(
             f"{path}: the label format was not recognised. Give it with data.format, one of "

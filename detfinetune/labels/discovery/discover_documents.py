@@ -80,7 +80,7 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
     )  # fmt: skip
     matcher = _Matcher(data, discovered)
     for split, source in sources.items():
-        by_split = _by_subset(data, split, source.document)
+        by_split = _by_subset(data, split, source)
         discovered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
         for name, images in by_split.items():
             if name in discovered.splits:
@@ -140,20 +140,23 @@ def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, list[RawImage]]:
+def _by_subset(data: DataConfig, split: str, source: _Source) -> dict[str, list[RawImage]]:
     """Return the images by split: each image's own subset, else that of the file's name.
 
     Raises:
         DataError: a subset is not a split, while others are.
     """
+    document = source.document
     words = {image.split for image in document.images}
     own = {word: split_of(Path(word), data) if word else "all" for word in words}
     splits = {named for word, named in own.items() if word} - {"all"}
     unknown = sorted(word for word, named in own.items() if word and named == "all")
     if splits and unknown:
+        line = next(image.line for image in document.images if image.split == unknown[0])
+        where = f"{source.path}:{line}" if line else str(source.path)
         raise DataError(
-            f"subset '{unknown[0]}' is not a split, but others are: {', '.join(sorted(splits))}. "
-            "Rename it, or remove its images."
+            f"{where}: subset '{unknown[0]}' is not a split, but others are: "
+            f"{', '.join(sorted(splits))}. Rename it, or remove its images."
         )
     parts: dict[str, list[RawImage]] = {}
     for image in document.images:

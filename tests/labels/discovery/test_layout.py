@@ -268,3 +268,24 @@ def test_what_data_yaml_names_and_is_not_there_is_noted(make_dataset) -> None:
     }
     gathered = discover_dataset(DataConfig(), make_dataset(["train/images/a.jpg"], texts))
     assert any("'val: ../valid/images' is ignored" in note for note in gathered.notes)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"a.txt": "0 0.5 0.5 0.2 0.2 0.9\n"}, r"order .* data.columns=class,cx,cy,w,h,-\."),
+        ({"boxes.json": ""}, r"/boxes.json: the file is empty\."),
+        (
+            {"boxes.csv": "filename,xmin,ymin,xmax,ymax,class,split\na.jpg,1,1,9,9,x,train\n"
+             "b.jpg,1,1,9,9,x,holdout\n"},
+            r"/boxes.csv:3: subset 'holdout' is not a split",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named(make_dataset, texts, message: str) -> None:
+    root = make_dataset(["a.jpg", "b.jpg"], texts)
+    with pytest.raises(DataError, match=message):
+        read_dataset(DataConfig(root=root))
+    if "boxes.json" in texts:
+        with pytest.raises(DataError, match=message):
+            read_dataset(DataConfig(root=root, annotations="boxes.json"))
