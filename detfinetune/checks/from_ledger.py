@@ -106,6 +106,10 @@ _RULES = {
         "label_file_unreadable", "error", "label file cannot be read",
         "The file is incomplete or has another format. Its image is left out of training.",
     ),
+    "labels not read": _Rule(
+        "image_labels_not_read", "error", "left out because the labels have another format",
+        "Convert all labels to one format.", "image",
+    ),
     "same stem": _Rule(
         "label_file_shared", "warning", "share one label file with another image",
         "Rename one of them and give it its own label file.", "image",

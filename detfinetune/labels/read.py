@@ -202,7 +202,7 @@ def _class_index(
     found = given_class_names(data, discovered.root) or _found_class_names(discovered, tokens)
     if found is not None and data.classes is None and writes_names:
         known = {name.lower() for name in found.names}
-        words = {token for token in tokens if token and not token.isdigit()}
+        words = {token for token in tokens if token and class_number(token) is None}
         if any(word.lower() not in known for word in words):
             # The class list of some other labels that happens to lie beside these.
             found = None
@@ -239,7 +239,10 @@ def _nothing_readable(
     text = f"{root}: no label can be read as {schema.as_options}, and there is no class list. "
     if discovered.format.format is None:
         shown = [f"  {line[:80]}" for line in sample_lines(discovered)[:_EXAMPLES]]
-        return f"{text}The first lines are:\n" + "\n".join(shown)
+        return (
+            f"{text}Give the order of the columns, with - for those to ignore, such as "
+            "data.columns=class,cx,cy,w,h,-. The first lines are:\n" + "\n".join(shown)
+        )
     events = [event for source in sources.values() for event in source.found.files.events]
     if not events:
         return f"{text}No label file holds an object."

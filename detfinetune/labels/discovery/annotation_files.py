@@ -166,7 +166,7 @@ def _searched(root: Path, names: Sequence[str], split: str, data: DataConfig) ->
             folder = path.parents[len(Path(wanted[path.name]).parts) - 1]
             if folder.is_relative_to(root) and folder / wanted[path.name] == path:
                 exact[folder] = None
-        if not known_names.isdisjoint((path.name, path.stem)):
+        if not known_names.isdisjoint((path.name.casefold(), path.stem.casefold())):
             near[path.parent] = None
     folders = list(exact or near)
     of_split = [f for f in folders if split_of(f.relative_to(root) / "_", data) == split]
@@ -182,7 +182,8 @@ def _with_file_names(folders: Sequence[Path], names: Sequence[str]) -> Path | No
     known_names = _file_names(names)
     for folder in folders:
         if folder.is_dir() and any(
-            is_image(path) and not known_names.isdisjoint((path.name, path.stem))
+            is_image(path)
+            and not known_names.isdisjoint((path.name.casefold(), path.stem.casefold()))
             for path in walk(folder)
         ):
             return folder
@@ -190,8 +191,8 @@ def _with_file_names(folders: Sequence[Path], names: Sequence[str]) -> Path | No
 
 
 def _file_names(names: Sequence[str]) -> set[str]:
-    """Return file names with and without suffix, for paths of any operating system."""
-    last = {Path(name.replace("\\", "/")).name for name in names}
+    """Return file names in lower case, with and without suffix, for any operating system."""
+    last = {Path(name.replace("\\", "/")).name.casefold() for name in names}
     return last | {Path(name).stem for name in last}
 
 

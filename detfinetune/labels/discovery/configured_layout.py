@@ -21,7 +21,6 @@ from detfinetune.labels.discovery.split_sources import (
     SplitSource,
     mark_shared_images,
     split_folders,
-    undivided_if_only_train,
 )
 
 
@@ -42,7 +41,7 @@ def configured_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
         raise ConfigError(
             f"{given} matches nothing under {root}. Missing or without files:\n{listed}"
         )
-    return Layout(undivided_if_only_train(mark_shared_images(found)), given)
+    return Layout(mark_shared_images(found), given)
 
 
 def _configured_source(

@@ -5,6 +5,7 @@ Only the head of a file is read here, and that of each file at most once.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from detfinetune.labels.discovery.annotation_files import (
 )
 from detfinetune.labels.discovery.folders import is_label_name, names_below
 from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES
+from detfinetune.labels.formats.raw_labels import BadFile
 from detfinetune.labels.formats.registry import (
     DOCUMENT_FORMATS,
     LINE_FORMATS,
@@ -36,6 +38,8 @@ _SHOWN = 3
 _PER_IMAGE = (".txt", ".xml", ".json")
 _DOCUMENTS = (".xml", ".json", ".csv", ".tsv")
 _COCO_KEYS = ('"images"', '"annotations"', '"categories"')
+
+_FOUR_NUMBERS = re.compile(r"(-?[\d.]+[\s,;]+){3}-?[\d.]")
 
 Detected = tuple[DocumentFormat, str]
 
@@ -53,7 +57,7 @@ class LabelLikeFiles:
             stem, _, ending = name.rpartition("/")[2].rpartition(".")
             suffix = f".{ending.lower()}"
             if is_image_name(name):
-                self.stems.add(stem)
+                self.stems.add(stem.casefold())
             elif (
                 suffix in {*_PER_IMAGE, *_DOCUMENTS, *REFUSED_SUFFIXES}
                 and name.startswith(inside)
@@ -69,7 +73,7 @@ class LabelLikeFiles:
 
     def is_named_as_image(self, name: str) -> bool:
         """Whether a file has the name of an image: `a.txt` or `a.jpg.txt` for `a.jpg`."""
-        stem = name.rpartition("/")[2].rpartition(".")[0]
+        stem = name.rpartition("/")[2].rpartition(".")[0].casefold()
         return stem in self.stems or stem.rpartition(".")[0] in self.stems
 
     @cached_property
@@ -84,6 +88,33 @@ class LabelLikeFiles:
         """Return the files of a suffix that are not named as an image, in sorted order."""
         named = set(self.beside.get(suffix, ()))
         return [name for name in self.by_suffix.get(suffix, ()) if name not in named]
+
+    def beside_by_stem(self, other_than: str) -> dict[str, list[str]]:
+        """Return files named as an image, without those of a suffix, by their stem in lower case.
+
+        Args:
+            other_than: the suffix of the files that are read.
+        """
+        found: dict[str, list[str]] = {}
+        for suffix, names in self.beside.items():
+            for name in names if suffix != other_than else ():
+                stem = name.rpartition("/")[2].rpartition(".")[0]
+                found.setdefault(stem.casefold(), []).append(name)
+        return found
+
+    def holds_objects(self, name: str) -> bool:
+        """Whether a file holds labels of a known format, also if they are damaged."""
+        path = self.root / name
+        if path.suffix.lower() == ".txt":
+            return _FOUR_NUMBERS.search(read_text_file(path).text) is not None
+        known = self.detect(name)
+        if known is None:
+            return False
+        try:
+            images = known[0].parse(read_text_file(path).text).images
+        except BadFile:
+            return True
+        return any(image.labels or image.problems for image in images)
 
     def of_format(self, wanted: DocumentFormat, *, named_as_image: bool = True) -> list[str]:
         """Return the files in the wanted format, optionally without those named as an image."""
@@ -168,6 +199,8 @@ def choose_format(data: DataConfig, root: Path) -> FormatChoice:
 def _format_of_file(path: Path) -> Detected:
     found = detect_file(path)
     if found is None:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty. Export the labels again.")
         names = ", ".join(DOCUMENT_FORMATS)
         raise DataError(
             f"{path}: the label format was not recognised. Give it with data.format, one of "

@@ -28,9 +28,11 @@ from detfinetune.labels.discovery.discovered import (
     ImageFile,
     SplitFiles,
     image_names,
+    other_case_note,
     shown_path,
 )
 from detfinetune.labels.discovery.match_images import NameFinder
+from detfinetune.labels.discovery.split_sources import refuse_missing_splits
 from detfinetune.labels.formats.raw_labels import BadFile, Document, RawImage
 from detfinetune.labels.formats.registry import DocumentFormat
 from detfinetune.labels.text import read_text_file
@@ -78,7 +80,7 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
     )  # fmt: skip
     matcher = _Matcher(data, discovered)
     for split, source in sources.items():
-        by_split = _by_subset(data, split, source.document)
+        by_split = _by_subset(data, split, source)
         discovered.notes += [f"{source.shown}: {note}" for note in source.document.notes]
         for name, images in by_split.items():
             if name in discovered.splits:
@@ -88,6 +90,7 @@ def discover_documents(data: DataConfig, root: Path, choice: FormatChoice) -> Di
                 )
             discovered.splits[name] = matcher.match(name, source, images)
     matcher.note_unlisted([source.shown for source in sources.values()])
+    refuse_missing_splits(data, root, discovered.splits)
     discovered.divided = set(converted_image_roots(root)) >= set(discovered.splits)
     if set(discovered.splits) == {"train"} and not discovered.divided:
         discovered.splits = {"all": discovered.splits["train"]}
@@ -137,20 +140,23 @@ def _classes(documents: Iterable[Document]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _by_subset(data: DataConfig, split: str, document: Document) -> dict[str, list[RawImage]]:
+def _by_subset(data: DataConfig, split: str, source: _Source) -> dict[str, list[RawImage]]:
     """Return the images by split: each image's own subset, else that of the file's name.
 
     Raises:
         DataError: a subset is not a split, while others are.
     """
+    document = source.document
     words = {image.split for image in document.images}
     own = {word: split_of(Path(word), data) if word else "all" for word in words}
     splits = {named for word, named in own.items() if word} - {"all"}
     unknown = sorted(word for word, named in own.items() if word and named == "all")
     if splits and unknown:
+        line = next(image.line for image in document.images if image.split == unknown[0])
+        where = f"{source.path}:{line}" if line else str(source.path)
         raise DataError(
-            f"subset '{unknown[0]}' is not a split, but others are: {', '.join(sorted(splits))}. "
-            "Rename it, or remove its images."
+            f"{where}: subset '{unknown[0]}' is not a split, but others are: "
+            f"{', '.join(sorted(splits))}. Rename it, or remove its images."
         )
     parts: dict[str, list[RawImage]] = {}
     for image in document.images:
@@ -202,6 +208,8 @@ class _Matcher:
                 found[name].size = found[name].size or image.size
             else:
                 found[name] = image
+        other_case = {name: found[name].name for name in find.other_case if name in found}
+        self.discovered.notes += other_case_note(source.shown, other_case)
         if again:
             self.discovered.notes.append(
                 f"{source.shown}: {len(again)} images listed more than once, with the objects of "

@@ -5,6 +5,7 @@
 - the labels of a file without an image are rejected
 - an image without a label file, or with an empty one, is a true negative, unless several splits
   share the image folder and only the labels show which split an image belongs to
+- an image whose only label file has objects in a format that is not read is rejected
 - of images that differ in their suffix only, the first by name has the label; the others are
   ignored
 - with an image list, only listed images belong to the split; listed images that are missing are
@@ -13,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from detfinetune.config.schema import DEFAULT_COLUMNS, DataConfig
@@ -25,6 +26,7 @@ from detfinetune.labels.discovery.discovered import (
     ImageFile,
     SplitFiles,
     image_names,
+    other_case_note,
     shown_path,
 )
 from detfinetune.labels.discovery.folders import is_label_name, names_below
@@ -55,8 +57,9 @@ def discover_label_files(data: DataConfig, root: Path, choice: FormatChoice) -> 
         sizes=sizes,
         image_lists=tuple(s.image_list for s in layout.splits.values() if s.image_list),
     )
+    unread = choice.seen.beside_by_stem(choice.suffix) if choice.seen else {}
     for split, source in layout.splits.items():
-        discovered.splits[split] = _SplitMatcher(discovered, split, source).match()
+        discovered.splits[split] = _SplitMatcher(discovered, split, source, unread).match()
     labels = [image.label for files in discovered.splits.values() for image in files.images]
     labels = [label for label in labels if label]
     if data.columns == DEFAULT_COLUMNS and data.format in ("auto", "txt"):
@@ -70,10 +73,17 @@ def discover_label_files(data: DataConfig, root: Path, choice: FormatChoice) -> 
 class _SplitMatcher:
     """The matching of one split."""
 
-    def __init__(self, discovered: DiscoveredDataset, split: str, source: SplitSource) -> None:
+    def __init__(
+        self,
+        discovered: DiscoveredDataset,
+        split: str,
+        source: SplitSource,
+        unread: Mapping[str, Sequence[str]],
+    ) -> None:
         self.discovered = discovered
         self.split = split
         self.source = source
+        self.unread = unread
         self.rejected = 0
 
     def match(self) -> SplitFiles:
@@ -92,6 +102,10 @@ class _SplitMatcher:
         matched = match_labels([*sorted(wanted), *sorted(set(names) - wanted)], labels)
         self._reject_sharing({n: first for n, first in matched.sharing.items() if n in wanted})
         images = sorted(wanted - set(matched.sharing))
+        self.discovered.notes += other_case_note(
+            shown_path(source.labels, self.discovered.root),
+            {n: labels[matched.label_of[n]] for n in matched.other_case if n in wanted},
+        )
         if source.only_labelled:
             images = [name for name in images if name in matched.label_of]
         elif unclear := sorted(wanted.intersection(matched.ambiguous)):
@@ -100,6 +114,7 @@ class _SplitMatcher:
                 "without objects: the label files of their names lie in other folders, and several "
                 "images or label files have these names. Give data.images=FOLDER data.labels=FOLDER"
             )
+        images = [n for n in images if n in matched.label_of or not self._reject_unread(n)]
         orphans = self._orphans(labels, matched.label_of, missing)
         return SplitFiles(
             image_root=source.images or self.discovered.root,
@@ -152,6 +167,7 @@ class _SplitMatcher:
                 self._enter(shown, number, "listed twice", reason, line, rejected=False)
             else:
                 found[name] = number
+        self.discovered.notes += other_case_note(shown, find.other_case)
         if len(missing) > len(found):
             raise DataError(
                 f"{shown}: {len(missing)} of {len(missing) + len(found)} listed images are not in "
@@ -164,10 +180,24 @@ class _SplitMatcher:
         for name, first in sorted(sharing.items()):
             self.rejected += 1
             reason = f"has the same label file as '{first}'; this image is ignored"
-            path = shown_path(
-                (self.source.images or self.discovered.root) / name, self.discovered.root
-            )
-            self._enter(path, 0, "same stem", reason, image=name)
+            self._enter(self._shown(name), 0, "same stem", reason, image=name)
+
+    def _reject_unread(self, name: str) -> bool:
+        """Reject an image without a label file if one of another format has objects."""
+        last = name.rpartition("/")[2].casefold()
+        files = (*self.unread.get(label_key(last), ()), *self.unread.get(last, ()))
+        seen = self.discovered.format.seen
+        path = next((file for file in files if seen and seen.holds_objects(file)), None)
+        if path is None:
+            return False
+        self.rejected += 1
+        reason = f"its labels ({path}) are not in the format that is read; this image is ignored"
+        self._enter(self._shown(name), 0, "labels not read", reason, image=name)
+        return True
+
+    def _shown(self, name: str) -> str:
+        root = self.discovered.root
+        return shown_path((self.source.images or root) / name, root)
 
     def _enter(
         self, path: str, line: int, kind: str, reason: str, text: str = "", rejected: bool = True,

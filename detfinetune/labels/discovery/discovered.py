@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,3 +84,12 @@ def image_names(folder: Path) -> list[str]:
 def shown_path(path: Path, root: Path) -> str:
     """Return a path relative to the data root where it lies below it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def other_case_note(place: str, pairs: Mapping[str, str]) -> list[str]:
+    """Return a note of images found by names in other upper and lower case, if there are any."""
+    return [
+        f"{place}: {len(pairs)} names differ from those of their images in upper and lower case "
+        f"only, such as {label} for {image}"
+        for image, label in list(pairs.items())[:1]
+    ]

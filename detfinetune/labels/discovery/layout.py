@@ -16,12 +16,12 @@ Folder names may be in any case; `folders` has the names that are known.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
-from detfinetune.errors import ConfigError, DataError, did_you_mean
+from detfinetune.errors import DataError
 from detfinetune.labels.dataset.split_names import SPLIT_NAMES, names_on_disk, split_in, split_words
 from detfinetune.labels.discovery.class_names import YAML_FILES, read_yaml
 from detfinetune.labels.discovery.configured_layout import configured_layout
@@ -35,12 +35,12 @@ from detfinetune.labels.discovery.folders import (
     is_label_name,
     labels_folder_for,
     names_below,
-    subfolders,
 )
 from detfinetune.labels.discovery.split_sources import (
     Layout,
     SplitSource,
     mark_shared_images,
+    refuse_missing_splits,
     split_folders,
     undivided_if_only_train,
 )
@@ -59,19 +59,8 @@ def find_layout(data: DataConfig, root: Path, suffix: str = ".txt") -> Layout:
         DataError: no known layout matches.
     """
     layout = _find_layout(data, root, suffix)
-    # A lone split, whatever it is called, is all there is, and is divided later.
-    wanted = {} if set(layout.splits) == {"all"} and len(data.splits or {}) == 1 else data.splits
-    missing = [name for split, name in (wanted or {}).items() if split not in layout.splits]
-    if missing:
-        folders = subfolders(root)
-        folders += [inner for folder in folders for inner in subfolders(folder)]
-        there = sorted({folder.name for folder in folders})
-        raise ConfigError(
-            f"data.splits: nothing was found for '{missing[0]}' in {root}."
-            f"{did_you_mean(missing[0], there)} There are: {', '.join(there) or 'no folders'}. "
-            "Name the splits that you have, or leave data.splits out to have them found."
-        )
-    return layout
+    refuse_missing_splits(data, root, layout.splits)
+    return replace(layout, splits=undivided_if_only_train(layout.splits))
 
 
 def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
@@ -85,6 +74,8 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
                 "all": SplitSource(labels, None)
             }
             return Layout(mark_shared_images(splits), f"labels in {shown_path(labels, root)}/")
+    if data.splits:
+        return _named_layout(data, root, suffix)
     layout = (
         _divided_layout(data, root, suffix)
         or _one_pair(data, root, suffix)
@@ -96,19 +87,32 @@ def _find_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
     return replace(layout, notes=tuple(_yaml_notes(root, suffix)))
 
 
+def _named_layout(data: DataConfig, root: Path, suffix: str) -> Layout:
+    """Return the layout with most of the splits that `data.splits` names."""
+    found = Layout({}, "")
+    for base in (root, *_bases(data, root)):
+        layout = _layout_of(data, base, suffix)
+        if layout is not None and len(layout.splits) > len(found.splits):
+            found = replace(layout, found=layout.found + _place(base, root))
+    return found
+
+
 def _divided_layout(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """Return the layout with splits of the data root, or else of the one folder that has any."""
     layout = _layout_of(data, root, suffix)
-    if layout is not None and (not _is_whole(layout) or _has_list(layout)):
+    if layout is not None and (not _is_lone_train(layout) or _has_list(layout)):
         return layout
     # A lone `train` may be one class of several, and a folder below may hold a few images only.
     labelled = _labelled_images(root, root, suffix)
     for base in (root, *_bases(data, root)):
         layout = _layout_of(data, base, suffix)
         if layout is not None and 2 * _covered(layout, suffix) > labelled:
-            place = "" if base == root else f" in {shown_path(base, root)}/"
-            return replace(layout, found=f"{layout.found}{place}")
+            return replace(layout, found=layout.found + _place(base, root))
     return None
+
+
+def _place(base: Path, root: Path) -> str:
+    return "" if base == root else f" in {shown_path(base, root)}/"
 
 
 def _layout_of(data: DataConfig, base: Path, suffix: str) -> Layout | None:
@@ -117,7 +121,7 @@ def _layout_of(data: DataConfig, base: Path, suffix: str) -> Layout | None:
 
     def is_vague(layout: Layout) -> bool:
         """Whether it is a lone folder with `train` in its name, such as obj_train_data."""
-        images = layout.splits["all"].images if _is_whole(layout) else None
+        images = layout.splits["train"].images if _is_lone_train(layout) else None
         if images is None or _has_list(layout) or not images.is_relative_to(base):
             return False
         return words.isdisjoint(part.lower() for part in images.relative_to(base).parts)
@@ -125,8 +129,8 @@ def _layout_of(data: DataConfig, base: Path, suffix: str) -> Layout | None:
     return min(found, key=is_vague, default=None)
 
 
-def _is_whole(layout: Layout) -> bool:
-    return set(layout.splits) == {"all"}
+def _is_lone_train(layout: Layout) -> bool:
+    return set(layout.splits) == {"train"}
 
 
 def _has_list(layout: Layout) -> bool:
@@ -172,13 +176,30 @@ def _covered(layout: Layout, suffix: str) -> int:
 
 def _from_yaml(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """`train:`, `val:`, `test:` of a YOLO data.yaml, each a folder of images or a list."""
-    path, found = _yaml_sources(root, suffix)
+    if data.splits:
+        return None
+    path, base, found = _yaml_sources(root, suffix)
     splits = {split: source for split, source in found.items() if isinstance(source, SplitSource)}
-    return _layout(splits, f"the folders named in {path.name}")
+    layout = _layout(splits, f"the folders named in {path.name}")
+    labelled = _labelled_images(root, root, suffix) if len(splits) < len(found) else 0
+    for split, entry in found.items():
+        if split in splits:
+            continue
+        # Where nothing of it is there, as in many downloads, it is ignored.
+        is_there = isinstance(entry, list) and any(
+            isinstance(part, str) and _yaml_source(root, base, part, suffix) for part in entry
+        )
+        if is_there or (layout and split != "test" and _covered(layout, suffix) < labelled):
+            raise DataError(
+                f"{path}: '{split}: {entry}' cannot be followed: it is neither one folder with "
+                "images and labels nor one list of images. Correct it. Several folders can be "
+                "given as one text file that lists the paths of their images."
+            )
+    return layout
 
 
 def _yaml_notes(root: Path, suffix: str) -> list[str]:
-    path, found = _yaml_sources(root, suffix)
+    path, _, found = _yaml_sources(root, suffix)
     return [
         f"{path.name}: '{split}: {entry}' is ignored: it is neither a folder with images and "
         "labels nor a list of images"
@@ -186,23 +207,26 @@ def _yaml_notes(root: Path, suffix: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _yaml_sources(root: Path, suffix: str) -> tuple[Path, dict[str, SplitSource | object]]:
-    """Return a folder's data.yaml and the source of each split, or the entry if it has none."""
+def _yaml_sources(root: Path, suffix: str) -> tuple[Path, Path, dict[str, SplitSource | object]]:
+    """Return a folder's data.yaml, its `path`, and each split's source, or entry if it has none."""
     path = next((root / name for name in YAML_FILES if (root / name).is_file()), None)
     if path is None:
-        return root, {}
+        return root, root, {}
     content = read_yaml(path)
-    base = root / str(content.get("path") or "")
+    base = root / str(content.get("path") or "").replace("\\", "/")
     found: dict[str, SplitSource | object] = {}
     for split in SPLIT_NAMES:
         entry = content.get(split, content.get("valid") if split == "val" else None)
         if entry:
+            if isinstance(entry, list) and len(entry) == 1:
+                entry = entry[0]
             source = _yaml_source(root, base, entry, suffix) if isinstance(entry, str) else None
             found[split] = source or entry
-    return path, found
+    return path, base, found
 
 
 def _yaml_source(root: Path, base: Path, entry: str, suffix: str) -> SplitSource | None:
+    entry = entry.replace("\\", "/")
     # Roboflow writes `../train/images` for the folder beside data.yaml.
     inside = entry.lstrip("./") if entry.startswith("..") else entry
     for path in (base / entry, root / entry, root / inside):
@@ -266,7 +290,8 @@ def _one_image_folder(data: DataConfig, root: Path, suffix: str) -> Layout | Non
             continue
         for labels in children(root, LABEL_FOLDERS):
             folders = split_folders(data, labels, lambda folder: has_labels(folder, suffix))
-            lists = _image_lists(root, {split: folder.name for split, folder in folders.items()})
+            own = {s: (folder.name, s, *SPLIT_NAMES[s]) for s, folder in folders.items()}
+            lists = _image_lists(root, own)
             splits = {
                 split: SplitSource(folder, images, lists.get(split), split not in lists)
                 for split, folder in folders.items()
@@ -279,9 +304,9 @@ def _one_image_folder(data: DataConfig, root: Path, suffix: str) -> Layout | Non
 
 def _lists_of_pair(data: DataConfig, root: Path, suffix: str) -> Layout | None:
     """images/ and labels/, or both side by side, divided by lists."""
-    lists = _image_lists(root, {split: names[0] for split, names in names_on_disk(data).items()})
+    lists = _image_lists(root, names_on_disk(data))
     whole = _one_pair(data, root, suffix) or _one_folder(data, root, suffix)
-    if whole is None or "train" not in lists:
+    if whole is None or not ("train" in lists or (data.splits and lists)):
         return None
     source = whole.splits["all"]
     splits = {split: replace(source, image_list=path) for split, path in lists.items()}
@@ -319,19 +344,17 @@ def _one_folder(data: DataConfig, root: Path, suffix: str) -> Layout | None:
 
 
 def _layout(splits: dict[str, SplitSource], shape: str) -> Layout | None:
-    """Return the layout when any split was found; a lone train folder is still to be divided."""
-    if not splits:
-        return None
+    """Return the layout when any split was found."""
     order = {split: splits[split] for split in SPLIT_NAMES if split in splits}
-    return Layout(undivided_if_only_train(order), shape)
+    return Layout(order, shape) if order else None
 
 
-def _image_lists(root: Path, disk_names: Mapping[str, str]) -> dict[str, Path]:
+def _image_lists(root: Path, disk_names: Mapping[str, Sequence[str]]) -> dict[str, Path]:
     """Return the list files of the splits, from the first folder that holds any."""
     for place in LIST_FOLDERS:
         lists = {}
-        for split, disk_name in disk_names.items():
-            for name in dict.fromkeys((disk_name, split, *SPLIT_NAMES[split])):
+        for split, names in disk_names.items():
+            for name in names:
                 path = root / place / f"{name}.txt"
                 if path.is_file():
                     lists[split] = path

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from operator import eq
 from pathlib import Path, PurePosixPath
@@ -28,12 +29,16 @@ class Matched:
     ambiguous: tuple[str, ...]
     """Images without a label file, but one of their name may be theirs."""
 
+    other_case: tuple[str, ...]
+    """Images whose label file has their name in other upper and lower case."""
+
 
 def match_labels(names: Sequence[str], keys: Iterable[str]) -> Matched:
     """Match image names with label keys.
 
     By whole path, or with `labels` for the image folder's name (`images/a/1` and `labels/a/1`);
-    else by a file name that is unique, where the label file's folder holds no images itself.
+    else by a file name that is unique, where the label file's folder holds no images itself; else
+    likewise, but in any case of letters.
     """
     keys = set(keys)
     own_key = {name: label_key(name) for name in names}
@@ -45,11 +50,14 @@ def match_labels(names: Sequence[str], keys: Iterable[str]) -> Matched:
         place: (swap_part(Path(place), IMAGE_FOLDERS, "labels") or Path(place)).as_posix()
         for place in places
     }
-    for name, key in own_key.items():
-        place, _, stem = key.rpartition("/")
+
+    def own_keys(name: str) -> tuple[str, str, str]:
+        place, _, stem = own_key[name].rpartition("/")
         # `a.jpg` has the label `a.txt`, or else `a.jpg.txt`.
-        own_keys = (key, unicodedata.normalize("NFC", name), f"{swapped[place]}/{stem}")
-        own = next((key for key in own_keys if key in keys), None)
+        return own_key[name], unicodedata.normalize("NFC", name), f"{swapped[place]}/{stem}"
+
+    for name in names:
+        own = next((key for key in own_keys(name) if key in keys), None)
         if own is None:
             continue
         if own in owner:
@@ -62,10 +70,20 @@ def match_labels(names: Sequence[str], keys: Iterable[str]) -> Matched:
     name_of = _unique((own_key[name].rpartition("/")[2], name) for name in free)
     key_of = _unique((key.rpartition("/")[2], key) for key in loose)
     label_of |= {name_of[stem]: key for stem, key in key_of.items() if stem in name_of}
+    unmatched = [name for name in free if name not in label_of]
+    left = keys - set(label_of.values())
+    name_of = _unique(
+        (text, name) for name in unmatched for text in {key.casefold() for key in own_keys(name)}
+    ) | _unique((f"*{own_key[name].rpartition('/')[2].casefold()}", name) for name in unmatched)
+    key_of = _unique(
+        (f"*{key.rpartition('/')[2].casefold()}", key) for key in loose if key in left
+    ) | _unique((key.casefold(), key) for key in sorted(left))
+    other_case = {name_of[text]: key for text, key in key_of.items() if text in name_of}
+    label_of |= other_case
+    unmatched = [name for name in unmatched if name not in label_of]
     stems = {key.rpartition("/")[2] for key in loose}
-    unmatched = (name for name in free if name not in label_of)
     ambiguous = tuple(name for name in unmatched if own_key[name].rpartition("/")[2] in stems)
-    return Matched(label_of, sharing, ambiguous)
+    return Matched(label_of, sharing, ambiguous, tuple(other_case))
 
 
 def label_key(name: str) -> str:
@@ -131,7 +149,7 @@ class NameFinder:
 
     An entry with the path of a folder that holds images means an image in there. Else, of several
     images of the name, it is the one that shares the most folders with the entry; if that is not a
-    single one, there is none.
+    single one, there is none. Case is ignored unless two images differ only in it.
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -144,9 +162,26 @@ class NameFinder:
         for key in dict.fromkeys(map(label_key, names)):
             self.by_stem.setdefault(key.rpartition("/")[2], []).append(key)
         self.folders = {name.rpartition("/")[0] for name in self.exact}
+        self.other_case: dict[str, str] = {}
+        """Entries by the image that was found for them, where upper and lower case differ."""
 
     def __call__(self, entry: str) -> str | None:
         """Return the image, or None."""
+        name = self._find(entry)
+        if name is None and self._in_any_case is not None:
+            finder, names = self._in_any_case
+            name = names.get(finder._find(entry.casefold()) or "")
+            if name is not None:
+                self.other_case[name] = entry
+        return name
+
+    @cached_property
+    def _in_any_case(self) -> tuple[NameFinder, dict[str, str]] | None:
+        """Names in lower case, and the images they mean; None if two names are the same then."""
+        names = {name.casefold(): image for name, image in self.exact.items()}
+        return (NameFinder(list(names)), names) if len(names) == len(self.exact) else None
+
+    def _find(self, entry: str) -> str | None:
         if entry in self.exact:
             return self.exact[entry]
         for text, last, stem in _interpretations(entry):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detfinetune.config.schema import DataConfig
+from detfinetune.errors import ConfigError, did_you_mean
 from detfinetune.labels.dataset.split_names import names_on_disk, split_in
-from detfinetune.labels.discovery.folders import subfolders
+from detfinetune.labels.discovery.folders import names_below, subfolders
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,23 @@ class Layout:
 
     notes: tuple[str, ...] = field(default=())
     """What is ignored, for the user."""
+
+
+def refuse_missing_splits(data: DataConfig, root: Path, splits: Collection[str]) -> None:
+    """Stop where a split that `data.splits` names was not found.
+
+    Raises:
+        ConfigError: names the first of them and what is there.
+    """
+    missing = [name for split, name in (data.splits or {}).items() if split not in splits]
+    if missing:
+        there = sorted({part for name in names_below(root) for part in name.split("/")[:-1]})
+        raise ConfigError(
+            f"data.splits: nothing was found for '{missing[0]}' in {root}."
+            f"{did_you_mean(missing[0], there)} There are: "
+            f"{', '.join(there[:20]) or 'no folders'}. Name the splits that you have, "
+            "or leave data.splits out to have them found."
+        )
 
 
 def undivided_if_only_train(splits: dict[str, SplitSource]) -> dict[str, SplitSource]:

@@ -26,14 +26,16 @@ _MOST_FILES = 50
 
 
 def refuse_unsupported(root: Path) -> None:
-    """Stop where no label file was found, but files of an unsupported format are there.
+    """Stop where no label file was found, but empty or unsupported ones are there.
 
     Raises:
-        DataError: names the first of them, its format, and what to do.
+        DataError: names the first of them, what it is, and what to do.
     """
     texts = 0
     for path in walk(root):
         suffix = path.suffix.lower()
+        if suffix in (".json", ".xml", ".csv", ".tsv") and path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty. Export the labels again, or remove it.")
         if suffix in REFUSED_SUFFIXES:
             format_name = REFUSED_SUFFIXES[suffix]
         elif suffix == ".txt" and texts < _MOST_FILES and _is_wider_face(_head(path)):

@@ -12,7 +12,12 @@ from detfinetune.labels.dataset.manifest import MANIFEST_NAME
 from detfinetune.labels.dataset.split_names import names_on_disk, split_in, split_words
 from detfinetune.labels.discovery.detect_format import Detected, FormatChoice, LabelLikeFiles
 from detfinetune.labels.discovery.discovered import DiscoveredDataset, shown_path
-from detfinetune.labels.discovery.folders import is_label_name, names_below
+from detfinetune.labels.discovery.folders import (
+    IMAGE_FOLDERS,
+    is_label_name,
+    names_below,
+    swap_part,
+)
 from detfinetune.labels.discovery.match_images import label_key, match_labels
 from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES, WAY_OUT
 from detfinetune.labels.images.sizes import is_image_name
@@ -134,7 +139,9 @@ def _unused_splits(data: DataConfig, discovered: DiscoveredDataset) -> list[str]
             for own in used
         ):
             split = split_in(place_path.name, names)
-            why = _why_unused(discovered, place_path, labels[place], split in discovered.splits)
+            own = swap_part(Path(place), IMAGE_FOLDERS, "labels") or Path(place)
+            count_labels = labels[place] or labels[own.as_posix()]
+            why = _why_unused(discovered, place_path, count_labels, split in discovered.splits)
             notes.append(f"{place}/ ({count} images) is not used as split {split}: {why}")
     return notes + _unused_lists(discovered, lists)
 

@@ -181,3 +181,11 @@ def test_contiguous_ids() -> None:
 def test_no_class_list_out_of_coordinates() -> None:
     with pytest.raises(DataError, match="Class numbers in the labels reach 20000"):
         build_class_index(["20000"], None, None)
+
+
+def test_class_numbers_of_a_table_may_have_a_decimal_point(make_dataset: MakeDataset) -> None:
+    rows = "".join(f"a.jpg,{n}1,1,{n}9,9,{n % 2}.0\n" for n in range(1, 5))
+    texts = {"boxes.csv": f"filename,xmin,ymin,xmax,ymax,class\n{rows}", "classes.txt": "cat\ndog"}
+    dataset = read_dataset(DataConfig(root=make_dataset(["a.jpg"], texts)))
+    assert dataset.classes == ("cat", "dog")
+    assert sum(table.num_objects for table in dataset.tables.values()) == 4

@@ -78,6 +78,12 @@ LAYOUTS = {
         {"train": ["a.jpg"], "val": ["b.jpg"]},
         {"data.yaml": "train: ../train/images\nval: ../valid/images\nnames: [x]\n"},
     ),
+    "data.yaml of Windows": (
+        ["pics/one/images/a.jpg", "pics/two/images/b.jpg"],
+        ["pics/one/labels/a.txt", "pics/two/labels/b.txt"],
+        {"train": ["a.jpg"], "val": ["b.jpg"]},
+        {"data.yaml": "path: .\\pics\ntrain: [one\\images]\nval: two\\images\nnames: [x]\n"},
+    ),
     "a split without labels is left out": (
         ["images/train/a.jpg", "images/val/b.jpg", "images/test/c.jpg"],
         ["labels/train/a.txt", "labels/val/b.txt"],
@@ -211,3 +217,75 @@ def test_a_lone_split_may_be_named(make_dataset) -> None:
     root = make_dataset(names, {**texts, "classes.txt": "cat"})
     gathered = discover_dataset(DataConfig(root=root, splits={"train": "A"}), root)
     assert sum(len(files.images) for files in gathered.splits.values()) == 10
+
+
+@pytest.mark.parametrize("below", ["", "data set/"])
+def test_only_the_splits_that_are_named_are_used(make_dataset, below: str) -> None:
+    names = [f"train/{n}" for n in range(2)] + [f"{s}/{n}" for s in ("val", "test") for n in "abcd"]
+    texts = {f"{below}labels/{name}.txt": LINE for name in names}
+    texts |= {f"{below}data.yaml": "train: images/val\nval: images/test\nnames: [x]\n"}
+    root = make_dataset([f"{below}images/{name}.jpg" for name in names], texts)
+    gathered = discover_dataset(DataConfig(splits={"train": "train"}), root)
+    assert [image.name for image in gathered.splits["all"].images] == ["0.jpg", "1.jpg"]
+    assert set(gathered.splits) == {"all"}
+    gathered = discover_dataset(DataConfig(splits={"test": "val"}), root)
+    assert {s: len(files.images) for s, files in gathered.splits.items()} == {"test": 4}
+    with pytest.raises(ConfigError, match=r"nothing was found for 'trian' in .* Did you mean 'tra"):
+        discover_dataset(DataConfig(splits={"train": "trian"}), root)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"images/a.txt": LINE, "images/b.txt": LINE, "train.txt": "a\n", "val.txt": "b\n"},
+        {"boxes.csv": "filename,xmin,ymin,xmax,ymax,class\na.jpg,1,1,9,9,x\nb.jpg,1,1,9,9,x\n"},
+    ],
+)
+def test_a_split_that_is_named_and_not_there_is_refused(make_dataset, texts) -> None:
+    root = make_dataset(["images/a.jpg", "images/b.jpg"], texts)
+    with pytest.raises(ConfigError, match="nothing was found for 'trian'"):
+        discover_dataset(DataConfig(splits={"train": "trian"}), root)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    ["train: A/images\nval: [B/images, C/images]\n", "train: [A/images, B/images]\nval: C/images\n",
+     "train: [A/images, B/images]\nval: [C/images, D]\n", "train: A/images\nval: typo/images\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("below", ["", "data set/"])
+def test_data_yaml_that_cannot_be_followed_is_refused(make_dataset, entries, below: str) -> None:
+    texts = {f"{below}{name}/labels/{name}.txt": LINE for name in "ABC"}
+    texts[f"{below}data.yaml"] = f"{entries}names: [x]\n"
+    root = make_dataset([f"{below}{name}/images/{name}.jpg" for name in "ABC"], texts)
+    with pytest.raises(DataError, match=r"data.yaml: '(train|val): .*' cannot be followed: .*"):
+        discover_dataset(DataConfig(), root)
+
+
+def test_what_data_yaml_names_and_is_not_there_is_noted(make_dataset) -> None:
+    texts = {
+        "train/labels/a.txt": LINE,
+        "data.yaml": "train: ../train/images\nval: ../valid/images",
+    }
+    gathered = discover_dataset(DataConfig(), make_dataset(["train/images/a.jpg"], texts))
+    assert any("'val: ../valid/images' is ignored" in note for note in gathered.notes)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"a.txt": "0 0.5 0.5 0.2 0.2 0.9\n"}, r"order .* data.columns=class,cx,cy,w,h,-\."),
+        ({"boxes.json": ""}, r"/boxes.json: the file is empty\."),
+        (
+            {"boxes.csv": "filename,xmin,ymin,xmax,ymax,class,split\na.jpg,1,1,9,9,x,train\n"
+             "b.jpg,1,1,9,9,x,holdout\n"},
+            r"/boxes.csv:3: subset 'holdout' is not a split",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named(make_dataset, texts, message: str) -> None:
+    root = make_dataset(["a.jpg", "b.jpg"], texts)
+    with pytest.raises(DataError, match=message):
+        read_dataset(DataConfig(root=root))
+    if "boxes.json" in texts:
+        with pytest.raises(DataError, match=message):
+            read_dataset(DataConfig(root=root, annotations="boxes.json"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conftest import MakeDataset
 
+from detfinetune.checks.from_ledger import ledger_findings
 from detfinetune.config.schema import DataConfig
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.read import read_dataset
@@ -118,3 +119,52 @@ def test_a_list_takes_no_image_of_another_split(make_dataset: MakeDataset) -> No
         ("missing image", "val.txt:3"),
         ("in no split", "images/train/1.jpg"),
     ]
+
+
+def voc(name: str = "x") -> str:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    objects = f"<object><name>{name}</name>{box}</object>" if name else ""
+    size = "<size><width>100</width><height>80</height><depth>3</depth></size>"
+    return f"<annotation><filename>a</filename>{size}{objects}</annotation>"
+
+
+def test_an_image_whose_labels_have_another_format_is_no_true_negative(
+    make_dataset: MakeDataset,
+) -> None:
+    texts = {f"{letter}.txt": LINE for letter in "abh"} | {"e.json": "{}", "g.txt": ""}
+    texts |= {"c.xml": voc(), "d.xml": voc(""), "f.jpg.xml": voc()[:-9], "g.xml": voc()}
+    dataset = read(make_dataset([f"{letter}.jpg" for letter in "abcdefgh"], texts))
+    assert [name[0] for name in label_files(dataset)] == ["a", "b", "d", "e", "g", "h"]
+    assert entries(dataset) == [("labels not read", "c.jpg"), ("labels not read", "f.jpg")]
+    assert dataset.ledger.counts["train"].rejected_images == 2
+    [finding] = ledger_findings(dataset.ledger)
+    assert finding.kind == "image_labels_not_read"
+    texts = {f"{letter}.xml": voc() for letter in "abe"} | {"c.txt": LINE, "d.txt": "a red car\n"}
+    dataset = read(make_dataset([f"{letter}.jpg" for letter in "abcde"], texts, "more"))
+    assert list(label_files(dataset)) == ["a.jpg", "b.jpg", "d.jpg", "e.jpg"]
+
+
+def test_upper_and_lower_case_may_differ(make_dataset: MakeDataset) -> None:
+    images = ["images/a 1.png", "images/b.png", "images/c.png", "images/C.png", "images/d.png"]
+    texts = {f"labels/{name}.txt": LINE for name in ("A 1", "B", "b", "C", "x/D")}
+    dataset = read(make_dataset(images, texts))
+    assert label_files(dataset) == {
+        "C.png": "labels/C.txt", "a 1.png": "labels/A 1.txt", "b.png": "labels/b.txt",
+        "c.png": "", "d.png": "labels/x/D.txt",
+    }  # fmt: skip
+    assert entries(dataset) == [("no image", "labels/B.txt")]
+    assert dataset.notes[0].startswith("labels: 2 names differ from those of their images in upper")
+
+
+def test_entries_may_differ_in_upper_and_lower_case(make_dataset: MakeDataset) -> None:
+    root = make_dataset(["images/A.JPG", "images/b.jpg"], {"boxes.json": coco("a.jpg", "B.jpg")})
+    dataset = read(root)
+    assert label_files(dataset) == {"A.JPG": "boxes.json", "b.jpg": "boxes.json"}
+    assert "boxes.json: 2 names differ" in dataset.notes[0]
+    root = make_dataset(
+        ["aB.jpg", "Ab.jpg", "c.jpg"], {"boxes.json": coco("c.jpg", "ab.jpg")}, "two"
+    )
+    assert list(label_files(read(root))) == ["c.jpg"]
+    texts = {"a.txt": LINE, "b.txt": LINE, "train.txt": "A.jpg\n", "val.txt": "b.JPG\n"}
+    dataset = read(make_dataset(["a.jpg", "b.jpg"], texts, "lists"))
+    assert (dataset.tables["train"].names, dataset.tables["val"].names) == (("a.jpg",), ("b.jpg",))
