@@ -66,5 +66,7 @@ def check_classes(model: Sequence[str], data: Sequence[str], where: str) -> None
         f"  data:  {name_list(data)}\n"
         f"  only in the model: {name_list(missing) or 'none'}\n"
         f"  only in the data: {name_list(unknown) or 'none'}\n"
-        "Evaluate on data with the same class names, or rename its classes (data.classes)."
+        "Evaluate on data with the same class names. If it only lacks some of the model's classes, "
+        "and its labels name their classes (COCO, VOC, ...), name all with data.classes=[...]. "
+        "If its labels number them (YOLO, txt), data.classes gives these numbers other names."
     )

@@ -50,7 +50,8 @@ def choose_by_split(
             what = f"split '{split}'" if split != "all" else "the data set"
             raise DataError(
                 f"{root}: several label files could be {what}: {', '.join(candidates)}. Choose "
-                "with data.annotations=FILE, with {split} where the split's name stands."
+                "with data.annotations=FILE ({split} stands for the split's name); or, if all "
+                "belong to it, merge them into one file."
             )
         chosen[split] = root / best
         for name in candidates:
