@@ -1,5 +1,5 @@
 # docker build -t detfinetune .
-# docker run --rm -v DIR:/data:ro -v "$PWD":/work detfinetune \
+# docker run --rm -v DIR:/data:ro -v "$PWD":/workspace detfinetune \
 #     detfinetune train +experiment=custom data.root=/data
 # For a GPU, add to run: --gpus all --shm-size=8g. See docs/install.md.
 FROM python:3.11-slim-bookworm
@@ -21,6 +21,6 @@ COPY . .
 RUN pip install --no-cache-dir -e . && detfinetune doctor --offline
 
 # Caches lie beside the runs, and survive the container.
-ENV DETFINETUNE_CACHE=/work/.cache/detfinetune FVCORE_CACHE=/work/.cache/zoo
-WORKDIR /work
+ENV DETFINETUNE_CACHE=/workspace/.cache/detfinetune FVCORE_CACHE=/workspace/.cache/zoo
+WORKDIR /workspace
 CMD ["detfinetune", "doctor"]
