@@ -156,7 +156,7 @@ class Detector:
         """
         from detfinetune.inference.predictor import Predictor
 
-        return cls(Predictor(Path(source), None if device is None else load_hardware(device)))
+        return cls(Predictor(Path(source), load_hardware(device)))
 
     @overload
     def predict(self, image: AnyImage, score_threshold: float | None = None) -> Prediction: ...

@@ -77,18 +77,15 @@ def build_config(name: str, schema: type[S], values: Mapping[str, Any]) -> S:
     problems = _flatten(values, config_keys(schema), groups, settings, choices)
     if settings.get("resume") is not None:
         _check_resume([*settings, *choices], problems)
-    if "hardware" in groups and choices.get("hardware", "auto") == "auto":
-        choices["hardware"] = "cpu" if problems else detect_hardware()
-    chosen = [f"{group}={option}" for group, option in choices.items()]
     plain = {key: _plain(value) for key, value in settings.items()}
-    return validate(_hydra_compose(name, chosen, plain), schema, problems)
+    return validate(_hydra_compose(name, groups, choices, problems, plain), schema, problems)
 
 
-def load_hardware(device: str) -> HardwareConfig:
-    """Return the settings of the hardware group that a torch device belongs to."""
-    group = "cpu" if device == "cpu" else "gpu"
-    config = build_config("predict", PredictConfig, {"hardware": group})
-    return config.hardware.model_copy(update={"device": device})
+def load_hardware(device: str | None = None) -> HardwareConfig:
+    """Return the settings of a torch device; None: the GPU if there is one, else the CPU."""
+    group = "auto" if device is None else "cpu" if device == "cpu" else "gpu"
+    hardware = build_config("predict", PredictConfig, {"hardware": group}).hardware
+    return hardware if device is None else hardware.model_copy(update={"device": device})
 
 
 def _plain(value: Any) -> Any:
@@ -172,7 +169,6 @@ def _compose(
     _check_resume([item.key_or_group for item in overrides] + ["config"] * len(own), problems)
     known = config_keys(schema)
     settings, choices = _read_settings(own, known, groups, problems)
-    chosen = [f"{group}={option}" for group, option in choices.items()]
     assigned: list[str] = []
     for item in overrides:
         key = item.key_or_group
@@ -184,20 +180,12 @@ def _compose(
             if problem := _check_choice(key, item.value(), groups[key]):
                 problems.append(problem)
                 continue
-            prefix = "+" if key == "experiment" else ""
-            chosen = [word for word in chosen if word.lstrip("+").partition("=")[0] != key]
-            chosen.append(f"{prefix}{key}={item.get_value_element_as_str()}")
+            choices[key] = str(item.value())
         elif problem := unknown_key(key, known, groups):
             problems.append(problem)
         else:
             assigned.append(f"++{key}={item.get_value_element_as_str()}")
-    if "hardware" in groups and not any(
-        word.startswith("hardware=") and word != "hardware=auto" for word in chosen
-    ):
-        chosen = [word for word in chosen if word != "hardware=auto"]
-        # Detecting it imports torch, which problems need not wait for.
-        chosen.append(f"hardware={'cpu' if problems else detect_hardware()}")
-    return _hydra_compose(name, chosen, settings, assigned)
+    return _hydra_compose(name, groups, choices, problems, settings, assigned)
 
 
 def _read_settings(
@@ -209,7 +197,6 @@ def _read_settings(
     """Return the values of settings files by dotted key, and the options of groups they choose."""
     settings: dict[str, Any] = {}
     choices: dict[str, str] = {}
-
     for path in paths:
         try:
             content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
@@ -239,7 +226,7 @@ def _flatten(
         if key in groups and isinstance(value, str):
             problem = _check_choice(key, value, groups[key])
             if problem is None:
-                choices["+experiment" if key == "experiment" else key] = value
+                choices[key] = value
         elif key not in known and isinstance(value, Mapping):
             problems += _flatten(value, known, groups, settings, choices, f"{key}.")
             continue
@@ -250,19 +237,27 @@ def _flatten(
 
 
 def _hydra_compose(
-    name: str, chosen: list[str], settings: Mapping[str, Any], assigned: Sequence[str] = ()
+    name: str,
+    groups: Mapping[str, list[str]],
+    choices: Mapping[str, str],
+    problems: Sequence[str],
+    settings: Mapping[str, Any],
+    assigned: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Compose groups, then values by dotted key, then `++key=value` of the command line."""
+    """Compose options of groups, then values by dotted key, then `++key=value`, which win."""
+    chosen = dict(choices)
+    if "hardware" in groups and chosen.get("hardware", "auto") == "auto":
+        # Detecting it imports torch, which problems need not wait for.
+        chosen["hardware"] = "cpu" if problems else detect_hardware()
+    words = [f"{'+' if key == 'experiment' else ''}{key}={chosen[key]}" for key in chosen]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-            result = compose(config_name=name, overrides=chosen)
+            result = compose(config_name=name, overrides=[*words, *assigned])
             OmegaConf.set_struct(result, False)
-            for key, value in settings.items():
-                OmegaConf.update(result, key, value, merge=False)
-            wanted = compose(config_name=name, overrides=[*chosen, *assigned])
-            for key in (word.removeprefix("++").partition("=")[0] for word in assigned):
-                value = OmegaConf.select(wanted, key)
+            keys = [word.removeprefix("++").partition("=")[0] for word in assigned]
+            last = {key: OmegaConf.select(result, key) for key in keys}
+            for key, value in [*settings.items(), *last.items()]:
                 OmegaConf.update(result, key, value, merge=False)
             values = OmegaConf.to_container(result, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:

@@ -10,7 +10,7 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from detfinetune.config.hardware import detect_hardware
+from detfinetune.config.load import load_hardware
 from detfinetune.config.schema import HardwareConfig
 from detfinetune.data.mapper import TestMapper, decode_image
 from detfinetune.errors import DataError
@@ -46,7 +46,7 @@ class Predictor:
         """
         source = Path(source)
         checkpoint = source if source.is_file() else find_checkpoint(source)
-        self.detector = load_detector(checkpoint, hardware or _own_hardware())
+        self.detector = load_detector(checkpoint, hardware or load_hardware())
         self.classes = self.detector.classes
         known = (score_threshold, self.detector.score_threshold, FALLBACK_THRESHOLD)
         self.score_threshold = next(score for score in known if score is not None)
@@ -103,13 +103,6 @@ def _pixels(image: NDArray[np.uint8] | Image.Image | Path | str) -> NDArray[np.u
             f"{image.dtype} with shape {list(image.shape)}."
         )
     return image
-
-
-def _own_hardware() -> HardwareConfig:
-    """Return the GPU if there is one, otherwise the CPU."""
-    if detect_hardware() == "gpu":
-        return HardwareConfig(name="gpu", device="cuda", sparse_roi_align=False)
-    return HardwareConfig(name="cpu")
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
