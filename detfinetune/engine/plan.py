@@ -101,7 +101,7 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
         DataError: the images for training or validation, or their labels, have changed since.
     """
     run = RunFolder(cast(Path, config.resume))
-    resolved = stored.config if stored else read_run_config(run)
+    resolved = own = stored.config if stored else read_run_config(run)
     done = stored.iteration if stored else 0
     if config.solver.max_iter is not None:
         if config.solver.max_iter < done:
@@ -124,7 +124,7 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
         weights = run_on_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
     max_iter = resolved.solver.max_iter or 0
     if comm.is_main_process() and done < max_iter:
-        _keep_config(run, resolved, stored)
+        _keep_config(run, own, resolved)
         run.results_file.unlink(missing_ok=True)
         warn_of_another_machine(run, resolved.hardware.device)
         if stored is None:
@@ -134,12 +134,10 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
     return TrainingPlan(resolved, dataset, run, base_weights=weights, resume_from=stored)
 
 
-def _keep_config(run: RunFolder, resolved: TrainConfig, stored: Checkpoint | None) -> None:
-    """Write what a resume has changed into `config.yaml`; say that its edits do not count."""
-    if stored is None:
-        return
+def _keep_config(run: RunFolder, before: TrainConfig, now: TrainConfig) -> None:
+    """Write what a resume changes into `config.yaml`, unless the user has edited it."""
     try:
-        edited = read_run_config(run) != stored.config
+        edited = read_run_config(run) != before
     except ConfigError:
         edited = True
     if edited:
@@ -147,8 +145,8 @@ def _keep_config(run: RunFolder, resolved: TrainConfig, stored: Checkpoint | Non
             f"{run.config_file} is not what this run began with. A resumed run keeps its "
             f"configuration; to train with the edited one: config={run.config_file} output_dir=NEW"
         )
-    elif resolved != stored.config:
-        write_config(run, resolved)
+    elif now != before:
+        write_config(run, now)
 
 
 def _prepare(data: DataConfig, task: Task) -> LabelledDataset:
@@ -200,7 +198,8 @@ def _check_same_data(
         )
         return
     listed = "".join(
-        f"\n  {len(names)} images: {kind}, such as {names[0]}" for kind, names in changes.items()
+        f"\n  {kind}: {len(names)} of the images, such as {names[0]}"
+        for kind, names in changes.items()
     )
     older = (
         " (or the run was started by a version that did not parse COCO JSON)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from detfinetune.evaluation.score_split import evaluate_split
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.images.hashes import hash_images
 from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
-from detfinetune.labels.splits.run_split import RunSplit, read_run_split
+from detfinetune.labels.splits.run_split import read_run_split
 from detfinetune.models.checkpoint import (
     FALLBACK_THRESHOLD,
     LoadedDetector,
@@ -52,20 +52,10 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     detector = load_detector(checkpoint, config.hardware)
     own_data = _is_own_data(config.data)
     run = run_folder(checkpoint)
-    split: str = config.split
-    changes: dict[str, list[str]] = {}
     if own_data:
-        dataset, run_split = prepare_run_dataset(detector.config.data, run)
-        if run_split is not None:
-            changes = run_split.changes(dataset.classes, dataset.tables, config.split)
-            _report_changes(changes, run_split)
-        elif not (run / "split.csv").is_file():
-            console.warn(
-                f"{run} keeps no list of its images, so the data is divided by the run's "
-                "configuration again. If it has changed since, training images may be scored."
-            )
+        dataset, split, changes = _run_data(detector.config.data, config.split, run)
     else:
-        dataset, split = _other_data(config.data, split)
+        dataset, split = _other_data(config.data, config.split)
         changes = _trained_on(dataset, split, run)
     _list_left_out(dataset, split)
     check_classes(detector.classes, dataset.classes, f"'{dataset.name}'")
@@ -103,21 +93,33 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     return result
 
 
-def _report_changes(changes: Mapping[str, Sequence[str]], run_split: RunSplit) -> None:
-    """Warn about what has changed in a split since its run began."""
+def _run_data(
+    data: DataConfig, split: str, run: Path
+) -> tuple[LabelledDataset, str, dict[str, list[str]]]:
+    """Read the data of a run; return it with the split to score, and what has changed in it."""
+    dataset, run_split = prepare_run_dataset(data, run)
+    if run_split is None:
+        if not (run / "split.csv").is_file():
+            console.warn(
+                f"{run} keeps no list of its images, so the data is divided by the run's "
+                "configuration again. If it has changed since, training images may be scored."
+            )
+        return dataset, split, {}
+    changes = run_split.changes(dataset.classes, dataset.tables, split)
     meaning = {
-        "missing": "are missing or cannot be used any more, and are not scored",
-        "other content": "have another content than when the run began; they are scored as now",
-        "other labels": "have other labels than when the run began; the present ones count",
+        "missing": "images that are missing or cannot be used any more, and are not scored",
+        "other content": "images that were replaced since the run began, scored as they are now",
+        "other labels": "images that were relabelled since the run began, scored as they are now",
     }
     for kind, names in changes.items():
-        console.warn(f"{len(names)} images {meaning[kind]}: {_listed(names)}")
-    if run_split.new or run_split.moved:
+        console.warn(f"{meaning[kind]}: {len(names)} ({_listed(names)})")
+    if left_out := [*run_split.new, *run_split.moved]:
         console.say(
-            f"{len(run_split.new) + len(run_split.moved)} images that the run does not have in "
-            "this split are left out. To train on new ones with the same test images: "
-            f"data.split_from={run_split.run}"
+            f"images that the run does not have in this split, left out: {len(left_out)} "
+            f"({_listed(left_out)}). To train on new ones with the same test images: "
+            f"data.split_from={run}"
         )
+    return dataset, split, changes
 
 
 def _other_data(data: DataConfig, split: str) -> tuple[LabelledDataset, str]:
@@ -148,8 +150,8 @@ def _trained_on(dataset: LabelledDataset, split: str, run: Path) -> dict[str, li
     if not names:
         return {}
     console.warn(
-        f"{len(names)} of the {table.num_images} images are training images of {run}, so the "
-        f"figures are too high: {_listed(names)}"
+        f"training images of {run} among those scored, so the figures are too high: {len(names)} "
+        f"of {table.num_images} ({_listed(names)})"
     )
     return {"trained on": names}
 
@@ -159,8 +161,9 @@ def _list_left_out(dataset: LabelledDataset, split: str) -> None:
     entries = [e for e in dataset.ledger.entries if e.split == split and e.rejects_image]
     if entries:
         console.warn(
-            f"{len(entries)} images are left out: "
+            f"images left out: {len(entries)} ("
             + _listed([entry.message for entry in entries], "; ")
+            + ")"
         )
 
 

@@ -59,8 +59,9 @@ def _usable(dataset: LabelledDataset) -> LabelledDataset:
     """Return it without images of whose labels none can be used, and without empty splits."""
     dataset = dataset.without_all_rejected()
     kept = {split: table for split, table in dataset.tables.items() if table.num_images}
-    for split in dataset.tables.keys() - kept.keys():
-        console.warn(f"split {split} is left out: none of its images can be used")
+    for split in dataset.tables:
+        if split not in kept:
+            console.warn(f"split {split} is left out: none of its images can be used")
     return replace(dataset, tables=kept)
 
 

@@ -264,7 +264,7 @@ def _divide(
     wanted = data.val_fraction > 0 or data.folds or data.split_file
     lacks_val = split == "train" and "val" not in sources and wanted
     if run_split is not None:
-        names = source.table().names
+        names = source.usable_names
         contents = hash_images([source.files.image_root / name for name in names])
         into = tuple(SPLIT_NAMES) if whole else ("train", "val") if lacks_val else (split,)
         images = run_split.divide(split, names, contents, into)
@@ -301,7 +301,7 @@ def _all_rejected(
     names: dict[str, list[str]] = {split: [] for split in tables}
     for source_name, source in sources.items():
         rejected = set(source.all_rejected)
-        whole = [source.image_name(job) for job in source.usable]
+        whole = source.usable_names
         for split, images in divisions[source_name].images.items():
             names[split] += [name for image in images if (name := whole[image]) in rejected]
     return {split: tuple(found) for split, found in names.items()}

@@ -285,10 +285,10 @@ def test_an_image_swapped_for_another_of_its_size_is_noticed(
     further = [f"resume={result.run}", "solver.max_iter=2"]
     train_images = data / "images" / "train"
     shutil.copy(train_images / "train 001.png", train_images / "train 000.png")
-    with pytest.raises(DataError, match=r"1 images: missing, such as train 000\.png"):
+    with pytest.raises(DataError, match=r"missing: 1 of the images, such as train 000\.png"):
         train(load_train_config(further))
     Image.new("RGB", (96, 96)).save(train_images / "train 000.png")
-    with pytest.raises(DataError, match=r"1 images: other content, such as train 000\.png"):
+    with pytest.raises(DataError, match=r"other content: 1 of the images, such as train 000\.png"):
         train(load_train_config(further))
     shutil.copy(toy_dataset / "images" / "train" / "train 000.png", train_images)
     # New images, and test labels that were corrected, do not keep a run from going on.

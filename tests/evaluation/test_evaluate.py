@@ -173,9 +173,9 @@ def test_a_run_keeps_its_split_when_the_data_changes(
     if not older:
         assert provenance["changes"] == {"other labels": [held_out[0]]}
         shown = capsys.readouterr()
-        assert f"1 images have other labels than when the run began; the present ones count: " \
-            f"{held_out[0]}" in shown.err  # fmt: skip
-        assert "30 images that the run does not have in this split are left out" in shown.out
+        assert f"images that were relabelled since the run began, scored as they are now: 1 (" \
+            f"{held_out[0]})" in shown.err  # fmt: skip
+        assert "images that the run does not have in this split, left out: 30 (" in shown.out
 
 
 def test_images_are_known_by_content(
@@ -195,7 +195,7 @@ def test_images_are_known_by_content(
     assert result.num_images == len(test) - 1
     provenance = json.loads((run / "evaluation/test/metrics.json").read_text())["provenance"]
     assert provenance["changes"] == {"missing": [test[1]], "other content": [test[2]]}
-    assert f"are missing or cannot be used any more, and are not scored: {test[1]}" in (
+    assert f"are missing or cannot be used any more, and are not scored: 1 ({test[1]})" in (
         capsys.readouterr().err
     )
 
@@ -214,7 +214,9 @@ def test_images_moved_between_split_folders_are_left_out(
             shutil.move(data / folder / "train" / name, data / folder / "test" / name)
     result = evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
     assert result.num_images == 8
-    assert "3 images that the run does not have in this split" in capsys.readouterr().out
+    assert (
+        "images that the run does not have in this split, left out: 3 (" in capsys.readouterr().out
+    )
 
 
 def test_training_images_in_other_data_are_said(
@@ -225,7 +227,7 @@ def test_training_images_in_other_data_are_said(
     evaluate(EvaluateConfig(run=run, split="test", data=other, hardware=CPU))
     trained = set(trained_on.tables["train"].names)
     scored = set(read_dataset(other).tables["test"].names)
-    assert f"{len(trained & scored)} of the {len(scored)} images are training images of" in (
+    assert f"the figures are too high: {len(trained & scored)} of {len(scored)} (" in (
         capsys.readouterr().err
     )
 
@@ -241,7 +243,7 @@ def test_what_is_left_out_is_listed(
     result = evaluate(EvaluateConfig(run=run, split="test", hardware=CPU))
     assert result.num_images == 6
     errors = capsys.readouterr().err
-    assert "2 images are left out: " in errors
+    assert "images left out: 2 (" in errors
     assert "test 000.png: none of its labels can be used" in errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -90,11 +91,12 @@ class LabelledDataset:
         if not any(self.all_rejected.values()):
             return self
         tables = {}
+        ledger = deepcopy(self.ledger)
         for split, table in self.tables.items():
             left_out = set(self.all_rejected[split])
             kept = [at for at, name in enumerate(table.names) if name not in left_out]
             tables[split] = table.select(kept)
-            counts = self.ledger.split(split)
+            counts = ledger.split(split)
             counts.images -= len(left_out)
             counts.negatives -= len(left_out)
             counts.rejected_images += len(left_out)
@@ -103,12 +105,12 @@ class LabelledDataset:
                 if path.is_relative_to(self.root):
                     path = path.relative_to(self.root)
                 reason = "none of its labels can be used, so it is left out"
-                self.ledger.entries.append(
+                ledger.entries.append(
                     LedgerEntry(
                         split, path.as_posix(), 0, "rejected", "no usable label", reason, image=name
                     )
                 )
-        return replace(self, tables=tables, all_rejected={})
+        return replace(self, tables=tables, ledger=ledger, all_rejected={})
 
     @property
     def num_classes(self) -> int:

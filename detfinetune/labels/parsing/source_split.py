@@ -79,6 +79,11 @@ class SourceSplit:
             if job not in self.unreadable and job not in bad
         ]  # fmt: skip
 
+    @property
+    def usable_names(self) -> list[str]:
+        """Names of the images of these jobs."""
+        return [self.image_name(job) for job in self.usable]
+
     def settle_classes(self, index: ClassIndex) -> None:
         """Give each object its class id; reject objects without a class, and duplicates."""
         found = self.found

@@ -95,8 +95,8 @@ class RunSplit:
     extend: bool = False
     """Whether images that the run does not know are for training; else they are left out."""
 
-    changed: list[RunImage] = field(default_factory=list)
-    """Images of the run whose file has another content now."""
+    changed: set[int] = field(default_factory=set)
+    """By place in `images`: those whose file has another content now."""
 
     new: list[str] = field(default_factory=list)
     """Images that the run does not know."""
@@ -104,8 +104,8 @@ class RunSplit:
     moved: list[str] = field(default_factory=list)
     """Images that lie in the folder of another split than in the run, and are left out."""
 
-    found: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """By place in `images`: split and name of the image that is there now."""
+    found: dict[int, str] = field(default_factory=dict)
+    """By place in `images`: name of the image that is there now."""
 
     def divide(
         self, source: str, names: Sequence[str], contents: Sequence[str], into: Collection[str]
@@ -124,10 +124,10 @@ class RunSplit:
         for at, name in enumerate(names):
             if at in place:
                 image = self.images[place[at]]
-                self.found[place[at]] = (source, name)
+                self.found[place[at]] = name
                 splits[image.split].append(at)
                 if image.content != contents[at]:
-                    self.changed.append(image)
+                    self.changed.add(place[at])
             elif contents[at] in known:
                 # A copy, or moved into another split's folder: never on both sides.
                 self.moved.append(name)
@@ -170,11 +170,6 @@ class RunSplit:
         return place
 
     @property
-    def missing(self) -> list[RunImage]:
-        """Images of the run that are not there any more."""
-        return [image for number, image in enumerate(self.images) if number not in self.found]
-
-    @property
     def summary(self) -> str:
         """What a run on more images than `run` had does with them, for the user."""
         text = f"images keep their splits of {self.run}; {len(self.new)} new ones are for training"
@@ -183,38 +178,38 @@ class RunSplit:
                 f"; {len(self.moved)} copies of its images, or images in another split's folder "
                 f"than there, are left out, such as {self.moved[0]}"
             )
-        return f"{text}; {len(self.missing)} are missing" if self.missing else text
+        missing = len(self.images) - len(self.found)
+        return f"{text}; {missing} are missing" if missing else text
 
     def changes(
         self, classes: Sequence[str], tables: Mapping[str, LabelTable], *splits: str
     ) -> dict[str, list[str]]:
         """Return what has changed since the run began, by kind, as file names.
 
+        An image that is there, but of whose labels none can be used, is missing.
+
         Args:
             classes, tables: of the data set as it is now.
             splits: those of the run that are compared.
         """
-        kinds = {
-            "missing": self.missing,
-            "other content": self.changed,
-            "other labels": self._relabelled(classes, tables),
-        }
-        return {
-            kind: names
-            for kind, images in kinds.items()
-            if (names := [image.file_name for image in images if image.split in splits])
-        }
-
-    def _relabelled(
-        self, classes: Sequence[str], tables: Mapping[str, LabelTable]
-    ) -> list[RunImage]:
         now = {
             (split, name): labels
-            for split, table in tables.items()
-            for name, labels in zip(table.names, label_hashes(classes, table), strict=True)
+            for split in splits
+            if split in tables
+            for name, labels in zip(
+                tables[split].names, label_hashes(classes, tables[split]), strict=True
+            )
         }
-        return [
-            image
-            for number, (_, name) in self.found.items()
-            if now.get(((image := self.images[number]).split, name)) != image.labels
-        ]
+        changes: dict[str, list[str]] = {}
+        for number, image in enumerate(self.images):
+            if image.split not in splits:
+                continue
+            labels = now.get((image.split, self.found.get(number, "")))
+            if labels is None:
+                changes.setdefault("missing", []).append(image.file_name)
+                continue
+            if number in self.changed:
+                changes.setdefault("other content", []).append(image.file_name)
+            if labels != image.labels:
+                changes.setdefault("other labels", []).append(image.file_name)
+        return changes

@@ -123,3 +123,14 @@ def test_names_that_are_no_line_of_text(data: Path, tmp_path: Path) -> None:
     assert splits(again) == splits(first)
     assert changes is not None
     assert changes.changes(again.classes, again.tables, "train") == {}
+
+
+def test_an_image_whose_labels_all_became_wrong_is_missing(data: Path, run: Path) -> None:
+    (first, second, *_) = sorted(prepare_dataset(DataConfig(root=data)).tables["train"].names)
+    (data / "labels" / f"{Path(first).stem}.txt").write_text("0 0.5 0.5\n")
+    (data / "labels" / f"{Path(second).stem}.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    dataset, changes = prepare_run_dataset(DataConfig(root=data), run)
+    assert changes is not None
+    assert changes.changes(dataset.classes, dataset.tables, "train") == {
+        "missing": [first], "other labels": [second],
+    }  # fmt: skip
