@@ -17,7 +17,7 @@ from detectron2.layers import ROIAlign
 from torch import Tensor
 
 from detfinetune.console import table
-from detfinetune.models.roi_align import SparseROIAlign
+from detfinetune.models.rcnn.roi_align import SparseROIAlign
 
 # Images, RoIs, channels, height and width of the feature map, bins on a side.
 CASES = {

@@ -15,8 +15,9 @@ from detfinetune.checks.findings import SEVERITIES, Finding, Place, findings_jso
 from detfinetune.checks.run import dataset_findings
 from detfinetune.config.schema import CheckConfig, TrainConfig
 from detfinetune.console import escape_name, say, table
-from detfinetune.engine.recipe import resolve_recipe, resolved_anchors
+from detfinetune.engine.recipe import resolve_recipe
 from detfinetune.errors import ConfigError
+from detfinetune.families import family_of
 from detfinetune.labels.convert import say_what_was_taken, write_converted
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.statistics import table_statistics
@@ -150,7 +151,7 @@ def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> Ancho
         hardware=config.hardware,
     )  # fmt: skip
     resolved, _ = resolve_recipe(train, table_statistics(whole))
-    return resolved_anchors(resolved)
+    return family_of(resolved.model.name).anchors(resolved)
 
 
 def findings_text(findings: list[Finding], dataset: LabelledDataset) -> str:

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from detfinetune.config.schema import ModelConfig
 from detfinetune.errors import did_you_mean
+from detfinetune.families import families
 
 # Names of other trainers for the same thing.
 _SYNONYMS = {
@@ -35,10 +37,20 @@ _SYNONYMS = {
 
 
 def fields_of(schema: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """Yield the dotted key and the field of each leaf, in the order of the schema."""
+    """Yield the dotted key and the field of each leaf, in the order of the schema.
+
+    The model's keys are those of all families; those that families share are yielded once.
+    """
     for name, field in schema.model_fields.items():
         inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        if inner is ModelConfig:
+            known = {
+                f"{name}.{key}": leaf
+                for family in families().values()
+                for key, leaf in family.Settings.model_fields.items()
+            }
+            yield from known.items()
+        elif isinstance(inner, type) and issubclass(inner, BaseModel):
             for key, leaf in fields_of(inner):
                 yield f"{name}.{key}", leaf
         else:

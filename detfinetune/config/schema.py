@@ -6,6 +6,7 @@ prints it with the reason. Values that the user sets are never replaced. Unknown
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,9 +16,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
+
+from detfinetune.families import family_of
 
 DEFAULT_COLUMNS = "class,x1,y1,x2,y2"
 """Columns of txt labels unless `data.columns` says otherwise."""
@@ -44,8 +50,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
 
 Task = Literal["bbox", "segm"]
+Precision = Literal["fp32", "bf16", "fp16"]
 SplitName = Literal["train", "val", "test"]
 LabelFormat = Literal[
     "auto", "txt", "yolo", "dota", "coco", "voc", "labelme", "cvat", "openimages", "label_studio",
@@ -173,7 +181,7 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """Which detector is fine-tuned, and from which weights."""
+    """Which detector is fine-tuned, and from which weights. A family adds keys of its own."""
 
     name: str = "auto"
     """`auto`, `efficientnet_lite0_fpn`, `timm/<backbone>`, or a name of Detectron2's zoo such as
@@ -183,21 +191,22 @@ class ModelConfig(Section):
     """`auto` (the model's pretrained weights), a file, a zoo name, or `random` (train from
     scratch)."""
 
-    freeze_at: NonNegativeInt | None = None
-    """Number of backbone stages that are frozen, counted from the stem; 0 trains all. null: 2."""
 
-    anchor_sizes: list[PositiveFloat] | None = None
-    """Anchor side in pixels for each feature level, finest first. null: from the box sizes in the
-    training data; a zoo model keeps its own."""
+def _default_model() -> ModelConfig:
+    return family_of("auto").Settings()
 
-    fpn_channels: PositiveInt = 128
-    """Channels of the FPN of a timm model."""
 
-    box_head_dim: PositiveInt = 256
-    """Width of the box head's two fully connected layers of a timm model."""
+def _of_family(value: object, validate: ValidatorFunctionWrapHandler) -> ModelConfig:
+    """Validate `model.*` as the settings of the family that `model.name` belongs to."""
+    if isinstance(value, ModelConfig):
+        value = value.model_dump()
+    if not isinstance(value, Mapping):
+        settings: ModelConfig = validate(value)
+        return settings
+    return family_of(str(value.get("name", "auto"))).Settings.model_validate(value)
 
-    rois_per_image: PositiveInt = 128
-    """RoIs sampled from each training image for the ROI heads of a timm model."""
+
+FamilySettings = Annotated[SerializeAsAny[ModelConfig], WrapValidator(_of_family)]
 
 
 class AugmentConfig(Section):
@@ -255,7 +264,7 @@ class SolverConfig(Section):
     base_lr: PositiveFloat | None = None
     """Peak learning rate. null: chosen for the optimizer and the batch size."""
 
-    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    weight_decay: NonNegativeFloat | None = None
     """Weight decay. null: 0.05 for adamw, 0.0001 for sgd."""
 
     images_per_batch: PositiveInt | None = None
@@ -274,12 +283,16 @@ class SolverConfig(Section):
     decay: Literal["cosine", "linear", "step", "constant"] = "cosine"
     """Learning rate schedule after warm-up; step divides by ten at 70 % and 90 %."""
 
-    clip_norm: Annotated[float, Field(ge=0)] = 5.0
+    clip_norm: NonNegativeFloat = 5.0
     """Clip the norm of all gradients together to this value; 0: no clipping."""
 
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Evaluate and keep an exponential moving average of the weights (EMA): the share of the old
     average at each step, such as 0.999, less in the first steps; 0: no average."""
+
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor of the learning rate from each stage of the backbone to the one before it, so that
+    early layers change less (arXiv:2003.10555); 1: the same for all."""
 
     checkpoint_period: PositiveInt | None = None
     """Steps between saves of checkpoints/last.pth. null: 50 on a CPU, 500 on a GPU."""
@@ -298,7 +311,7 @@ class HardwareConfig(Section):
     device: str = "cpu"
     """torch device: cpu, cuda, cuda:1, mps."""
 
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision | Literal["auto"] = "fp32"
     """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16 if
     the device supports it, otherwise fp16 on a GPU and fp32 on a CPU."""
 
@@ -320,6 +333,9 @@ class EvaluationConfig(Section):
 
     detections_per_image: PositiveInt | None = None
     """Maximum detections per image. null: 100, or twice the most objects of a labelled image."""
+
+    loss: bool = False
+    """Also compute the losses on val at each evaluation, which takes about as long again."""
 
     test_at_end: bool = True
     """Evaluate the best checkpoint on the test split, if there is one, when training ends."""
@@ -345,7 +361,7 @@ class TrainConfig(Section):
     data that was moved, may be changed."""
 
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    model: FamilySettings = Field(default_factory=_default_model)
     augment: AugmentConfig = AugmentConfig()
     solver: SolverConfig = SolverConfig()
     hardware: HardwareConfig = HardwareConfig()
@@ -412,7 +428,7 @@ class CheckConfig(Section):
     task: Task = "bbox"
     """What the data will be used to train; segm needs masks."""
 
-    model: ModelConfig = ModelConfig()
+    model: FamilySettings = Field(default_factory=_default_model)
     """The model whose anchors are compared with the boxes."""
 
     augment: AugmentConfig = AugmentConfig()

@@ -6,6 +6,8 @@ as in Detectron2's own augmentations; the loader seeds it for each sample.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,24 +15,22 @@ from detectron2.data import transforms as T
 from fvcore.transforms.transform import CropTransform, NoOpTransform, Transform
 from numpy.typing import NDArray
 
-from detfinetune.config.schema import AugmentConfig
+from detfinetune.config.resolved import RunAugment
 from detfinetune.data.resize import ResizeShortestEdge
+from detfinetune.data.sample import Mask, Sample
+from detfinetune.models.family import InputSpec
 
 # Most of an aerial image is empty, and so would be most crops placed at random.
 _OBJECT_CROP_PROBABILITY = 0.7
+# Of float64 areas, so that a wholly visible object counts as 1.
+_ROUNDING = 1e-9
+# Detectron2's limit, below which a box counts as empty, pixels.
+_SMALLEST_SIDE = 1e-5
 
 
-def build_augmentations(augment: AugmentConfig) -> list[T.Augmentation]:
-    """Return the training augmentations for resolved settings (sizes not null)."""
-    size, longest = augment.image_size, augment.max_size
-    if size is None or longest is None or augment.crop_size is None:
-        raise ValueError("augment must be resolved first (engine.recipe.resolve_recipe)")
-    low, high = augment.scale_jitter
-    steps: list[T.Augmentation] = [
-        ResizeShortestEdge(
-            (round(size * low), round(size * high)), round(longest * high), sample_style="range"
-        )
-    ]
+def build_augmentations(augment: RunAugment, spec: InputSpec) -> list[T.Augmentation]:
+    """Return the augmentations of training images."""
+    steps = [build_resize(augment, spec, augment.scale_jitter)]
     if augment.rotate_degrees:
         angle = augment.rotate_degrees
         steps.append(T.RandomRotation([-angle, angle], expand=False))
@@ -50,6 +50,82 @@ def build_augmentations(augment: AugmentConfig) -> list[T.Augmentation]:
         if strength:
             steps.append(change(1 - strength, 1 + strength))
     return steps
+
+
+def build_resize(
+    augment: RunAugment, spec: InputSpec, jitter: tuple[float, float] | None = None
+) -> T.Augmentation:
+    """Return the resizing that a model wants; `jitter` is the range of a random factor."""
+    size, longest = augment.image_size, augment.max_size
+    if spec.resize == "square":
+        return T.Resize((size, size))
+    if jitter is None:
+        return ResizeShortestEdge(size, longest)
+    low, high = jitter
+    sizes = (round(size * low), round(size * high))
+    return ResizeShortestEdge(sizes, round(longest * high), sample_style="range")
+
+
+class Augment:
+    """Transforms samples: the second of the steps load, augment, pack."""
+
+    def __init__(self, augmentations: Sequence[T.Augmentation], min_visible: float = 0.0) -> None:
+        """Initialize the step.
+
+        Args:
+            augmentations: applied in order.
+            min_visible: drop objects of which less than this share of the box is left.
+        """
+        self.augmentations = T.AugmentationList(list(augmentations))
+        self.min_visible = min_visible
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Return the transformed sample, without the objects that are out of sight."""
+        inputs = T.AugInput(sample.image, boxes=sample.boxes.copy())
+        transforms = self.augmentations(inputs)
+        height, width = inputs.image.shape[:2]
+        boxes = sample.boxes
+        if len(boxes):
+            boxes = transforms.apply_box(boxes)
+        visible = visible_fractions(boxes, (height, width))
+        seen = (visible > 0) & (visible >= self.min_visible - _ROUNDING)
+        boxes = np.minimum(boxes.clip(min=0), [width, height, width, height])
+        found = replace(sample, image=inputs.image, boxes=boxes).keep(seen)
+        if found.masks is not None:
+            masks = [_transformed(mask, transforms) for mask in found.masks]
+            # The box of a rotated outline is tighter than the rotated box.
+            tight = np.array([_mask_box(mask) for mask in masks]).reshape(-1, 4)
+            boxes = np.clip(tight, 0, [width, height, width, height])
+            found = replace(found, masks=masks, boxes=boxes)
+        sides = found.boxes[:, 2:].astype(np.float32) - found.boxes[:, :2].astype(np.float32)
+        return found.keep(sides.min(axis=1, initial=1) > _SMALLEST_SIDE)
+
+
+def _transformed(mask: Mask, transforms: T.TransformList) -> Mask:
+    if isinstance(mask, np.ndarray):
+        bitmap: NDArray[np.uint8] = transforms.apply_segmentation(mask)
+        return bitmap
+    polygons = transforms.apply_polygons([polygon.reshape(-1, 2) for polygon in mask])
+    return [polygon.reshape(-1) for polygon in polygons]
+
+
+def _mask_box(mask: Mask) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2; zeros for an empty bitmap."""
+    if isinstance(mask, np.ndarray):
+        x, y = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+        return (x[0], y[0], x[-1] + 1, y[-1] + 1) if len(x) else (0, 0, 0, 0)
+    points = np.concatenate(mask).reshape(-1, 2)
+    return (*points.min(axis=0), *points.max(axis=0))
+
+
+def visible_fractions(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Return the fraction of each XYXY box's area that lies inside an image of `size` (h, w)."""
+    height, width = size
+    inside = np.clip(boxes, 0, [width, height, width, height])
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    left: NDArray[Any] = np.prod(inside[:, 2:] - inside[:, :2], axis=1)
+    fractions: NDArray[Any] = np.divide(left, area, out=np.zeros_like(left), where=area > 0)
+    return fractions
 
 
 class Rotate90Transform(Transform):  # type: ignore[misc]

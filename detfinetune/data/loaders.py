@@ -13,20 +13,22 @@ import os
 import random
 import signal
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
-from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from detfinetune.data.mapper import MaskFormat, TestMapper, TrainMapper
+from detfinetune.data.pipeline import Pipeline
+from detfinetune.data.sample import Sample
 from detfinetune.errors import DataError
+from detfinetune.models.family import Batch, Packer
 
 Position = tuple[int, int]
 
@@ -41,17 +43,18 @@ def seed_everything(*numbers: int) -> None:
 
 def build_train_loader(
     dataset_name: str,
-    mapper: TrainMapper,
+    pipeline: Pipeline,
     *,
     images_per_batch: int,
     seed: int,
+    accumulate: int = 1,
     start_iter: int = 0,
     num_workers: int = 0,
     repeat_threshold: float = 0.0,
 ) -> DataLoader[Any]:
-    """Return an endless loader of batches (lists of input dicts) that starts at `start_iter`.
+    """Return an endless loader of batches that starts at step `start_iter`.
 
-    `images_per_batch` is the total over all processes.
+    `images_per_batch` is the total over all processes; each step takes `accumulate` batches.
 
     Raises:
         DataError: there are no images, or the batch cannot be divided among the processes.
@@ -59,7 +62,7 @@ def build_train_loader(
     records = DatasetCatalog.get(dataset_name)
     if not records:
         raise DataError(f"{dataset_name}: there are no images to train on. Check data.root.")
-    per_process = images_per_process(images_per_batch)
+    per_process = images_per_process(images_per_batch, accumulate)
     if repeat_threshold > 0:
         factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
             records, repeat_threshold
@@ -69,36 +72,43 @@ def build_train_loader(
         order = TrainingSampler(len(records), seed=seed)
     sampler = _PositionSampler(order, start=start_iter * per_process)
     return DataErrorLoader(
-        _SeededDataset(records, mapper, seed),
+        _SeededDataset(records, pipeline, seed),
         # torch's type hint for a batch sampler's items is int, but any key works.
-        batch_sampler=BatchSampler(sampler, per_process, drop_last=True),  # type: ignore[arg-type]
+        batch_sampler=BatchSampler(sampler, per_process // accumulate, drop_last=True),  # type: ignore[arg-type]
         num_workers=num_workers,
-        collate_fn=trivial_batch_collator,
+        collate_fn=pipeline.pack,
         worker_init_fn=_init_worker,
     )
 
 
 def build_test_loader(
     dataset_name: str,
-    image_size: int,
-    max_size: int,
-    image_format: str,
+    pipeline: Pipeline,
+    *,
+    images_per_batch: int = 1,
     num_workers: int = 0,
+    labels: bool = False,
 ) -> DataLoader[Any]:
-    """Return a loader of each image of a registered split, one per batch.
+    """Return a loader of each image of a registered split, as (image ids, batch).
 
-    With several processes, each process gets its part of the images.
+    With several processes, each process gets its part of the images. Without `labels`, batches have
+    no objects.
     """
     records = DatasetCatalog.get(dataset_name)
+    if not labels:
+        records = [{**record, "annotations": []} for record in records]
     return DataErrorLoader(
-        MapDataset(
-            DatasetFromList(records, copy=False), TestMapper(image_size, max_size, image_format)
-        ),
+        MapDataset(DatasetFromList(records, copy=False), pipeline.sample),
+        batch_size=images_per_batch,
         sampler=InferenceSampler(len(records)),
         num_workers=num_workers,
-        collate_fn=trivial_batch_collator,
+        collate_fn=partial(_with_ids, pipeline.pack),
         worker_init_fn=_init_worker,
     )
+
+
+def _with_ids(pack: Packer, samples: list[Sample]) -> tuple[list[int], Batch]:
+    return [sample.image_id for sample in samples], pack(samples)
 
 
 def images_per_process(images_per_batch: int, accumulate: int = 1) -> int:
@@ -115,16 +125,6 @@ def images_per_process(images_per_batch: int, accumulate: int = 1) -> int:
             f"{world} processes{parts}. Use a multiple of {world * accumulate}."
         )
     return images_per_batch // world
-
-
-def mask_format_of(dataset_name: str) -> MaskFormat:
-    """Return `bitmask` if a registered split contains RLE masks, else `polygon`."""
-    for record in DatasetCatalog.get(dataset_name):
-        for annotation in record["annotations"]:
-            rle = isinstance(annotation.get("segmentation"), dict)
-            if rle and not annotation.get("iscrowd", 0):
-                return "bitmask"
-    return "polygon"
 
 
 class DataErrorLoader(DataLoader[Any]):
@@ -176,22 +176,22 @@ class _PositionSampler(Sampler[Position]):
             yield step * world + rank, index
 
 
-class _SeededDataset(Dataset[dict[str, Any]]):
-    """Records, mapped with random numbers that depend only on (seed, position)."""
+class _SeededDataset(Dataset[Sample]):
+    """Samples, augmented with random numbers that depend only on (seed, position)."""
 
-    def __init__(self, records: list[dict[str, Any]], mapper: TrainMapper, seed: int) -> None:
+    def __init__(self, records: list[dict[str, Any]], pipeline: Pipeline, seed: int) -> None:
         # Detectron2's list serializes the records, so that workers share their memory.
         self.records = DatasetFromList(records, copy=False)
-        self.mapper = mapper
+        self.pipeline = pipeline
         self.seed = seed
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: Position) -> dict[str, Any]:
+    def __getitem__(self, key: Position) -> Sample:
         position, index = key
         seed_everything(self.seed, position)
-        return self.mapper(self.records[index])
+        return self.pipeline.sample(self.records[index])
 
 
 def _init_worker(worker: int) -> None:

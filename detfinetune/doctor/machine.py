@@ -90,7 +90,7 @@ def check_machine() -> Iterator[Finding]:
 def check_packaged_weights() -> Iterator[Finding]:
     """Report the ImageNet weights that are installed with detfinetune."""
     from detfinetune.errors import WeightsError
-    from detfinetune.models.weights import packaged_weights_file
+    from detfinetune.models.rcnn.weights import packaged_weights_file
 
     try:
         yield Finding("packaged weights", "ok", str(packaged_weights_file()))
@@ -101,8 +101,8 @@ def check_packaged_weights() -> Iterator[Finding]:
 
 def check_zoo_cache() -> Iterator[Finding]:
     """Report which weights of Detectron2's zoo are cached."""
-    from detfinetune.models.weights import zoo_weights_cached
-    from detfinetune.models.zoo import ZOO_WEIGHTS
+    from detfinetune.models.rcnn.weights import zoo_weights_cached
+    from detfinetune.models.rcnn.zoo import ZOO_WEIGHTS
 
     where = "FVCORE_CACHE" if os.environ.get("FVCORE_CACHE") else "~/.torch/iopath_cache"
     cached = [name for name in ZOO_WEIGHTS if zoo_weights_cached(name) is not None]
@@ -118,7 +118,7 @@ def check_zoo_cache() -> Iterator[Finding]:
 
 def check_zoo_server() -> Iterator[Finding]:
     """Report whether the server of Detectron2's zoo can be reached."""
-    from detfinetune.models.weights import zoo_reachable
+    from detfinetune.models.rcnn.weights import zoo_reachable
 
     if zoo_reachable():
         yield Finding("model zoo", "ok", "can be reached")

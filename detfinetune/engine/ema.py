@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+from detfinetune.models.detection_model import DetectionModel
 
 
-def averaged_model(model: nn.Module, decay: float) -> AveragedModel:
-    """Return a copy of a model that `update_parameters` moves towards it, by 1 - `decay` a step.
+class AveragedWeights:
+    """The average of what a checkpoint holds of a model: everything, or an adapter.
 
-    In the first steps it moves faster, by 9 / (10 + steps), as in TensorFlow's
-    ExponentialMovingAverage: it would hold the untrained weights for long otherwise. Buffers, such
-    as BatchNorm's statistics, are copied.
+    Attributes:
+        state: averaged tensors by name. Those that are not floating-point are copied.
     """
 
-    @torch.no_grad()
-    def average(averages: Tensors, weights: Tensors, steps: Tensor | int) -> None:
-        step = int(steps)
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + step) / (10 + step)))
+    def __init__(self, model: DetectionModel, decay: float) -> None:
+        self._model = model
+        self._decay = decay
+        self.state = _copied(model)
 
-    return AveragedModel(model, multi_avg_fn=average)
+    @torch.no_grad()
+    def update(self, steps: int) -> None:
+        """Move the average towards the model, by 1 - `decay`, after `steps` finished steps.
+
+        In the first steps it moves faster, by 9 / (10 + steps), as in TensorFlow's
+        ExponentialMovingAverage: it would hold the untrained weights for long otherwise.
+        """
+        share = 1 - min(self._decay, steps / (9 + steps))
+        for name, value in self._model.checkpoint_state().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, share)
+            else:
+                self.state[name].copy_(value)
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Continue from a stored average."""
+        for name, value in state.items():
+            self.state[name].copy_(value)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Give the model the averaged weights inside the block, then its own again."""
+        own = _copied(self._model)
+        self._model.load_checkpoint_state(self.state)
+        try:
+            yield
+        finally:
+            self._model.load_checkpoint_state(own)
+
+
+def _copied(model: DetectionModel) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.checkpoint_state().items()}

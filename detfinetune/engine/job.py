@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -9,20 +10,13 @@ from typing import Any
 from detectron2.engine import hooks
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
-from torch import nn
 
-from detfinetune.console import name_list, say
-from detfinetune.data.augment import build_augmentations
-from detfinetune.data.loaders import (
-    build_test_loader,
-    build_train_loader,
-    mask_format_of,
-    seed_everything,
-)
-from detfinetune.data.mapper import TrainMapper
+from detfinetune.console import say
+from detfinetune.data.loaders import build_test_loader, build_train_loader, seed_everything
+from detfinetune.data.pipeline import build_test_pipeline, build_train_pipeline
 from detfinetune.data.register import register_split
 from detfinetune.engine.distributed import any_rank, broadcast_buffers, parallel_model, run_on_main
-from detfinetune.engine.ema import averaged_model
+from detfinetune.engine.ema import AveragedWeights
 from detfinetune.engine.hooks.checkpoints import SaveLast
 from detfinetune.engine.hooks.progress import ProgressBar
 from detfinetune.engine.hooks.stopping import StopOnRequest, StopRequest, StopTraining
@@ -30,7 +24,6 @@ from detfinetune.engine.hooks.validation import Validate
 from detfinetune.engine.hooks.writing import WriteMetrics
 from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.plan import TrainingPlan
-from detfinetune.engine.recipe import settled
 from detfinetune.engine.run_folder import truncate_metrics
 from detfinetune.engine.trainer import Trainer
 from detfinetune.evaluation.ground_truth import ground_truth
@@ -38,8 +31,8 @@ from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult, write_result
 from detfinetune.evaluation.score_split import evaluate_split
+from detfinetune.families import family_of
 from detfinetune.files import write_json
-from detfinetune.models.build import build_detector, load_base_weights
 from detfinetune.models.checkpoint import (
     FALLBACK_THRESHOLD,
     BestResult,
@@ -48,8 +41,7 @@ from detfinetune.models.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from detfinetune.models.d2_cfg import build_cfg
-from detfinetune.models.settings import model_settings
+from detfinetune.models.detection_model import DetectionModel
 
 # Steps between lines of train_metrics.jsonl and points in TensorBoard.
 _LOG_PERIOD = 5
@@ -69,48 +61,28 @@ class TrainingJob:
         self.scored_iteration: int | None = None
         """Steps behind the weights that are evaluated at the end; None during training."""
         self.progress = ProgressBar()
-        self.model, self.input_format = self._build_model()
+        self.family = family_of(self.config.model.name)
+        self.model = self._build_model()
         decay = self.config.solver.ema_decay
-        self.averaged = averaged_model(self.model, decay) if decay else None
+        self.averaged = AveragedWeights(self.model, decay) if decay else None
         self.trainer = self._build_trainer()
         if plan.resume_from is not None:
             self._restore(plan.resume_from)
 
-    def _build_model(self) -> tuple[nn.Module, str]:
-        config, classes = self.config, self.plan.dataset.classes
-        seed_everything(config.seed)
-        cfg = build_cfg(model_settings(config, len(classes), self.device))
-        model = build_detector(
-            cfg,
-            channels_last=config.hardware.channels_last,
-            sparse_roi_align=config.hardware.sparse_roi_align,
-        )
-        if (weights := self.plan.base_weights) is not None:
-            report = load_base_weights(model, weights, classes)
-            if comm.is_main_process():
-                say(f"base weights: {weights.description}")
-                rest = ", the rest are random" if report.loaded < report.total else ""
-                say(f"  {report.loaded} of {report.total} tensors loaded{rest}")
-                if report.other_classes or report.other_shape:
-                    theirs = f": {name_list(weights.classes)}" if weights.classes else ""
-                    say(f"  class layers are random, as the weights have other classes{theirs}")
-                say()
-        return model, str(cfg.INPUT.FORMAT)
+    def _build_model(self) -> DetectionModel:
+        seed_everything(self.config.seed)
+        model = self.family.build(self.config, self.plan.dataset.classes, self.plan.base_weights)
+        if comm.is_main_process() and model.notes:
+            say("\n".join([*model.notes, ""]))
+        return model.to(self.device)
 
     def _build_trainer(self) -> Trainer:
         config, solver = self.config, self.config.solver
-        name = register_split(self.plan.dataset, "train")
-        mask_format = mask_format_of(name) if config.task == "segm" else None
-        mapper = TrainMapper(
-            build_augmentations(config.augment),
-            self.input_format,
-            mask_format,
-            config.augment.min_visible,
-        )
         batches = build_train_loader(
-            name,
-            mapper,
-            images_per_batch=settled(solver.images_per_batch),
+            register_split(self.plan.dataset, "train"),
+            build_train_pipeline(config, self.plan.dataset.classes),
+            images_per_batch=solver.images_per_batch,
+            accumulate=solver.accumulate,
             seed=config.seed,
             start_iter=self.plan.start_iter,
             num_workers=config.hardware.num_workers,
@@ -136,7 +108,7 @@ class TrainingJob:
         if stored.grad_scaler:
             self.trainer.scaler.load_state_dict(stored.grad_scaler)
         if self.averaged is not None and stored.ema is not None:
-            self.averaged.load_state_dict(stored.ema)
+            self.averaged.load(stored.ema)
         self.trainer.finished_steps = stored.iteration
         self.best, self.threshold = stored.best, stored.score_threshold
 
@@ -156,12 +128,12 @@ class TrainingJob:
 
     def _hooks(self, stop: StopRequest) -> list[Any]:
         config, run = self.config, self.plan.run
-        eval_period = settled(config.evaluation.eval_period)
+        eval_period = config.evaluation.eval_period
         steps: list[Any] = [hooks.IterationTimer(warmup_iter=1)]
         if "val" in self.plan.dataset.tables:
             steps.append(Validate(eval_period, self._validate))
         if comm.is_main_process():
-            period = settled(config.solver.checkpoint_period)
+            period = config.solver.checkpoint_period
             writers = [
                 JSONWriter(str(run.metrics_file)),
                 TensorboardXWriter(str(run.path / "tensorboard")),
@@ -184,6 +156,7 @@ class TrainingJob:
             return {}
         figures = {f"val/{task}/{name}": value for task, metrics in result.metrics.items()
                    for name, value in metrics.figures.items() if value is not None}  # fmt: skip
+        figures |= {f"val/{name}": value for name, value in result.losses.items()}
         metrics = result.metrics[result.task]
         self.progress.latest_ap = f"val AP {result.ap:.1f} AP50 {metrics.figures['AP50'] or 0:.1f}"
         say(f"step {self.trainer.finished_steps}: {self.progress.latest_ap} ({result.task})")
@@ -197,15 +170,10 @@ class TrainingJob:
             self.threshold = result.score_threshold
             checkpoint = replace(
                 self._checkpoint(), optimizer=None, grad_scaler=None, ema=None,
-                model=self.evaluated_model.state_dict(),
+                model=self.averaged.state if self.averaged else self.model.checkpoint_state(),
             )  # fmt: skip
             write_checkpoint(self.plan.run.best_checkpoint, checkpoint)
         return figures
-
-    @property
-    def evaluated_model(self) -> nn.Module:
-        """The averaged model, if weights are averaged, else the model in training."""
-        return self.model if self.averaged is None else self.averaged.module
 
     def _evaluate(self, split: str) -> EvaluationResult:
         config, dataset = self.config, self.plan.dataset
@@ -213,28 +181,32 @@ class TrainingJob:
         self_check = split not in self.self_checked
         self.self_checked.add(split)
         truth = ground_truth(dataset, split)
+        labels = config.evaluation.loss
         loader = build_test_loader(
             truth.name,
-            settled(config.augment.image_size),
-            settled(config.augment.max_size),
-            self.input_format,
-            config.hardware.num_workers,
+            build_test_pipeline(config, dataset.classes, labels=labels),
+            images_per_batch=self.family.input_spec(config).evaluation_batch,
+            num_workers=config.hardware.num_workers,
+            labels=labels,
         )
-        model = self.evaluated_model
-        broadcast_buffers(model)
-        return evaluate_split(
-            model,
-            truth,
-            loader,
-            task=config.task,
-            classes=dataset.classes,
-            detections_per_image=settled(config.evaluation.detections_per_image),
-            score_threshold=None if split == "val" else self.threshold,
-            output_dir=self.plan.run.evaluation(split),
-            provenance=self._provenance(split),
-            self_check=self_check,
-            progress_description=f"evaluating on {split}",
-        )
+        # The best checkpoint has the averaged weights already.
+        average = self.averaged if self.scored_iteration is None else None
+        with average.applied() if average else nullcontext():
+            broadcast_buffers(self.model)
+            return evaluate_split(
+                self.model,
+                truth,
+                loader,
+                task=config.task,
+                classes=dataset.classes,
+                detections_per_image=config.evaluation.detections_per_image,
+                score_threshold=None if split == "val" else self.threshold,
+                output_dir=self.plan.run.evaluation(split),
+                provenance=self._provenance(split),
+                self_check=self_check,
+                losses=labels,
+                progress_description=f"evaluating on {split}",
+            )
 
     def evaluate_best(self) -> dict[str, EvaluationResult]:
         """Evaluate the best checkpoint on validation and test, and draw the worst images."""
@@ -242,7 +214,7 @@ class TrainingJob:
         best = self.plan.run.best_checkpoint
         if best.is_file():
             stored = read_checkpoint(best)
-            load_weights(self.evaluated_model, stored, best)
+            load_weights(self.model, stored, best)
             self.scored_iteration = stored.iteration
         results = {}
         if "val" in dataset.tables:
@@ -295,13 +267,13 @@ class TrainingJob:
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
-            model=self.model.state_dict(),
+            model=self.model.checkpoint_state(),
             classes=self.plan.dataset.classes,
             config=self.config,
             iteration=self.trainer.finished_steps,
             optimizer=self.trainer.optimizer.state_dict(),
             grad_scaler=self.trainer.scaler.state_dict(),
-            ema=None if self.averaged is None else self.averaged.state_dict(),
+            ema=self.averaged.state if self.averaged else None,
             best=self.best,
             score_threshold=self.threshold,
             data_fingerprint=self.plan.dataset.fingerprint,

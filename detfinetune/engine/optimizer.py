@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import torch
-from detectron2.solver.build import get_default_optimizer_params
-from torch import nn
 
-from detfinetune.config.schema import SolverConfig
-from detfinetune.engine.recipe import settled
+from detfinetune.config.resolved import RunSolver
 from detfinetune.engine.schedule import learning_rate_factor
+from detfinetune.models.detection_model import DetectionModel
 
 
-def build_optimizer(model: nn.Module, solver: SolverConfig) -> torch.optim.Optimizer:
-    """Return the optimizer of a resolved configuration for all parameters that are not frozen."""
-    rate, decay = settled(solver.base_lr), settled(solver.weight_decay)
-    # No weight decay on norms and biases: they do not overfit, and decay drives norms to zero.
-    groups = get_default_optimizer_params(
-        model, base_lr=rate, weight_decay=decay, weight_decay_norm=0.0, weight_decay_bias=0.0
-    )
+def build_optimizer(model: DetectionModel, solver: RunSolver) -> torch.optim.Optimizer:
+    """Return the optimizer for all parameters that are not frozen.
+
+    Each group has its `lr_factor`, by which the trainer multiplies the learning rate.
+    """
+    groups = [
+        {
+            "params": group.params,
+            "lr_factor": group.lr_factor,
+            "weight_decay": solver.weight_decay if group.decays else 0.0,
+        }
+        for group in model.param_groups(solver.layer_decay)
+    ]
     if solver.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
+        return torch.optim.AdamW(groups, lr=solver.base_lr)
+    return torch.optim.SGD(groups, lr=solver.base_lr, momentum=0.9)
 
 
-def learning_rate(solver: SolverConfig, iteration: int) -> float:
-    """Return the learning rate of step `iteration`, from 0, of a resolved configuration."""
-    factor = learning_rate_factor(
-        iteration, settled(solver.max_iter), settled(solver.warmup_iters), solver.decay
+def learning_rate(solver: RunSolver, iteration: int) -> float:
+    """Return the learning rate of step `iteration`, from 0."""
+    return solver.base_lr * learning_rate_factor(
+        iteration, solver.max_iter, solver.warmup_iters, solver.decay
     )
-    return settled(solver.base_lr) * factor

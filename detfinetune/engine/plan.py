@@ -11,11 +11,12 @@ from detectron2.utils import comm
 
 from detfinetune.checks.findings import findings_json
 from detfinetune.checks.run import dataset_findings
+from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
 from detfinetune.console import command_line, name_list, say, table, warn
 from detfinetune.data.loaders import images_per_process
 from detfinetune.engine.distributed import run_on_main
-from detfinetune.engine.recipe import Choice, resolve_recipe, resolved_anchors, settled
+from detfinetune.engine.recipe import resolve_recipe
 from detfinetune.engine.run_folder import (
     RunFolder,
     new_run_folder,
@@ -26,15 +27,15 @@ from detfinetune.engine.run_folder import (
     write_metadata,
 )
 from detfinetune.errors import CheckpointError, ConfigError, DataError
+from detfinetune.families import family_of
 from detfinetune.files import write_json
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.statistics import table_statistics
 from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
 from detfinetune.labels.splits.run_split import RunSplit
 from detfinetune.models.checkpoint import Checkpoint
-from detfinetune.models.d2_cfg import build_cfg
-from detfinetune.models.settings import model_settings
-from detfinetune.models.weights import BaseWeights, find_base_weights
+from detfinetune.models.choices import Choice
+from detfinetune.models.family import BaseWeights
 from detfinetune.sample_scenes import sample_scenes_folder, write_sample_scenes
 
 
@@ -42,8 +43,7 @@ from detfinetune.sample_scenes import sample_scenes_folder, write_sample_scenes
 class TrainingPlan:
     """Everything decided before the model is built."""
 
-    config: TrainConfig
-    """Resolved by the recipe."""
+    config: RunConfig
 
     dataset: LabelledDataset
     run: RunFolder
@@ -60,7 +60,7 @@ class TrainingPlan:
     @property
     def max_iter(self) -> int:
         """Total steps of the run."""
-        return self.config.solver.max_iter or 0
+        return self.config.solver.max_iter
 
 
 def plan_new_run(config: TrainConfig) -> TrainingPlan:
@@ -73,12 +73,11 @@ def plan_new_run(config: TrainConfig) -> TrainingPlan:
     config = config.model_copy(update={"data": data})
     dataset = run_on_main(lambda: _prepare(data, config.task))
     resolved, choices = resolve_recipe(config, table_statistics(dataset.tables["train"]))
-    images_per_process(settled(resolved.solver.images_per_batch), resolved.solver.accumulate)
+    images_per_process(resolved.solver.images_per_batch, resolved.solver.accumulate)
     # Find configuration errors before the run folder is created.
-    device = resolved.hardware.device
-    build_cfg(model_settings(resolved, dataset.num_classes, device))
-    model = resolved.model
-    weights = run_on_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
+    family = family_of(resolved.model.name)
+    family.check(resolved, dataset.num_classes)
+    weights = run_on_main(lambda: family.base_weights(resolved))
     run = run_on_main(lambda: new_run_folder(config))
     if comm.is_main_process():
         write_metadata(run, resolved, dataset)
@@ -118,11 +117,9 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
     run_on_main(lambda: remove_partial(run))
     if stored is not None:
         _check_same_data(stored, dataset, run_split, run)
-    weights = None
-    if stored is None:
-        model = resolved.model
-        weights = run_on_main(lambda: find_base_weights(model.name, model.weights, resolved.task))
-    max_iter = resolved.solver.max_iter or 0
+    family = family_of(resolved.model.name)
+    weights = None if stored else run_on_main(lambda: family.base_weights(resolved))
+    max_iter = resolved.solver.max_iter
     if comm.is_main_process() and done < max_iter:
         _keep_config(run, own, resolved)
         run.results_file.unlink(missing_ok=True)
@@ -134,7 +131,7 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
     return TrainingPlan(resolved, dataset, run, base_weights=weights, resume_from=stored)
 
 
-def _keep_config(run: RunFolder, before: TrainConfig, now: TrainConfig) -> None:
+def _keep_config(run: RunFolder, before: RunConfig, now: RunConfig) -> None:
     """Write what a resume changes into `config.yaml`, unless the user has edited it."""
     try:
         edited = read_run_config(run) != before
@@ -214,7 +211,7 @@ def _check_same_data(
 
 
 def _print_plan(
-    config: TrainConfig, dataset: LabelledDataset, choices: list[Choice], run: RunFolder
+    config: RunConfig, dataset: LabelledDataset, choices: list[Choice], run: RunFolder
 ) -> None:
     splits = ", ".join(
         f"{split} {part.num_images} images with {part.num_objects} objects"
@@ -232,9 +229,10 @@ def _print_plan(
     say(table(rows, headers=("chosen automatically", "value", "reason")) + "\n")
 
 
-def _check_labels(config: TrainConfig, dataset: LabelledDataset, run: RunFolder) -> None:
+def _check_labels(config: RunConfig, dataset: LabelledDataset, run: RunFolder) -> None:
     """Run a quick check of the labels and print its errors and warnings."""
-    findings = dataset_findings(dataset, resolved_anchors(config), decode=False)
+    anchors = family_of(config.model.name).anchors(config)
+    findings = dataset_findings(dataset, anchors, decode=False)
     write_json(run.path / "findings.json", findings_json(findings))
     rows = [[f.severity, f.title] for f in findings if f.severity != "note"]
     if not rows:

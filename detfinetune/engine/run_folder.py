@@ -20,6 +20,7 @@ import yaml
 from detfinetune import files
 from detfinetune._detectron2 import detectron2_origin, detectron2_version
 from detfinetune.config.load import validate
+from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import TrainConfig
 from detfinetune.console import warn
 from detfinetune.engine.distributed import run_on_main
@@ -127,7 +128,7 @@ def _next_free(path: Path) -> Path:
             return candidate
 
 
-def write_metadata(run: RunFolder, config: TrainConfig, dataset: LabelledDataset) -> None:
+def write_metadata(run: RunFolder, config: RunConfig, dataset: LabelledDataset) -> None:
     """Write the environment, a summary of the data, its split, and the resolved configuration."""
     write_json(run.path / "environment.json", environment())
     write_accounts(dataset, run.path, _IMAGES_PER_SHEET)
@@ -153,13 +154,13 @@ def write_metadata(run: RunFolder, config: TrainConfig, dataset: LabelledDataset
     write_config(run, config)
 
 
-def write_config(run: RunFolder, config: TrainConfig) -> None:
+def write_config(run: RunFolder, config: RunConfig) -> None:
     """Write the resolved configuration of a run."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_text(run.config_file, "# The resolved configuration of this run.\n" + text)
 
 
-def read_run_config(run: RunFolder) -> TrainConfig:
+def read_run_config(run: RunFolder) -> RunConfig:
     """Read the resolved configuration of a run.
 
     Raises:
@@ -167,7 +168,7 @@ def read_run_config(run: RunFolder) -> TrainConfig:
     """
     try:
         values = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
-        return validate(values, TrainConfig)
+        return validate(values, RunConfig)
     except (OSError, ValueError, yaml.YAMLError, ConfigError) as error:
         raise ConfigError(
             f"{run.config_file}: cannot be used ({error}). Start a new run."

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from detectron2.engine import TrainerBase
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
 from detfinetune.data.loaders import seed_everything
+from detfinetune.engine.ema import AveragedWeights
 from detfinetune.errors import DivergedError
+from detfinetune.models.family import Batch
 
 # Low enough for any model here: the highest learning rate that is advised.
 _MAX_ADVISED_RATE = 1e-3
@@ -28,7 +28,7 @@ class Trainer(TrainerBase):  # type: ignore[misc]
     def __init__(
         self,
         model: nn.Module,
-        batches: Iterable[list[dict[str, Any]]],
+        batches: Iterable[Batch],
         optimizer: torch.optim.Optimizer,
         *,
         learning_rate: Callable[[int], float],
@@ -37,20 +37,20 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         seed: int,
         clip_norm: float,
         accumulate: int = 1,
-        averaged: AveragedModel | None = None,
+        averaged: AveragedWeights | None = None,
     ) -> None:
         """Initialize the loop.
 
         Args:
-            model: returns a dict of losses for a list of input dicts in training mode.
-            batches: endless, from the first step of this run.
-            optimizer: its groups' `lr` is set before each step, times their `lr_factor` if any.
+            model: a `DetectionModel`, or one in a `DistributedDataParallel`.
+            batches: endless, from the first step of this run; each step takes `accumulate`.
+            optimizer: its groups' `lr` is set before each step, times their `lr_factor`.
             learning_rate: from the number of finished steps.
             device: torch device of the model.
             precision: fp32, bf16 or fp16 (autocast).
             seed: of the model's random numbers, such as those of RoI sampling.
             clip_norm: maximum total gradient norm; 0 disables clipping.
-            accumulate: parts of a batch whose gradients are added up; they divide it evenly.
+            accumulate: batches of a step, whose gradients are added up.
             averaged: moving average of the model, updated after each step.
         """
         super().__init__()
@@ -70,7 +70,7 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         self.weights_consistent = True
         self.diverged = False
         self._batches = batches
-        self._iterator: Iterator[list[dict[str, Any]]] | None = None
+        self._iterator: Iterator[Batch] | None = None
 
     def run_step(self) -> None:
         """Train on one batch.
@@ -81,37 +81,33 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         """
         if self._iterator is None:
             self._iterator = iter(self._batches)
-        batch = next(self._iterator)
+        batches = [next(self._iterator) for _ in range(self.accumulate)]
         rate = self.learning_rate(self.iter)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_factor", 1.0)
+            group["lr"] = rate * group["lr_factor"]
         self.optimizer.zero_grad()
-        self._record(self._backward(batch), rate)
+        self._record(self._backward(batches), rate)
         self.scaler.unscale_(self.optimizer)
         self._clip()
         self.weights_consistent = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.averaged is not None:
-            plain = self.model
-            if isinstance(plain, DistributedDataParallel):
-                plain = plain.module
-            self.averaged.update_parameters(plain)
+            self.averaged.update(self.iter + 1)
         self.finished_steps = self.iter + 1
         self.weights_consistent = True
 
-    def _backward(self, batch: list[dict[str, Any]]) -> dict[str, float]:
-        """Add up the gradients of the parts of a batch, and return the means of their losses."""
-        size = len(batch) // self.accumulate
+    def _backward(self, batches: list[Batch]) -> dict[str, float]:
+        """Add up the gradients of the batches of a step, and return the means of their losses."""
         means: dict[str, float] = {}
-        for part in range(self.accumulate):
+        for part, batch in enumerate(batches):
             seed_everything(self.seed, self.iter, comm.get_rank(), part)
             last = part == self.accumulate - 1
             # Gradients are exchanged between processes once a step.
             parallel = self.model if isinstance(self.model, DistributedDataParallel) else None
             with nullcontext() if last or parallel is None else parallel.no_sync():
                 with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
-                    losses = self._losses(batch[part * size : (part + 1) * size])
+                    losses = self._losses(batch)
                     total = torch.stack(list(losses.values())).sum() / self.accumulate
                 for name, loss in losses.items():
                     means[name] = means.get(name, 0.0) + float(loss.detach()) / self.accumulate
@@ -141,7 +137,7 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         if failures:
             raise failures[0]
 
-    def _losses(self, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def _losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         try:
             losses: dict[str, torch.Tensor] = self.model(batch)
         except FloatingPointError as error:

@@ -1,53 +1,101 @@
-"""Collect the detections of all processes with Detectron2's COCOEvaluator."""
+"""Run a detector on a split and collect its predictions, and its losses, from all processes."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
+from detfinetune import console
 from detfinetune.console import name_list
 from detfinetune.errors import CheckpointError
 from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.metrics import Detection
+from detfinetune.models.detection_model import DetectionModel, PredictOptions
+from detfinetune.models.family import Batch
+from detfinetune.prediction import Prediction
+
+Loader = Iterable[tuple[list[int], Batch]]
+"""Image ids of the ground truth, and the batch of these images."""
 
 
-class DetectionCollector(COCOEvaluator):  # type: ignore[misc]
-    """Detectron2's evaluator, except that `evaluate` returns detections instead of metrics.
+@dataclass
+class Collected:
+    """What a detector made of a split."""
 
-    `score_detections` computes the same metrics (a test compares them), and also recall, matches
-    and an AP of 0 when there are no detections.
+    predictions: dict[int, Prediction] = field(default_factory=dict)
+    """By image id."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    """Means over the images; empty unless asked for."""
+
+
+def collect(
+    model: DetectionModel,
+    loader: Loader,
+    options: PredictOptions,
+    *,
+    losses: bool = False,
+    description: str = "evaluate",
+) -> Collected | None:
+    """Run `model` on every batch; return what all processes collected, None except on the main one.
+
+    The mode of the model, training or evaluation, is restored.
+
+    Args:
+        model: a detector.
+        loader: test loader of a split, divided among the processes.
+        options: how to predict.
+        losses: also compute the losses; the batches must have labels.
+        description: text before the progress bar.
     """
+    found = Collected()
+    sums: dict[str, float] = {}
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for image_ids, batch in _with_progress(loader, description):
+                predictions = model.predict(batch, options)
+                found.predictions.update(zip(image_ids, predictions, strict=True))
+                for name, loss in model(batch).items() if losses else ():
+                    sums[name] = sums.get(name, 0.0) + float(loss) * len(image_ids)
+    finally:
+        model.train(was_training)
+    comm.synchronize()
+    gathered = comm.gather((found.predictions, sums), dst=0)
+    if not comm.is_main_process():
+        return None
+    merged = {id_: one for predictions, _ in gathered for id_, one in predictions.items()}
+    count = max(len(merged), 1)
+    return Collected(
+        {image_id: merged[image_id] for image_id in sorted(merged)},
+        {name: sum(part.get(name, 0.0) for _, part in gathered) / count for name in sums},
+    )
 
-    def __init__(self, truth: GroundTruth, classes: Sequence[str]) -> None:
-        """Prepare for a split.
 
-        Raises:
-            CheckpointError: the split's class names differ from the model's `classes`.
-        """
-        # super().__init__ would read from a JSON file what is already in memory.
-        self._cpu_device = torch.device("cpu")
-        self._predictions: list[dict[str, Any]] = []
-        check_classes(classes, truth.classes, truth.name)
-        ids = {category["name"]: category["id"] for category in truth.content["categories"]}
-        self._category_ids = [ids[name] for name in classes]
+def _with_progress(loader: Loader, description: str) -> Loader:
+    if not comm.is_main_process():
+        return loader
+    sized: Any = loader
+    total = len(sized) if hasattr(loader, "__len__") else None
+    return console.progress(loader, description=description, total=total, unit="batch")
 
-    def evaluate(self, img_ids: Any = None) -> list[Detection] | None:
-        """Return all detections with COCO category ids on the main process, None on the others."""
-        comm.synchronize()
-        gathered = comm.gather(self._predictions, dst=0)
-        if not comm.is_main_process():
-            return None
-        by_image = itertools.chain.from_iterable(gathered)
-        return [
-            {**detection, "category_id": self._category_ids[detection["category_id"]]}
-            for image in sorted(by_image, key=lambda image: image["image_id"])
-            for detection in image["instances"]
-        ]
+
+def coco_results(
+    predictions: dict[int, Prediction], truth: GroundTruth, classes: Sequence[str]
+) -> list[Detection]:
+    """Return predictions by image id as COCO results in the ids of the ground truth."""
+    ids = {category["name"]: category["id"] for category in truth.content["categories"]}
+    category_ids = [ids[name] for name in classes]
+    return [
+        result
+        for image_id, prediction in predictions.items()
+        for result in prediction.to_coco(image_id, category_ids)
+    ]
 
 
 def check_classes(model: Sequence[str], data: Sequence[str], where: str) -> None:

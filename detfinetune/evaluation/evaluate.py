@@ -11,10 +11,10 @@ from typing import Any
 from detfinetune import console
 from detfinetune.config.schema import DataConfig, EvaluateConfig
 from detfinetune.data.loaders import build_test_loader
+from detfinetune.data.pipeline import build_test_pipeline
 from detfinetune.errors import ConfigError
 from detfinetune.evaluation.collect import check_classes
 from detfinetune.evaluation.ground_truth import ground_truth
-from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.result import EvaluationResult
@@ -62,22 +62,25 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     truth = ground_truth(dataset, split)
     folder = config.split if own_data else f"{dataset.name}_{config.split}"
     output = config.output or run / "evaluation" / folder
-    limit = _set_detections_limit(detector, config.evaluation.detections_per_image)
+    given = config.evaluation.detections_per_image
+    loader = build_test_loader(
+        truth.name,
+        build_test_pipeline(detector.config, detector.classes, labels=config.evaluation.loss),
+        images_per_batch=detector.family.input_spec(detector.config).evaluation_batch,
+        num_workers=config.hardware.num_workers,
+        labels=config.evaluation.loss,
+    )
     result = evaluate_split(
         detector.model,
         truth,
-        build_test_loader(
-            truth.name,
-            *detector.resize_limits,
-            detector.input_format,
-            config.hardware.num_workers,
-        ),
+        loader,
         task=detector.config.task,
         classes=detector.classes,
-        detections_per_image=limit,
+        detections_per_image=given or detector.config.evaluation.detections_per_image,
         score_threshold=None if config.split == "val" and own_data else detector.score_threshold,
         output_dir=output,
         provenance=_provenance(config, detector, dataset, split) | {"changes": changes},
+        losses=config.evaluation.loss,
         progress_description=f"evaluate {config.split}",
     )
     print_result(result, detector.classes, title=f"{dataset.name}, {config.split}")
@@ -188,18 +191,6 @@ def _is_own_data(data: DataConfig) -> bool:
             "remove data.* to evaluate on the run's own."
         )
     return True
-
-
-def _set_detections_limit(detector: LoadedDetector, wanted: int | None) -> int:
-    """Make the model keep `wanted` detections per image; return the effective limit."""
-    if wanted is None:
-        return detector.config.evaluation.detections_per_image or DEFAULT_DETECTIONS_PER_IMAGE
-    for module in detector.model.modules():
-        # The names of that limit in Detectron2's box predictors and in RetinaNet.
-        for name in ("test_topk_per_image", "max_detections_per_image"):
-            if hasattr(module, name):
-                setattr(module, name, wanted)
-    return wanted
 
 
 def _provenance(

@@ -35,6 +35,9 @@ class EvaluationResult:
     notes: tuple[str, ...] = ()
     """Remarks on the metrics, such as object sizes that are not in the split."""
 
+    losses: dict[str, float] = field(default_factory=dict)
+    """Means over the images; empty unless asked for."""
+
     num_images: int = 0
     seconds: float = 0.0
 
@@ -61,6 +64,7 @@ class EvaluationResult:
             "score_threshold": self.threshold.to_json() if self.threshold else None,
             "diagnosis": list(self.diagnosis),
             "notes": list(self.notes),
+            **({"losses": self.losses} if self.losses else {}),
             "images": self.num_images,
             "detections": len(self.detections),
             "seconds": round(self.seconds, 1),

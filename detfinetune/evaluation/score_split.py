@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-from detectron2.utils import comm
-from torch import nn
-
-from detfinetune import console
 from detfinetune.config.schema import Task
-from detfinetune.evaluation.collect import DetectionCollector
+from detfinetune.evaluation.collect import Loader, check_classes, coco_results, collect
 from detfinetune.evaluation.diagnose import diagnose, empty_size_ranges
 from detfinetune.evaluation.ground_truth import GroundTruth
 from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE, score_detections
 from detfinetune.evaluation.result import EvaluationResult, write_result
 from detfinetune.evaluation.self_check import check_ground_truth
 from detfinetune.evaluation.threshold import best_threshold, figures_at
-
-Loader = Iterable[list[dict[str, Any]]]
+from detfinetune.models.detection_model import DetectionModel, PredictOptions
 
 
 def evaluate_split(
-    model: nn.Module,
+    model: DetectionModel,
     truth: GroundTruth,
     loader: Loader,
     *,
@@ -36,22 +30,24 @@ def evaluate_split(
     output_dir: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
     self_check: bool = True,
+    losses: bool = False,
     progress_description: str = "evaluate",
 ) -> EvaluationResult:
     """Run `model` on `loader` and score its detections. All processes must call this.
 
     Args:
-        model: a Detectron2 detector; its training or evaluation mode is restored.
+        model: a detector; its training or evaluation mode is restored.
         truth: the split's ground truth.
         loader: test loader of that split, divided among the processes.
         task: `bbox` scores boxes, `segm` boxes and masks.
         classes: the model's class names, in the order of its class ids.
-        detections_per_image: number of top-scoring detections that count per image and class.
+        detections_per_image: number of top-scoring detections to keep per image.
         score_threshold: the best one of val, at which precision and recall are reported; None
             reports them at the best one of this split.
         output_dir: folder for `metrics.json` and `detections.json`; None writes no files.
         provenance: origin of the metrics, written to `metrics.json`.
         self_check: check first that the ground truth scores AP 100 against itself.
+        losses: also compute the losses; the batches must have labels.
         progress_description: text before the progress bar.
 
     Returns:
@@ -63,12 +59,18 @@ def evaluate_split(
     """
     start = time.monotonic()
     tasks: tuple[Task, ...] = ("bbox", "segm") if task == "segm" else ("bbox",)
-    collector = DetectionCollector(truth, classes)
+    check_classes(classes, truth.classes, truth.name)
     notes = _self_check(truth, tasks) if self_check else []
-    _collect(model, loader, collector, progress_description)
-    detections = collector.evaluate()
-    if detections is None:
+    found = collect(
+        model,
+        loader,
+        PredictOptions(detections_per_image),
+        losses=losses,
+        description=progress_description,
+    )
+    if found is None:
         return EvaluationResult(truth.name)
+    detections = coco_results(found.predictions, truth, classes)
     content = truth.content
     metrics = {
         each: score_detections(content, detections, each, detections_per_image) for each in tasks
@@ -84,6 +86,7 @@ def evaluate_split(
         threshold=threshold,
         diagnosis=tuple(diagnose(content, detections, main)),
         notes=(*notes, *empty_size_ranges(main)),
+        losses=found.losses,
         num_images=len(content["images"]),
         seconds=time.monotonic() - start,
     )
@@ -96,22 +99,3 @@ def _self_check(truth: GroundTruth, tasks: tuple[Task, ...]) -> list[str]:
     """Check the ground truth on every process, so that all stop at an error."""
     warnings = (check_ground_truth(truth.content, task).warning() for task in tasks)
     return [warning for warning in dict.fromkeys(warnings) if warning]
-
-
-def _collect(
-    model: nn.Module, loader: Loader, collector: DetectionCollector, description: str
-) -> None:
-    """Run `model` on every batch and collect its detections."""
-    collector.reset()
-    batches: Iterable[list[dict[str, Any]]] = loader
-    if comm.is_main_process():
-        total = len(cast(Any, loader)) if hasattr(loader, "__len__") else None
-        batches = console.progress(loader, description=description, total=total, unit="batch")
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for inputs in batches:
-                collector.process(inputs, model(inputs))
-    finally:
-        model.train(was_training)

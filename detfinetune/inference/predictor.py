@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from detfinetune.config.load import load_hardware
 from detfinetune.config.schema import HardwareConfig
-from detfinetune.data.mapper import TestMapper, decode_image
+from detfinetune.data.load import decode_image
+from detfinetune.data.pipeline import build_test_pipeline
+from detfinetune.data.sample import Sample
 from detfinetune.errors import DataError
 from detfinetune.image_files import IMAGE_ERRORS, describe_image_error
 from detfinetune.models.checkpoint import FALLBACK_THRESHOLD, find_checkpoint, load_detector
+from detfinetune.models.detection_model import PredictOptions
 from detfinetune.prediction import Prediction
 
 
@@ -50,7 +53,10 @@ class Predictor:
         self.classes = self.detector.classes
         known = (score_threshold, self.detector.score_threshold, FALLBACK_THRESHOLD)
         self.score_threshold = next(score for score in known if score is not None)
-        self._mapper = TestMapper(*self.detector.resize_limits, self.detector.input_format)
+        config = self.detector.config
+        self._spec = self.detector.family.input_spec(config)
+        self._pipeline = build_test_pipeline(config, self.classes)
+        self._options = PredictOptions(config.evaluation.detections_per_image)
 
     def __call__(
         self, image: NDArray[np.uint8] | Image.Image | Path | str, threshold: float | None = None
@@ -65,31 +71,12 @@ class Predictor:
             DataError: the file cannot be read, or the array has a wrong shape or type.
         """
         pixels = _pixels(image)
-        height, width = pixels.shape[:2]
-        turned = pixels[:, :, ::-1] if self.detector.input_format == "BGR" else pixels
-        inputs = {
-            "image": self._mapper.tensor(np.ascontiguousarray(turned)),
-            "height": height,
-            "width": width,
-        }
+        turned = pixels[:, :, ::-1] if self._spec.color == "BGR" else pixels
+        sample = self._pipeline.augment(Sample.unlabelled(np.ascontiguousarray(turned)))
         with torch.no_grad():
-            instances = self.detector.model([inputs])[0]["instances"].to("cpu")
+            found = self.detector.model.predict(self._pipeline.pack([sample]), self._options)[0]
         lowest = self.score_threshold if threshold is None else threshold
-        instances = instances[instances.scores >= lowest]
-        instances = instances[torch.argsort(instances.scores, descending=True, stable=True)]
-        masks = None
-        if instances.has("pred_masks"):
-            masks = tuple(e["segmentation"] for e in instances_to_coco_json(instances, 0))
-        return Prediction(
-            boxes=instances.pred_boxes.tensor.numpy(),
-            scores=instances.scores.numpy(),
-            class_ids=instances.pred_classes.numpy(),
-            classes=self.classes,
-            width=width,
-            height=height,
-            rle_masks=masks,
-            image=pixels,
-        )
+        return replace(found[found.scores >= lowest], image=pixels)
 
 
 def _pixels(image: NDArray[np.uint8] | Image.Image | Path | str) -> NDArray[np.uint8]:

@@ -7,23 +7,25 @@ A checkpoint is a dict of plain values and tensors, so that `torch.load` reads i
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
-from torch import nn
 
-from detfinetune.config.schema import HardwareConfig, TrainConfig
+from detfinetune.config.resolved import RunConfig
+from detfinetune.config.schema import HardwareConfig
 from detfinetune.console import command_line, warn
 from detfinetune.errors import CheckpointError, ConfigError, TrainingError
+from detfinetune.families import family_named, family_of
 from detfinetune.files import atomic_path
-from detfinetune.models.build import build_detector
-from detfinetune.models.d2_cfg import build_cfg
-from detfinetune.models.settings import model_settings
+from detfinetune.models.detection_model import DetectionModel
+from detfinetune.models.family import ModelFamily
 from detfinetune.models.weight_files import CodeInFile, DamagedFile, check_finite, load_torch_file
 
 _FORMAT = 1
+# Of checkpoints that do not name theirs.
+_FIRST_FAMILY = "rcnn"
 _KEPT = "The previous checkpoint is unchanged. Free some space."
 _OTHER_ONE = (
     "A run keeps two, checkpoints/best.pth and checkpoints/last.pth: try the other one "
@@ -55,33 +57,21 @@ class Checkpoint:
 
     model: dict[str, torch.Tensor]
     classes: tuple[str, ...]
-    config: TrainConfig
-    """The resolved configuration: the recipe has chosen all nulls."""
+    config: RunConfig
 
     iteration: int
     """Completed steps."""
 
     optimizer: dict[str, Any] | None = None
     grad_scaler: dict[str, Any] | None = None
-    ema: dict[str, Any] | None = None
-    """State of the averaged model, if weights are averaged."""
+    ema: dict[str, torch.Tensor] | None = None
+    """The averaged weights, if weights are averaged."""
 
     best: BestResult | None = None
     score_threshold: float | None = None
     """Best score threshold on val; None before the first evaluation."""
 
     data_fingerprint: str = ""
-
-    @property
-    def evaluated_weights(self) -> dict[str, torch.Tensor]:
-        """The averaged weights, if there are any, else those of the model."""
-        prefix = "module."
-        averaged = {
-            name.removeprefix(prefix): value
-            for name, value in (self.ema or {}).items()
-            if name.startswith(prefix)
-        }
-        return averaged or self.model
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -92,6 +82,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     payload = {
         "format": _FORMAT,
+        "family": family_of(checkpoint.config.model.name).name,
         "model": checkpoint.model,
         "classes": list(checkpoint.classes),
         "config": checkpoint.config.model_dump(mode="json"),
@@ -153,8 +144,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: this is not a detfinetune checkpoint. To start from these weights, give "
             f"model.weights={path} to `{command_line('train')}`."
         )
+    family_named(payload.get("family", _FIRST_FAMILY))
     try:
-        config = TrainConfig.model_validate(payload["config"])
+        config = RunConfig.model_validate(payload["config"])
     except (ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{path}: its configuration is not valid in this version: {error}"
@@ -230,25 +222,24 @@ def choose_checkpoint(run: Path | None, checkpoint: Path | None) -> Path:
 class LoadedDetector:
     """A trained detector."""
 
-    model: nn.Module
+    model: DetectionModel
     """In eval mode, on its device."""
 
-    config: TrainConfig
+    config: RunConfig
+    """Of its run, with this machine's hardware."""
+
     classes: tuple[str, ...]
     iteration: int
     score_threshold: float | None
     checkpoint: Path
-    input_format: str
-    """Channel order of the model's input: RGB or BGR."""
 
     data_fingerprint: str = ""
     """Hash of the labels that it was trained on and validated with."""
 
     @property
-    def resize_limits(self) -> tuple[int, int]:
-        """Shorter side and limit of the longer side after resizing, pixels."""
-        augment = self.config.augment
-        return cast(int, augment.image_size), cast(int, augment.max_size)
+    def family(self) -> ModelFamily:
+        """The family that it belongs to."""
+        return family_of(self.config.model.name)
 
 
 def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
@@ -256,39 +247,41 @@ def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
 
     Raises:
         CheckpointError: the file cannot be read, or its weights do not fit the model.
+        MissingExtraError: its family needs packages that are not installed.
     """
     stored = read_checkpoint(checkpoint)
     best = checkpoint.with_name("best.pth")
     if stored.best is not None and checkpoint.name == "last.pth" and not best.is_file():
         warn(f"{best} is missing, so {checkpoint.name} is used: not the best weights on val")
     check_device(hardware.device)
-    cfg = build_cfg(model_settings(stored.config, len(stored.classes), hardware.device))
-    model = build_detector(
-        cfg,
-        channels_last=hardware.channels_last,
-        sparse_roi_align=hardware.sparse_roi_align,
+    config = RunConfig.model_validate(
+        {**stored.config.model_dump(), "hardware": {**hardware.model_dump(), "precision": "fp32"}}
     )
-    load_weights(model, replace(stored, model=stored.evaluated_weights), checkpoint)
+    family = family_of(config.model.name)
+    family.require_extra(config.model.name)
+    model = family.build(config, stored.classes, None)
+    load_weights(model, stored, checkpoint, averaged=True)
     return LoadedDetector(
-        model=model.eval(),
-        config=stored.config,
+        model=model.to(hardware.device).eval(),
+        config=config,
         classes=stored.classes,
         iteration=stored.iteration,
         score_threshold=stored.score_threshold,
         checkpoint=checkpoint,
-        input_format=cfg.INPUT.FORMAT,
         data_fingerprint=stored.data_fingerprint,
     )
 
 
-def load_weights(model: nn.Module, stored: Checkpoint, path: Path) -> None:
-    """Load all weights of a checkpoint into a model.
+def load_weights(
+    model: DetectionModel, stored: Checkpoint, path: Path, *, averaged: bool = False
+) -> None:
+    """Load all weights of a checkpoint into a model; `averaged`: their average if there is one.
 
     Raises:
         CheckpointError: names or shapes differ.
     """
     try:
-        model.load_state_dict(stored.model)
+        model.load_checkpoint_state((stored.ema if averaged else None) or stored.model)
     except RuntimeError as error:
         # One difference a line, after a heading.
         found = [line.strip() for line in str(error).splitlines()[1:]]

@@ -26,10 +26,10 @@ from detfinetune.labels.convert import write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.read import read_dataset
 from detfinetune.labels.splits.run_split import write_run_split
-from detfinetune.models.build import build_detector
+from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
-from detfinetune.models.d2_cfg import build_cfg
-from detfinetune.models.settings import model_settings
+from detfinetune.models.rcnn.d2_cfg import build_cfg
+from detfinetune.models.rcnn.settings import model_settings
 
 SQUARE = "1 0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6\n"
 CPU = HardwareConfig(name="cpu", device="cpu", num_workers=0)

@@ -30,10 +30,10 @@ from detfinetune.inference.picture_names import picture_names
 from detfinetune.inference.predict import predict
 from detfinetune.inference.predictor import Predictor, read_rgb
 from detfinetune.inference.video import VideoFormat
-from detfinetune.models.build import build_detector
+from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
-from detfinetune.models.d2_cfg import build_cfg
-from detfinetune.models.settings import model_settings
+from detfinetune.models.rcnn.d2_cfg import build_cfg
+from detfinetune.models.rcnn.settings import model_settings
 
 CLASSES = ("disc", "square")
 CPU = HardwareConfig(name="cpu", device="cpu")

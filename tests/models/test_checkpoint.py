@@ -16,7 +16,7 @@ import torch
 
 from detfinetune.config.schema import HardwareConfig, ModelConfig, TrainConfig
 from detfinetune.errors import CheckpointError, ConfigError, TrainingError
-from detfinetune.models.build import build_detector
+from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import (
     BestResult,
     Checkpoint,
@@ -27,8 +27,8 @@ from detfinetune.models.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from detfinetune.models.d2_cfg import build_cfg
-from detfinetune.models.settings import model_settings
+from detfinetune.models.rcnn.d2_cfg import build_cfg
+from detfinetune.models.rcnn.settings import model_settings
 
 CPU = HardwareConfig(name="cpu", num_workers=0)
 CONFIG = TrainConfig.model_validate(

@@ -48,20 +48,57 @@ ZOO_WEIGHTS: dict[str, str] = {
     "COCO-InstanceSegmentation/mask_rcnn_R_101_DC5_3x": "138363294/model_final_0464b7.pkl",
     "COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x": "138205316/model_final_a3ec72.pkl",
     "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x": "139653917/model_final_2d9806.pkl",
+    "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x": "137261548/model_final_04e291.pkl",
+    "COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x": "137849621/model_final_a6e10b.pkl",
+    "COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x": "138363331/model_final_997cc7.pkl",
+    "COCO-Keypoints/keypoint_rcnn_X_101_32x8d_FPN_3x": "139686956/model_final_5ad38f.pkl",
+    "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x": "139514544/model_final_dbfeb4.pkl",
+    "COCO-PanopticSegmentation/panoptic_fpn_R_50_3x": "139514569/model_final_c10459.pkl",
+    "COCO-PanopticSegmentation/panoptic_fpn_R_101_3x": "139514519/model_final_cafdb1.pkl",
+    "LVISv0.5-InstanceSegmentation/mask_rcnn_R_50_FPN_1x": "144219072/model_final_571f7c.pkl",
+    "LVISv0.5-InstanceSegmentation/mask_rcnn_R_101_FPN_1x": "144219035/model_final_824ab5.pkl",
+    "LVISv0.5-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_1x": "144219108/model_final_5e3439.pkl",  # noqa: E501
+    "Cityscapes/mask_rcnn_R_50_FPN": "142423278/model_final_af9cf5.pkl",
+    "PascalVOC-Detection/faster_rcnn_R_50_C4": "142202221/model_final_b1acc2.pkl",
+    "Misc/mask_rcnn_R_50_FPN_1x_dconv_c3-c5": "138602867/model_final_65c703.pkl",
+    "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5": "144998336/model_final_821d0b.pkl",
+    "Misc/cascade_mask_rcnn_R_50_FPN_1x": "138602847/model_final_e9d89b.pkl",
+    "Misc/cascade_mask_rcnn_R_50_FPN_3x": "144998488/model_final_480dd8.pkl",
+    "Misc/mask_rcnn_R_50_FPN_3x_syncbn": "169527823/model_final_3b3c51.pkl",
+    "Misc/mask_rcnn_R_50_FPN_3x_gn": "138602888/model_final_dc5d9e.pkl",
+    "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn": "138602908/model_final_01ca85.pkl",
+    "Misc/scratch_mask_rcnn_R_50_FPN_9x_gn": "183808979/model_final_da7b4c.pkl",
+    "Misc/scratch_mask_rcnn_R_50_FPN_9x_syncbn": "184226666/model_final_5ce33e.pkl",
+    "Misc/panoptic_fpn_R_101_dconv_cascade_gn_3x": "139797668/model_final_be35db.pkl",
+    "Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv": "18131413/model_0039999_e76410.pkl",
+    "Detectron1-Comparisons/faster_rcnn_R_50_FPN_noaug_1x": "137781054/model_final_7ab50c.pkl",
+    "Detectron1-Comparisons/mask_rcnn_R_50_FPN_noaug_1x": "137781281/model_final_62ca52.pkl",
+    "Detectron1-Comparisons/keypoint_rcnn_R_50_FPN_1x": "137781195/model_final_cce136.pkl",
 }
 
-# In the zoo, but without a box classifier that could be fine-tuned on labelled boxes alone.
-_NOT_DETECTORS = {
-    "COCO-Detection/rpn_R_50_C4_1x": "only proposes regions and knows no classes",
-    "COCO-Detection/rpn_R_50_FPN_1x": "only proposes regions and knows no classes",
-    "COCO-Detection/fast_rcnn_R_50_FPN_1x": "needs regions proposed beforehand by another model",
+# Part of a zoo entry's name -> why it cannot be fine-tuned here.
+_REFUSED = {
+    "/rpn_": "only proposes regions and knows no classes",
+    "/fast_rcnn_": "needs regions proposed beforehand by another model",
+    "/keypoint_": "finds keypoints, but labels here are boxes and masks",
+    "/panoptic_": "segments whole scenes, but labels here are boxes and masks",
+    "dconv": "has deformable convolutions, which need Detectron2's compiled operators",
+    "syncbn": "normalizes over the images of several GPUs (SyncBN)",
 }
 
 
 def detector_names() -> tuple[str, ...]:
     """Return the names of all models that can be trained, except `timm/...`."""
-    zoo = (name for name in ZOO_WEIGHTS if name not in _NOT_DETECTORS)
-    return (PACKAGED_MODEL, *zoo)
+    return (PACKAGED_MODEL, *(name for name in ZOO_WEIGHTS if _why_refused(name) is None))
+
+
+def is_own_name(name: str) -> bool:
+    """Return whether a name is `auto`, a zoo entry, or a timm backbone."""
+    return name in ("auto", PACKAGED_MODEL, *ZOO_WEIGHTS) or name.startswith(TIMM_PREFIX)
+
+
+def _why_refused(name: str) -> str | None:
+    return next((reason for part, reason in _REFUSED.items() if part in name), None)
 
 
 def zoo_weights_url(name: str) -> str:
@@ -89,14 +126,16 @@ def check_model_name(name: str, task: Task) -> None:
     if model_kind(name) == "timm":
         _check_timm_name(name)
         return
-    if name in _NOT_DETECTORS:
-        raise ModelError(
-            f"model.name={name}: this zoo entry {_NOT_DETECTORS[name]}, so it cannot be fine-tuned "
-            "on labelled boxes. Use COCO-Detection/faster_rcnn_R_50_FPN_3x instead."
-        )
     if name not in ZOO_WEIGHTS:
         raise ModelError(_unknown_name(name))
-    if task == "segm" and name.startswith("COCO-Detection/"):
+    if reason := _why_refused(name):
+        stem = f"{'mask' if task == 'segm' else 'faster'}_rcnn_R_50_FPN_3x"
+        group = "COCO-InstanceSegmentation" if task == "segm" else "COCO-Detection"
+        raise ModelError(
+            f"model.name={name}: this zoo entry {reason}, so it cannot be fine-tuned here. "
+            f"Use {group}/{stem} instead."
+        )
+    if task == "segm" and "mask_rcnn" not in name:
         raise ModelError(
             f"model.name={name} predicts only boxes, but task=segm needs masks. "
             f"Use model.name={mask_sibling(name)}, or task=bbox."
@@ -105,7 +144,7 @@ def check_model_name(name: str, task: Task) -> None:
 
 def mask_sibling(name: str) -> str:
     """Return the zoo's Mask R-CNN that is most similar to a box-only entry."""
-    stem = name.removeprefix("COCO-Detection/").replace("faster_rcnn", "mask_rcnn")
+    stem = name.partition("/")[2].replace("faster_rcnn", "mask_rcnn")
     sibling = f"COCO-InstanceSegmentation/{stem}"
     return sibling if sibling in ZOO_WEIGHTS else "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
 

@@ -11,10 +11,12 @@ import detectron2
 from detectron2.config import CfgNode, get_cfg
 
 from detfinetune.config.anchors import DEFAULT_ASPECT_RATIOS, anchors_per_level
+from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import Task
 from detfinetune.errors import ConfigError, ModelError
-from detfinetune.models.passthrough import apply_passthrough
-from detfinetune.models.zoo import PACKAGED_MODEL, check_model_name, model_kind, timm_backbone
+from detfinetune.models.rcnn.passthrough import apply_passthrough
+from detfinetune.models.rcnn.settings import RcnnSettings
+from detfinetune.models.rcnn.zoo import PACKAGED_MODEL, check_model_name, model_kind, timm_backbone
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,31 @@ class ModelSettings:
 
     detections_per_image: int = 100
 
-    device: str = "cpu"
-
     detectron2: Mapping[str, Any] = field(default_factory=dict)
     """Raw Detectron2 keys, nested or dotted, set last."""
+
+
+def model_settings(config: RunConfig, num_classes: int) -> ModelSettings:
+    """Return the model's settings from the configuration of a run."""
+    model, augment = config.model, config.augment
+    if not isinstance(model, RcnnSettings) or model.freeze_at is None:
+        raise ValueError("the configuration is not one that the recipe of this family resolved")
+    return ModelSettings(
+        name=model.name,
+        task=config.task,
+        num_classes=num_classes,
+        freeze_at=model.freeze_at,
+        anchor_sizes=tuple(model.anchor_sizes) if model.anchor_sizes else None,
+        fpn_channels=model.fpn_channels,
+        box_head_dim=model.box_head_dim,
+        rois_per_image=model.rois_per_image,
+        image_size=augment.image_size,
+        max_size=augment.max_size,
+        detections_per_image=config.evaluation.detections_per_image,
+        # Random weights have no BatchNorm statistics to freeze.
+        freeze_norm=model.weights != "random",
+        detectron2=config.detectron2,
+    )
 
 
 def build_cfg(settings: ModelSettings) -> CfgNode:
@@ -92,13 +115,13 @@ def anchor_strides(name: str) -> tuple[int, ...]:
     Models with a single level (C4, DC5) have all sizes on it, so the stride is repeated.
     """
     if model_kind(name) == "timm":
-        from detfinetune.models.backbones.timm_fpn import feature_levels
+        from detfinetune.models.rcnn.backbones.timm_fpn import feature_levels
 
         strides = [level.stride for level in feature_levels(timm_backbone(name))]
         return (*strides, 2 * strides[-1])
     if "retinanet" in name:
         return (8, 16, 32, 64, 128)
-    if "_FPN_" in name:
+    if "_FPN" in name:
         return (4, 8, 16, 32, 64)
     return (16,) * 5
 
@@ -115,13 +138,13 @@ def _zoo_cfg(settings: ModelSettings) -> CfgNode:
     # RetinaNet's base config computes its anchors with a YAML expression; the file is Detectron2's
     # own, so evaluating it is safe.
     cfg.merge_from_file(str(path), allow_unsafe=True)
-    if not settings.freeze_norm:
+    if not settings.freeze_norm and cfg.MODEL.RESNETS.NORM == "FrozenBN":
         cfg.MODEL.RESNETS.NORM = "BN"
     return cfg
 
 
 def _timm_cfg(settings: ModelSettings) -> CfgNode:
-    from detfinetune.models.backbones.timm_fpn import FPN_BUILDER, feature_levels
+    from detfinetune.models.rcnn.backbones.timm_fpn import FPN_BUILDER, feature_levels
 
     cfg = get_cfg()
     backbone = timm_backbone(settings.name)
@@ -182,7 +205,8 @@ def _pixel_statistics(name: str) -> tuple[list[float], list[float]]:
 def _set_common(cfg: CfgNode, settings: ModelSettings) -> None:
     model = cfg.MODEL
     model.WEIGHTS = ""
-    model.DEVICE = settings.device
+    # The engine moves the model.
+    model.DEVICE = "cpu"
     model.MASK_ON = settings.task == "segm"
     model.ROI_HEADS.NUM_CLASSES = settings.num_classes
     model.RETINANET.NUM_CLASSES = settings.num_classes

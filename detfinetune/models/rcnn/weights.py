@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from detfinetune.config.schema import Task
 from detfinetune.errors import CacheError, WeightsError, did_you_mean
 from detfinetune.models.download import DownloadError, download, reachable
-from detfinetune.models.zoo import (
+from detfinetune.models.family import BaseWeights
+from detfinetune.models.rcnn.zoo import (
     PACKAGED_MODEL,
     ZOO_URL,
     ZOO_WEIGHTS,
@@ -28,24 +29,18 @@ WeightsKind = Literal["detectron2", "backbone", "timm", "random", "checkpoint"]
 
 
 @dataclass(frozen=True)
-class BaseWeights:
+class RcnnWeights(BaseWeights):
     """Weights from which training starts."""
 
-    kind: WeightsKind
+    kind: WeightsKind = "random"
     """detectron2: a `.pkl` of Detectron2's zoo; backbone: a state dict of a timm backbone; timm:
     timm's own, from its cache; checkpoint: a `.pth` of a whole detector; random: none."""
-
-    path: Path | None
-    """The file; None for timm and random."""
-
-    description: str
-    """Description for the user: name and source."""
 
     classes: tuple[str, ...] | None = None
     """Class names of the heads, in order; None if unknown."""
 
 
-def find_base_weights(model_name: str, weights: str, task: Task) -> BaseWeights:
+def find_base_weights(model_name: str, weights: str, task: Task) -> RcnnWeights:
     """Find the base weights of a model, and download them if they are not cached.
 
     Args:
@@ -60,7 +55,7 @@ def find_base_weights(model_name: str, weights: str, task: Task) -> BaseWeights:
     """
     check_model_name(model_name, task)
     if weights == "random":
-        return BaseWeights("random", None, "random weights, as requested")
+        return RcnnWeights("random weights, as requested")
     if weights in ZOO_WEIGHTS:
         return _zoo_weights(weights, model_name)
     if weights != "auto":
@@ -92,7 +87,7 @@ def _zoo_cache_path(name: str) -> Path:
     return _zoo_cache() / urlsplit(zoo_weights_url(name)).path.lstrip("/")
 
 
-def _zoo_weights(name: str, model_name: str) -> BaseWeights:
+def _zoo_weights(name: str, model_name: str) -> RcnnWeights:
     path = _zoo_cache_path(name)
     if not path.is_file():
         url = zoo_weights_url(name)
@@ -105,7 +100,7 @@ def _zoo_weights(name: str, model_name: str) -> BaseWeights:
             ) from error
         except OSError as error:
             raise CacheError.from_os_error(_zoo_cache(), error, "FVCORE_CACHE") from error
-    return BaseWeights("detectron2", path, f"{name}, trained on COCO ({path})")
+    return RcnnWeights(f"{name}, trained on COCO ({path})", path, kind="detectron2")
 
 
 def _alternatives(model_name: str, url: str | None, path: Path | None) -> str:
@@ -140,12 +135,12 @@ def packaged_weights_file() -> Path:
     return path
 
 
-def _packaged_weights() -> BaseWeights:
+def _packaged_weights() -> RcnnWeights:
     path = packaged_weights_file()
-    return BaseWeights("backbone", path, f"EfficientNet-Lite0, trained on ImageNet ({path})")
+    return RcnnWeights(f"EfficientNet-Lite0, trained on ImageNet ({path})", path, kind="backbone")
 
 
-def _timm_weights(model_name: str) -> BaseWeights:
+def _timm_weights(model_name: str) -> RcnnWeights:
     """Let timm fetch its own weights into its own cache."""
     import timm
 
@@ -158,10 +153,10 @@ def _timm_weights(model_name: str) -> BaseWeights:
             f"timm's pretrained weights of {backbone} cannot be loaded: {reason}\n"
             + _alternatives(model_name, None, None)
         ) from error
-    return BaseWeights("timm", None, f"{backbone}, pretrained, from timm")
+    return RcnnWeights(f"{backbone}, pretrained, from timm", kind="timm")
 
 
-def _file_weights(weights: str, model_name: str) -> BaseWeights:
+def _file_weights(weights: str, model_name: str) -> RcnnWeights:
     path = Path(weights).expanduser()
     if not path.is_file():
         looks_like_name = weights.startswith(("COCO-", "timm/", ZOO_URL, "detectron2://"))
@@ -173,11 +168,11 @@ def _file_weights(weights: str, model_name: str) -> BaseWeights:
             "path of a .pkl or .pth file."
         )
     if path.suffix == ".pkl":
-        return BaseWeights("detectron2", path, f"the file {path}")
+        return RcnnWeights(f"the file {path}", path, kind="detectron2")
     return _torch_weights(path, model_name)
 
 
-def _torch_weights(path: Path, model_name: str) -> BaseWeights:
+def _torch_weights(path: Path, model_name: str) -> RcnnWeights:
     """Detect whether a file has a whole detector or, for a timm model, only a backbone."""
     from detfinetune.models.weight_files import read_torch_file
 
@@ -186,4 +181,4 @@ def _torch_weights(path: Path, model_name: str) -> BaseWeights:
     kind: WeightsKind = (
         "backbone" if model_kind(model_name) == "timm" and not whole else "checkpoint"
     )
-    return BaseWeights(kind, path, f"the file {path}", file.classes)
+    return RcnnWeights(f"the file {path}", path, kind=kind, classes=file.classes)

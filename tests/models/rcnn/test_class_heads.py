@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from detfinetune.models.build import build_detector, load_base_weights
-from detfinetune.models.d2_cfg import ModelSettings, build_cfg
-from detfinetune.models.weights import find_base_weights
+from detfinetune.models.rcnn.build import build_detector, load_base_weights
+from detfinetune.models.rcnn.d2_cfg import ModelSettings, build_cfg
+from detfinetune.models.rcnn.weights import find_base_weights
 
 TINY = "timm/test_efficientnet"
 BOX, MASK = "roi_heads.box_predictor", "roi_heads.mask_head.predictor"

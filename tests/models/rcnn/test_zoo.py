@@ -9,7 +9,7 @@ import detectron2
 import pytest
 
 from detfinetune.errors import ModelError
-from detfinetune.models.zoo import (
+from detfinetune.models.rcnn.zoo import (
     ZOO_WEIGHTS,
     check_model_name,
     detector_names,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from detfinetune.models.backbones.fold_norm import ScaledConv2d, fold_frozen_norms
+from detfinetune.models.rcnn.backbones.fold_norm import ScaledConv2d, fold_frozen_norms
 
 
 def with_random_norms(body: nn.Module) -> nn.Module:

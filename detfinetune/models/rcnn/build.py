@@ -9,17 +9,22 @@ from typing import Any
 import torch
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
+from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
+from detfinetune.config.resolved import RunConfig
+from detfinetune.console import name_list
 from detfinetune.errors import WeightsError
+from detfinetune.models.family import BaseWeights
 
 # Imported to register the backbone in Detectron2.
-from detfinetune.models.backbones import timm_fpn  # noqa: F401
-from detfinetune.models.backbones.timm_weights import backbone_state
-from detfinetune.models.roi_align import use_sparse_roi_align
+from detfinetune.models.rcnn.backbones import timm_fpn  # noqa: F401
+from detfinetune.models.rcnn.backbones.timm_weights import backbone_state
+from detfinetune.models.rcnn.d2_cfg import build_cfg, model_settings
+from detfinetune.models.rcnn.model import RcnnModel
+from detfinetune.models.rcnn.roi_align import use_sparse_roi_align
+from detfinetune.models.rcnn.weights import RcnnWeights
 from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
-from detfinetune.models.weights import BaseWeights
 
 # Caffe2's files lack these statistics, because they are folded into scale and shift.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -44,27 +49,57 @@ class LoadReport:
     other_classes: tuple[str, ...] = ()
     """Tensors that fit but are for other classes; they keep their random initialization."""
 
+    def notes(self, weights: RcnnWeights) -> tuple[str, ...]:
+        """Return what to tell the user, one line each."""
+        rest = ", the rest are random" if self.loaded < self.total else ""
+        notes = [
+            f"base weights: {weights.description}",
+            f"  {self.loaded} of {self.total} tensors loaded{rest}",
+        ]
+        if self.other_classes or self.other_shape:
+            theirs = f": {name_list(weights.classes)}" if weights.classes else ""
+            notes.append(f"  class layers are random, as the weights have other classes{theirs}")
+        return tuple(notes)
+
+
+def build_model(config: RunConfig, classes: tuple[str, ...], base: BaseWeights | None) -> RcnnModel:
+    """Build the model of a run on the CPU, and load base weights into it.
+
+    Raises:
+        WeightsError: they do not fit.
+    """
+    model = build_detector(
+        build_cfg(model_settings(config, len(classes))),
+        channels_last=config.hardware.channels_last,
+        sparse_roi_align=config.hardware.sparse_roi_align
+        and torch.device(config.hardware.device).type == "cpu",
+    )
+    wrapped = RcnnModel(model, classes)
+    if isinstance(base, RcnnWeights):
+        wrapped.notes = load_base_weights(model, base, classes).notes(base)
+    return wrapped
+
 
 def build_detector(
     cfg: CfgNode, *, channels_last: bool = False, sparse_roi_align: bool = True
 ) -> nn.Module:
-    """Build the detector of `cfg` on `cfg.MODEL.DEVICE`, with random weights.
+    """Build Detectron2's model of `cfg` on the CPU, with random weights.
 
     Args:
         cfg: from `d2_cfg.build_cfg`.
         channels_last: store convolution weights, and thus activations, as NHWC.
-        sparse_roi_align: on a CPU, compute ROIAlign as a sparse matrix product.
+        sparse_roi_align: compute ROIAlign as a sparse matrix product, which is faster on a CPU.
     """
-    model: nn.Module = build_model(cfg)
+    model: nn.Module = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
-    if sparse_roi_align and torch.device(cfg.MODEL.DEVICE).type == "cpu":
+    if sparse_roi_align:
         use_sparse_roi_align(model)
     return model
 
 
 def load_base_weights(
-    model: nn.Module, weights: BaseWeights, classes: Sequence[str] | None = None
+    model: nn.Module, weights: RcnnWeights, classes: Sequence[str] | None = None
 ) -> LoadReport:
     """Load base weights into a detector from `build_detector`, in place.
 
@@ -117,7 +152,7 @@ def _of_classes(name: str, value: Tensor, count: int) -> bool:
     return layer == "cls_score"
 
 
-def _matching_state(model: nn.Module, weights: BaseWeights) -> dict[str, Tensor]:
+def _matching_state(model: nn.Module, weights: RcnnWeights) -> dict[str, Tensor]:
     """Return the file's tensors under the model's names."""
     if weights.kind in ("backbone", "timm"):
         body: Any = model.get_submodule("backbone.bottom_up")
@@ -137,7 +172,7 @@ def _matching_state(model: nn.Module, weights: BaseWeights) -> dict[str, Tensor]
 
 
 def _check_backbone(
-    own: Mapping[str, Tensor], fitting: Mapping[str, Tensor], weights: BaseWeights
+    own: Mapping[str, Tensor], fitting: Mapping[str, Tensor], weights: RcnnWeights
 ) -> None:
     """Raise an error for weights that fit less than half of the backbone."""
     nested = any(name.startswith("backbone.bottom_up.") for name in own)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from detfinetune.errors import ConfigError, ModelError
-from detfinetune.models.d2_cfg import ModelSettings, anchor_strides, build_cfg
-from detfinetune.models.zoo import detector_names
+from detfinetune.models.rcnn.d2_cfg import ModelSettings, anchor_strides, build_cfg
+from detfinetune.models.rcnn.zoo import detector_names
 
 
 def settings(**changes: Any) -> ModelSettings:

@@ -9,7 +9,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
-from detfinetune.models.roi_align import SparseROIAlign, use_sparse_roi_align
+from detfinetune.models.rcnn.roi_align import SparseROIAlign, use_sparse_roi_align
 
 HEIGHT, WIDTH, CHANNELS = 12, 20, 8
 

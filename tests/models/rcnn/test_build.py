@@ -14,11 +14,11 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
 from detfinetune.errors import WeightsError
-from detfinetune.models.build import build_detector, load_base_weights
-from detfinetune.models.d2_cfg import ModelSettings, build_cfg
-from detfinetune.models.roi_align import SparseROIAlign
-from detfinetune.models.weights import BaseWeights, find_base_weights, packaged_weights_file
-from detfinetune.models.zoo import detector_names
+from detfinetune.models.rcnn.build import build_detector, load_base_weights
+from detfinetune.models.rcnn.d2_cfg import ModelSettings, build_cfg
+from detfinetune.models.rcnn.roi_align import SparseROIAlign
+from detfinetune.models.rcnn.weights import BaseWeights, find_base_weights, packaged_weights_file
+from detfinetune.models.rcnn.zoo import detector_names
 
 TINY = "timm/test_efficientnet"
 

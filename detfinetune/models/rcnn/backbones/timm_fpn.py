@@ -22,7 +22,7 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from detfinetune.errors import ModelError
-from detfinetune.models.backbones.fold_norm import fold_frozen_norms
+from detfinetune.models.rcnn.backbones.fold_norm import fold_frozen_norms
 
 FPN_BUILDER = "build_timm_fpn_backbone"
 

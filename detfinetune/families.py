@@ -1,0 +1,58 @@
+"""Which detector families there are, and which of them a model name belongs to.
+
+A family is a folder in `models/` and a line here, or an entry point `detfinetune.families` of
+another package. Configurations and checkpoints name a family, never a module to import.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from detfinetune.console import warn
+from detfinetune.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from detfinetune.models.family import ModelFamily
+
+GROUP = "detfinetune.families"
+_DEFAULT = "rcnn"
+_OWN = {
+    _DEFAULT: "detfinetune.models.rcnn.family:FAMILY",
+}
+
+
+@cache
+def families() -> dict[str, ModelFamily]:
+    """Return all families by name, those of this package first."""
+    own = [EntryPoint(name, value, GROUP) for name, value in _OWN.items()]
+    found: dict[str, ModelFamily] = {}
+    for entry in [*own, *entry_points(group=GROUP)]:
+        try:
+            family: ModelFamily = entry.load()
+        except Exception as error:  # other people's code, which must not break everything else
+            warn(f"the family '{entry.name}' ({entry.value}) cannot be loaded: {error}")
+            continue
+        found.setdefault(family.name, family)
+    return found
+
+
+def family_of(model_name: str) -> ModelFamily:
+    """Return the family that a model name belongs to, that of Detectron2's models if none does."""
+    accepting = (family for family in families().values() if family.accepts(model_name))
+    return next(accepting, families()[_DEFAULT])
+
+
+def family_named(name: str) -> ModelFamily:
+    """Return a family by its name.
+
+    Raises:
+        CheckpointError: there is none of this name.
+    """
+    if name not in families():
+        raise CheckpointError(
+            f"The model belongs to the family '{name}', which is not installed. Install the "
+            f"package that provides it. Installed are: {', '.join(families())}."
+        )
+    return families()[name]

@@ -1,0 +1,131 @@
+"""What the family chooses for the user: model, freezing, sizes, anchors and schedule.
+
+The rules are the same for every data set and never use the test split.
+"""
+
+from __future__ import annotations
+
+import math
+
+from detfinetune.config.schema import TrainConfig
+from detfinetune.labels.dataset.statistics import DatasetStatistics
+from detfinetune.models.choices import Choices
+from detfinetune.models.rcnn.d2_cfg import anchor_strides
+from detfinetune.models.rcnn.weights import zoo_reachable, zoo_weights_cached
+from detfinetune.models.rcnn.zoo import PACKAGED_MODEL, check_model_name, model_kind
+
+ZOO_MODELS = {
+    "bbox": "COCO-Detection/faster_rcnn_R_50_FPN_3x",
+    "segm": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",
+}
+
+# Side of the median object after resizing that the smallest anchors and P2 (stride 4) can detect.
+_SMALL_OBJECT_PX = 32.0
+_CPU_SIDE, _GPU_SIDE = 320, 640
+_LARGEST_ZOOM = 1.5
+
+
+def choose(choices: Choices, statistics: DatasetStatistics) -> None:
+    """Choose all but what the engine's general rules fill.
+
+    Raises:
+        ModelError: `model.name` is unknown or cannot do the task.
+    """
+    config = choices.config
+    name = choices.choose("model.name", lambda: _choose_model(config, choices.gpu))
+    check_model_name(name, config.task)
+    choices.choose("model.freeze_at", lambda: _choose_freeze(config))
+    _choose_sizes(choices, statistics)
+    timm = model_kind(name) == "timm"
+    if timm:
+        choices.choose("model.anchor_sizes", lambda: _choose_anchors(choices, statistics))
+    _choose_solver(choices, timm)
+
+
+def _choose_model(config: TrainConfig, gpu: bool) -> tuple[str, str]:
+    if not gpu:
+        return PACKAGED_MODEL, "fast on a CPU; its ImageNet weights are included"
+    zoo = ZOO_MODELS[config.task]
+    if zoo_weights_cached(zoo):
+        return zoo, "GPU available; COCO weights are cached"
+    if zoo_reachable():
+        return zoo, "GPU available; COCO weights can be downloaded"
+    return PACKAGED_MODEL, (
+        "GPU available, but COCO weights are neither cached nor downloadable; ImageNet weights "
+        "are included"
+    )
+
+
+def _choose_freeze(config: TrainConfig) -> tuple[int, str]:
+    if config.model.weights == "random":
+        return 0, "random weights: train all layers"
+    return 2, "keep the low-level features of the first layers"
+
+
+def _choose_sizes(choices: Choices, statistics: DatasetStatistics) -> None:
+    """Choose image size, maximum size and training crop."""
+    side = _GPU_SIDE if choices.gpu else _CPU_SIDE
+    sizes = statistics.object_sizes
+    median = sizes[len(sizes) // 2] if sizes else 0.25
+    native = statistics.median_side or side
+
+    def image_size() -> tuple[int, str]:
+        wanted = _SMALL_OBJECT_PX / median if median > 0 else side
+        limit = max(native * _LARGEST_ZOOM, side)
+        size = int(min(max(side, wanted), limit)) // 32 * 32
+        if size <= side:
+            return side, f"the median object is {median * side:.0f} px at this size"
+        return size, f"objects are small: the median is {median * size:.0f} px at this size"
+
+    size = choices.choose("augment.image_size", image_size)
+    choices.choose("augment.max_size", lambda: (int(size * 5 / 3), "5/3 of image_size"))
+
+    def crop_size() -> tuple[int, str]:
+        if size <= side * 1.25:
+            return 0, "images are small enough to train without crops"
+        return side, "train on crops of the large images; evaluate on whole images"
+
+    choices.choose("augment.crop_size", crop_size)
+
+
+def _choose_anchors(choices: Choices, statistics: DatasetStatistics) -> tuple[list[float], str]:
+    """Choose one anchor size per FPN level, each twice the previous one."""
+    levels = len(anchor_strides(choices.get("model.name")))
+    size = choices.get("augment.image_size")
+    sizes = [fraction * size for fraction in statistics.object_sizes]
+    if not sizes:
+        return [16.0 * 2**level for level in range(levels)], "no objects in the data"
+    small = sizes[len(sizes) // 20]
+    first = float(min(max(2 ** round(math.log2(max(small, 1.0))), 8), 32))
+    return [first * 2**level for level in range(levels)], (
+        f"95 % of objects are larger than {small:.0f} px"
+    )
+
+
+def _choose_solver(choices: Choices, timm: bool) -> None:
+    """Choose optimizer, batch and rates; the number of steps depends on them."""
+    adamw = (
+        choices.choose(
+            "solver.optimizer",
+            lambda: (
+                ("adamw", "usual for timm backbones") if timm else ("sgd", "as in the model zoo")
+            ),
+        )
+        == "adamw"
+    )
+    batch = choices.choose(
+        "solver.images_per_batch",
+        lambda: (8, "fits most GPUs") if choices.gpu else (4, "fast on a CPU"),
+    )
+    choices.choose(
+        "solver.base_lr",
+        lambda: (
+            (7e-4, "low enough to keep the pretrained features")
+            if adamw
+            else (0.02 * batch / 16 / 4, "a quarter of the model zoo's rate, scaled to the batch")
+        ),
+    )
+    choices.choose(
+        "solver.weight_decay",
+        lambda: (0.05, "usual for adamw") if adamw else (1e-4, "as in the model zoo"),
+    )
