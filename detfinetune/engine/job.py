@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from detectron2.engine import hooks
 from detectron2.utils import comm
-from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
 
 from detfinetune.console import name_list, say
@@ -31,7 +31,6 @@ from detfinetune.engine.hooks.writing import WriteMetrics
 from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.recipe import settled
-from detfinetune.engine.run_folder import truncate_metrics
 from detfinetune.engine.trainer import Trainer
 from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
@@ -51,7 +50,7 @@ from detfinetune.models.checkpoint import (
 from detfinetune.models.d2_cfg import build_cfg
 from detfinetune.models.settings import model_settings
 
-# Steps between lines of train_metrics.jsonl and points in TensorBoard.
+# Steps between lines of train_metrics.jsonl and points in the curves.
 _LOG_PERIOD = 5
 
 
@@ -140,11 +139,14 @@ class TrainingJob:
         self.trainer.finished_steps = stored.iteration
         self.best, self.threshold = stored.best, stored.score_threshold
 
-    def fit(self, stop: StopRequest) -> bool:
-        """Train; return False if a stop was requested, even during the last step."""
-        if comm.is_main_process():
-            truncate_metrics(self.plan.run, self.plan.start_iter)
-        self.trainer.register_hooks(self._hooks(stop))
+    def fit(self, stop: StopRequest, log: Callable[[Mapping[str, float], int], None]) -> bool:
+        """Train; return False if a stop was requested, even during the last step.
+
+        Args:
+            stop: asked after each step.
+            log: takes metrics by name, and the number of finished steps; in the main process only.
+        """
+        self.trainer.register_hooks(self._hooks(stop, log))
         try:
             self.trainer.train(self.plan.start_iter, self.plan.max_iter)
         except StopTraining:
@@ -154,20 +156,18 @@ class TrainingJob:
         # The request may have come during the evaluation after the last step.
         return not any_rank(stop.requested)
 
-    def _hooks(self, stop: StopRequest) -> list[Any]:
-        config, run = self.config, self.plan.run
+    def _hooks(
+        self, stop: StopRequest, log: Callable[[Mapping[str, float], int], None]
+    ) -> list[Any]:
+        config = self.config
         eval_period = settled(config.evaluation.eval_period)
         steps: list[Any] = [hooks.IterationTimer(warmup_iter=1)]
         if "val" in self.plan.dataset.tables:
             steps.append(Validate(eval_period, self._validate))
         if comm.is_main_process():
             period = settled(config.solver.checkpoint_period)
-            writers = [
-                JSONWriter(str(run.metrics_file)),
-                TensorboardXWriter(str(run.path / "tensorboard")),
-            ]
             steps += [
-                WriteMetrics(writers, _LOG_PERIOD, eval_period),
+                WriteMetrics(log, _LOG_PERIOD, eval_period),
                 SaveLast(self._save_last, period, eval_period),
                 self.progress,
             ]
