@@ -128,12 +128,15 @@ def test_mlflow_has_the_same_curves(followed: Followed, name: str) -> None:
     assert without_last(followed, found) == pytest.approx(followed.first_curve(name))
 
 
-def test_mlflow_has_one_run_with_parameters_and_results(followed: Followed) -> None:
+def test_mlflow_has_one_run_with_parameters_and_results(
+    followed: Followed, toy_dataset: Path
+) -> None:
     client = mlflow.MlflowClient(followed.store)
     experiment = client.get_experiment_by_name("custom")
     (run,) = client.search_runs([experiment.experiment_id])
     assert (run.info.run_name, run.info.status) == ("run", "FINISHED")
     assert run.data.params["solver.images_per_batch"] == "4"
+    assert run.data.params["data.root"] == str(toy_dataset)
     assert run.data.params["model.name"] == "timm/test_efficientnet"
     stored = Path(client.download_artifacts(run.info.run_id, ""))
     names = {str(path.relative_to(stored)) for path in stored.rglob("*") if path.is_file()}
@@ -230,7 +233,7 @@ def test_a_tracker_that_fails_does_not_end_the_run(
     assert not (tmp_path / "run" / "tensorboard").exists()
     printed = capsys.readouterr()
     assert printed.err.count("warning: wandb") == 1
-    assert "wandb failed, and training goes on without it: the server is gone\n" in printed.err
+    assert "wandb failed, and the run goes on without it: the server is gone\n" in printed.err
     assert "tensorboard --logdir" not in printed.out
 
 

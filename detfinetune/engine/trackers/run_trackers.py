@@ -58,7 +58,7 @@ class RunTrackers:
             except Exception as error:
                 del self._trackers[name]
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                warn(f"{name} failed, and training goes on without it: {reason}")
+                warn(f"{name} failed, and the run goes on without it: {reason}")
 
 
 @contextmanager
