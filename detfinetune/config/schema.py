@@ -60,6 +60,7 @@ LabelFormat = Literal[
     "via", "csv",
 ]  # fmt: skip
 Policy = Literal["fix", "reject", "stop"]
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 _OLD_COORDINATES = {"pixels": "absolute", "fractions": "normalized"}
 
 
@@ -359,6 +360,10 @@ class TrainConfig(Section):
     resume: UserPath | None = None
     """Run folder to resume, with its own configuration; only `solver.max_iter`, and `data.root` for
     data that was moved, may be changed."""
+
+    trackers: list[TrackerName] = ["tensorboard"]
+    """Where curves go, beside train_metrics.jsonl. mlflow and wandb need the extra of that name, as
+    in `pip install 'detfinetune[mlflow]'`."""
 
     data: DataConfig = DataConfig()
     model: FamilySettings = Field(default_factory=_default_model)
