@@ -14,10 +14,10 @@ INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 PACKAGING := $(wildcard packaging/detectron2/*.py packaging/detectron2/*.txt)
 
-.PHONY: help setup demo test test-slow test-all check format wheel bench docs clean
+.PHONY: help setup demo test test-slow test-all acceptance check format wheel bench docs clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## Create .venv, then check whether this machine can train
 	@$(BIN)/detfinetune doctor
@@ -26,12 +26,18 @@ demo: $(INSTALLED) ## Train on generated aerial scenes and draw detections
 	$(BIN)/detfinetune train +experiment=satellite
 
 test: $(INSTALLED) ## Run the tests, without the slow ones
-	$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow and not gpu and not network" $(PYTEST_ARGS)
 
 test-slow: $(INSTALLED) ## Run the slow tests, and the property tests with more examples
-	$(PYTEST) -m "(slow or hypothesis) and not gpu" --hypothesis-profile thorough $(PYTEST_ARGS)
+	$(PYTEST) -m "(slow or hypothesis) and not gpu and not network" --hypothesis-profile thorough $(PYTEST_ARGS)
 
-test-all: test test-slow ## Run all tests but those that need a GPU
+test-all: test test-slow ## Run all tests but those that need a GPU or the internet
+
+acceptance: $(INSTALLED) ## Try it all on this machine, with its GPU and its internet
+	@failed=0; set -x; \
+	  $(BIN)/python -m pytest -q -m "gpu or network" $(PYTEST_ARGS) || failed=1; \
+	  $(BIN)/python tests/acceptance.py $(ACCEPTANCE_ARGS) || failed=1; \
+	  exit $$failed
 
 check: $(INSTALLED) ## Check lint, formatting, types and import directions
 	$(BIN)/ruff check .
