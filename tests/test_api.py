@@ -68,14 +68,22 @@ def test_a_detector_predicts_and_evaluates(run: Path, toy_dataset: Path, tmp_pat
     assert other.num_images == 8
 
 
-def test_to_supervision(run: Path, toy_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def found(run: Path, toy_dataset: Path) -> Prediction:
     image = toy_dataset / "images" / "test" / "test 000.png"
-    found = Detector.load(run).predict(image, score_threshold=0.0)[:3]
+    return Detector.load(run).predict(image, score_threshold=0.0)[:3]
+
+
+def test_to_supervision(found: Prediction) -> None:
+    pytest.importorskip("supervision", reason="needs the extra supervision")
     theirs = found.to_supervision()
     assert np.array_equal(theirs.xyxy, found.boxes)
     assert theirs.data["class_name"].tolist() == found.class_names
     assert theirs.mask is not None
     assert theirs.mask.shape == (3, 96, 96)
+
+
+def test_without_supervision(found: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'detfinetune\[supervision\]'"):
         found.to_supervision()
