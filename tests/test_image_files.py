@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from detfinetune.data.mapper import read_image
 from PIL import Image
 
 from detfinetune.checks.images.image_content import scan_image
 from detfinetune.config.schema import DataConfig
 from detfinetune.data.loaders import build_test_loader
-from detfinetune.data.mapper import read_image
 from detfinetune.data.register import register_split
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.inference.predictor import read_rgb

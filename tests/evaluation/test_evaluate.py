@@ -26,8 +26,8 @@ from detfinetune.labels.convert import write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.read import read_dataset
 from detfinetune.labels.splits.run_split import write_run_split
-from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
+from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.rcnn.d2_cfg import build_cfg
 from detfinetune.models.rcnn.settings import model_settings
 

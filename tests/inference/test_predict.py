@@ -30,8 +30,8 @@ from detfinetune.inference.picture_names import picture_names
 from detfinetune.inference.predict import predict
 from detfinetune.inference.predictor import Predictor, read_rgb
 from detfinetune.inference.video import VideoFormat
-from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
+from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.rcnn.d2_cfg import build_cfg
 from detfinetune.models.rcnn.settings import model_settings
 
