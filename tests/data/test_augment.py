@@ -132,6 +132,17 @@ def test_objects_of_which_too_little_is_left_are_dropped(limit: float, kept: int
     assert (found.height, found.width) == (100, 140)
 
 
+def test_an_object_whose_box_is_in_the_crop_but_not_its_outline_is_dropped() -> None:
+    """Of two triangles below the diagonals of their boxes, the first is out of sight."""
+    outlines = [[np.array([x, 0.0, x, 40.0, x + 40, 40.0])] for x in (20.0, 80.0)]
+    boxes = np.array([[20.0, 0.0, 60.0, 40.0], [80.0, 0.0, 120.0, 40.0]])
+    sample = Sample(picture(), boxes, np.array([0, 1]), outlines, 100, 140)  # type: ignore[arg-type]
+    found = Augment([T.CropTransform(41, 0, 99, 15)], 0.1)(sample)
+    assert found.class_ids.tolist() == [1]
+    assert found.boxes.tolist() == [[39.0, 0.0, 54.0, 15.0]]
+    assert len(found.masks or ()) == 1
+
+
 @pytest.mark.parametrize(
     ("resize", "size"), [("shortest_edge", (64, 90)), ("square", (64, 64))]
 )  # fmt: skip
