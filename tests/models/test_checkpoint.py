@@ -16,7 +16,6 @@ import torch
 
 from detfinetune.config.schema import HardwareConfig, ModelConfig, TrainConfig
 from detfinetune.errors import CheckpointError, ConfigError, TrainingError
-from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import (
     BestResult,
     Checkpoint,
@@ -27,6 +26,7 @@ from detfinetune.models.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.rcnn.d2_cfg import build_cfg
 from detfinetune.models.rcnn.settings import model_settings
 

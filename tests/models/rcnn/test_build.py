@@ -17,7 +17,7 @@ from detfinetune.errors import WeightsError
 from detfinetune.models.rcnn.build import build_detector, load_base_weights
 from detfinetune.models.rcnn.d2_cfg import ModelSettings, build_cfg
 from detfinetune.models.rcnn.roi_align import SparseROIAlign
-from detfinetune.models.rcnn.weights import BaseWeights, find_base_weights, packaged_weights_file
+from detfinetune.models.rcnn.weights import RcnnWeights, find_base_weights, packaged_weights_file
 from detfinetune.models.rcnn.zoo import detector_names
 
 TINY = "timm/test_efficientnet"
@@ -218,7 +218,7 @@ def test_a_caffe2_backbone_fills_a_zoo_model(tmp_path: Path) -> None:
         blobs[_caffe2_name(rest)] = torch.randn(value.shape, generator=rng).numpy()
     path = tmp_path / "R-50.pkl"
     path.write_bytes(pickle.dumps(blobs))
-    report = load_base_weights(model, BaseWeights("detectron2", path, "R-50"))
+    report = load_base_weights(model, RcnnWeights("R-50", path, kind="detectron2"))
     assert report.loaded == len(blobs)
     stem = model.state_dict()["backbone.bottom_up.stem.conv1.weight"]
     assert torch.equal(stem, torch.from_numpy(blobs["conv1_w"]))
