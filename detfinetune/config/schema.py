@@ -312,7 +312,7 @@ class HardwareConfig(Section):
     device: str = "cpu"
     """torch device: cpu, cuda, cuda:1, mps."""
 
-    precision: Precision | Literal["auto"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16 if
     the device supports it, otherwise fp16 on a GPU and fp32 on a CPU."""
 

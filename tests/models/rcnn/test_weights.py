@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from detfinetune.errors import CacheError, WeightsError
-from detfinetune.models import zoo
 from detfinetune.models.download import DownloadError, download, reachable
+from detfinetune.models.rcnn import zoo
 from detfinetune.models.rcnn.weights import find_base_weights, zoo_reachable, zoo_weights_cached
 from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
 
