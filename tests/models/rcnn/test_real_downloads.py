@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from detfinetune.models.build import build_detector, load_base_weights
-from detfinetune.models.d2_cfg import ModelSettings, build_cfg
-from detfinetune.models.weights import find_base_weights, zoo_reachable, zoo_weights_cached
 
 from detfinetune.models.download import reachable
+from detfinetune.models.rcnn.build import build_detector, load_base_weights
+from detfinetune.models.rcnn.d2_cfg import ModelSettings, build_cfg
+from detfinetune.models.rcnn.weights import find_base_weights, zoo_reachable, zoo_weights_cached
 
 pytestmark = pytest.mark.network
 
