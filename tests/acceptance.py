@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from detfinetune.models.weights import zoo_reachable, zoo_weights_cached
 from tabulate import tabulate
 
 from detfinetune.config.hardware import detect_hardware
+from detfinetune.models.rcnn.weights import zoo_reachable, zoo_weights_cached
 from detfinetune.sample_scenes import write_sample_scenes
 
 # What a model that has learned exceeds: the CPU's default reaches 56, random weights 9.
