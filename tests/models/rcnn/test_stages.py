@@ -39,8 +39,8 @@ DEPTHS = {
     },
     # Its stem goes straight to stride 4, and counts up to its norm.
     "timm/test_convnext": {
-        r"body\.stem_0\.": 5, r"body\.(stem_1|stages_0)\.": 4, r"body\.stages_1\.": 3, r"body\.stages_2\.": 2,
-        r"body\.stages_3\.": 1,
+        r"body\.stem_0\.": 5, r"body\.(stem_1|stages_0)\.": 4, r"body\.stages_1\.": 3,
+        r"body\.stages_2\.": 2, r"body\.stages_3\.": 1,
     },
 }  # fmt: skip
 
