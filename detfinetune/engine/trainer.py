@@ -84,7 +84,8 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         batches = [next(self._iterator) for _ in range(self.accumulate)]
         rate = self.learning_rate(self.iter)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["lr_factor"]
+            # Checkpoints of older versions have groups without a factor.
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         self.optimizer.zero_grad()
         self._record(self._backward(batches), rate)
         self.scaler.unscale_(self.optimizer)

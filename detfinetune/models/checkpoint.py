@@ -161,13 +161,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
             iteration=payload["iteration"],
             optimizer=payload["optimizer"],
             grad_scaler=payload["grad_scaler"],
-            ema=payload.get("ema"),
+            ema=_average(payload.get("ema")),
             best=BestResult(**payload["best"]) if payload["best"] else None,
             score_threshold=payload["score_threshold"],
             data_fingerprint=payload["data_fingerprint"],
         )
     except (KeyError, TypeError) as error:
         raise _lacks_a_part(path, error) from error
+
+
+def _average(state: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor] | None:
+    """Return averaged weights under the model's names; older versions stored torch's wrapper."""
+    if state is None or "n_averaged" not in state:
+        return state
+    return {name.removeprefix("module."): value for name, value in state.items()
+            if name != "n_averaged"}  # fmt: skip
 
 
 def _lacks_a_part(path: Path, error: Exception) -> CheckpointError:

@@ -217,7 +217,8 @@ def test_averaged_weights_and_gradients_in_parts_resume_exactly(
     assert resumed.best == whole.best
     last, best = stored(whole), stored(whole, "best")
     assert best["ema"] is None
-    average = {key.removeprefix("module."): value for key, value in last["ema"].items()}
+    average = last["ema"]
+    assert average.keys() == last["model"].keys() == best["model"].keys()
     if best["iteration"] == 8:
         assert all(torch.equal(value, average[key]) for key, value in best["model"].items())
     assert any(not torch.equal(value, average[key]) for key, value in last["model"].items())
@@ -225,8 +226,36 @@ def test_averaged_weights_and_gradients_in_parts_resume_exactly(
     ap = evaluated(whole.run, "test").ap
     assert ap == pytest.approx(whole.evaluations["test"].ap)
     from_last = load_detector(whole.run / "checkpoints" / "last.pth", HardwareConfig(name="cpu"))
-    weights = from_last.model.state_dict()
-    assert all(torch.equal(weights[key], value) for key, value in average.items() if key in weights)
+    weights = from_last.model.checkpoint_state()
+    assert all(torch.equal(weights[key], value) for key, value in average.items())
+
+
+def test_a_run_of_an_older_version_goes_on(
+    toy_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no family, no factors of learning rates, and the average in torch's wrapper."""
+    common = [f"data.root={toy_dataset}", "solver.max_iter=4", "evaluation.eval_period=2",
+              "solver.ema_decay=0.9", "evaluation.test_at_end=false"]  # fmt: skip
+    whole = run(*common, "output_dir=whole")
+    stop_in_evaluation(monkeypatch, 1)
+    older = run(*common, "output_dir=older")
+    content = stored(older)
+    assert (content.pop("family"), content["iteration"]) == ("rcnn", 2)
+    average = content["ema"]
+    content["ema"] = {"n_averaged": torch.tensor(2)}
+    content["ema"] |= {f"module.{name}": value for name, value in average.items()}
+    for group in content["optimizer"]["param_groups"]:
+        assert group.pop("lr_factor") == 1.0
+    last = older.run / "checkpoints" / "last.pth"
+    torch.save(content, last)
+    weights = load_detector(last, HardwareConfig(name="cpu")).model.checkpoint_state()
+    assert all(torch.equal(value, average[name]) for name, value in weights.items())
+    resumed = train(load_train_config(["resume=older"]))
+    assert (resumed.finished, resumed.iteration) == (True, 4)
+    for part in ("model", "ema"):
+        one, other = stored(whole)[part], stored(resumed)[part]
+        assert one.keys() == other.keys()
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_splits_whose_images_cannot_be_used(
