@@ -31,10 +31,9 @@ def families() -> dict[str, ModelFamily]:
     for entry in [*own, *entry_points(group=GROUP)]:
         try:
             family: ModelFamily = entry.load()
+            found.setdefault(family.name, family)
         except Exception as error:  # other people's code, which must not break everything else
             warn(f"the family '{entry.name}' ({entry.value}) cannot be loaded: {error}")
-            continue
-        found.setdefault(family.name, family)
     return found
 
 

@@ -11,15 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from run_configs import run_config
 
+from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import DataConfig, TrainConfig
 from detfinetune.engine.run_folder import (
     RunFolder,
     new_run_folder,
+    read_run_config,
     truncate_metrics,
     write_metadata,
 )
-from detfinetune.errors import OutputExistsError, TrainingError
+from detfinetune.errors import ConfigError, OutputExistsError, TrainingError
 from detfinetune.labels.prepare import prepare_dataset
 
 
@@ -66,10 +69,11 @@ def test_a_nearly_full_disk_is_said_before_training(monkeypatch: pytest.MonkeyPa
 def test_the_start_says_config_machine_classes_and_data(toy_dataset: Path) -> None:
     dataset = prepare_dataset(DataConfig(root=toy_dataset, name="cells"))
     run = new_run_folder(config())
-    given = config(seed=5, solver={"max_iter": 7})
+    given = run_config(seed=5, solver={"max_iter": 7}, data={"name": "cells"})
     write_metadata(run, given, dataset)
     stored = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
-    assert TrainConfig.model_validate(stored) == given
+    assert RunConfig.model_validate(stored) == given
+    assert read_run_config(run) == given
     machine = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
     assert machine["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert machine["python"] == ".".join(str(part) for part in sys.version_info[:3])
@@ -85,6 +89,23 @@ def test_the_start_says_config_machine_classes_and_data(toy_dataset: Path) -> No
     assert Path(data["splits"]["train"]["image_root"]) == toy_dataset / "images" / "train"
     written = {path.name for path in run.path.iterdir()}
     assert {"ledger.csv", "labels_train.jpg", "labels_val.jpg", "labels_test.jpg"} <= written
+
+
+def test_a_kept_configuration_in_which_something_is_left_to_choose_is_refused() -> None:
+    run = new_run_folder(config())
+    values = run_config().model_dump(mode="json")
+    values["solver"] |= {"max_iter": None, "momentun": 0.9}
+    values["model"] |= {"fpn_chanels": 64}
+    run.config_file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_run_config(run)
+    text = str(caught.value)
+    assert text.startswith("runs/cells/config.yaml: cannot be used (3 problems")
+    for line in (
+        "solver.max_iter=None: should be a valid integer.", "'solver.momentun' is not a key.",
+        "'model.fpn_chanels' is not a key. Did you mean 'model.fpn_channels'?",
+    ):  # fmt: skip
+        assert line in text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,6 +207,38 @@ def test_the_limit_of_detections_is_that_of_the_call(name: str) -> None:
             for limit in (3, 1, 4)
         ]
     assert counts == [3, 1, 4]
+
+
+def gradients(model: RcnnModel, batch: list[dict[str, Any]]) -> list[torch.Tensor]:
+    with EventStorage():
+        found = model.train()(batch)
+    model.zero_grad()
+    torch.stack(list(found.values())).sum().backward()
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    return [parameter.grad.clone() for parameter in trained if parameter.grad is not None]
+
+
+def compare_first_step_with_another() -> None:
+    """Called in a new process, in which nothing was compiled yet."""
+    model, batch = build(RETINANET), batch_of(masks=False)
+    normalizer = model.model.loss_normalizer
+    first = gradients(model, batch)
+    model.model.loss_normalizer = normalizer
+    assert len(first) > 50
+    for one, other in zip(first, gradients(model, batch), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_first_step_of_a_process_is_like_any_other() -> None:
+    """Otherwise a run that resumes would not be that which went on."""
+    here = Path(__file__)
+    path = os.pathsep.join(
+        [str(here.parent), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
+    )
+    program = f"import detfinetune, {here.stem} as this; this.compare_first_step_with_another()"
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": path}
+    )
 
 
 def test_notes_tell_of_base_weights() -> None:
