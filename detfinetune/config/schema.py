@@ -280,8 +280,10 @@ class SolverConfig(Section):
     warmup_iters: NonNegativeInt | None = None
     """Steps in which the learning rate rises to `base_lr`. null: a tenth of `max_iter`."""
 
-    decay: Literal["cosine", "linear", "step", "constant"] = "cosine"
-    """Learning rate schedule after warm-up; step divides by ten at 70 % and 90 %."""
+    decay: Literal["cosine", "linear", "step", "constant", "cooldown"] | None = None
+    """Learning rate schedule after warm-up; step divides by ten at 70 % and 90 %, cooldown is
+    constant until the last fifth, in which it falls linearly. null: as the model needs, mostly
+    cosine."""
 
     clip_norm: NonNegativeFloat = 5.0
     """Clip the norm of all gradients together to this value; 0: no clipping."""
