@@ -20,7 +20,7 @@ def quantize(boxes: NDArray[np.float64], width: float, height: float) -> NDArray
         height: of the image, pixels.
     """
     scaled = boxes / np.array([width, height, width, height]) * BINS
-    bins = np.clip(np.floor(scaled), 0, BINS - 1).astype(np.int64)
+    bins: NDArray[np.int64] = np.clip(np.floor(scaled), 0, BINS - 1).astype(np.int64)
     for low, high in ((0, 2), (1, 3)):
         flat = bins[:, low] == bins[:, high]
         middle = (scaled[:, low] + scaled[:, high]) / 2 - bins[:, low]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from detfinetune.models.florence2.model import Florence2Model
 from detfinetune.models.florence2.pretrained import read_network, read_processor
 from detfinetune.models.florence2.settings import Florence2Settings
 from detfinetune.models.florence2.vocabulary import Vocabulary, build_vocabulary
-from detfinetune.models.florence2.weights import find_base_weights
+from detfinetune.models.florence2.weights import find_base_weights, folder_shape
 
 # What `<OD>` stands for; the model never sees the task's name.
 _QUESTION = "Locate the objects with category name in the image."
@@ -51,6 +53,7 @@ def build_model(
         torch.tensor(processor.image_processor.image_std),
         classes,
         weights.sha256,
+        folder_shape(weights.path).answer_tokens,
     )
     model.notes = (
         f"base weights: {weights.description}",
@@ -76,15 +79,20 @@ def _add_adapters(network: Any, settings: Florence2Settings) -> None:
 
 
 def _checkpoint_activations(network: Any) -> None:
-    """Compute activations again in the backward pass, in the vision tower too.
+    """Compute activations again in the backward pass.
 
-    `gradient_checkpointing_enable` covers only the language model.
+    What `transformers` offers for this covers only the language model, not the vision tower.
     """
-    again = {"use_reentrant": False}
-    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs=again)
-    for stage in network.model.vision_tower.blocks:
-        for block in stage:
-            block.forward = partial(checkpoint, block.forward, **again)
+    language = network.model.language_model
+    stages = network.model.vision_tower.blocks
+    for block in (*chain.from_iterable(stages), *language.encoder.layers, *language.decoder.layers):
+        block.forward = partial(_forward_twice, block.forward)
+
+
+def _forward_twice(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 
 
 def _trained_share(model: Florence2Model) -> str:

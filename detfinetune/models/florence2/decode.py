@@ -96,8 +96,8 @@ class Decoded:
 def decode(network: Any, hidden: Tensor, vocabulary: Vocabulary, max_tokens: int) -> Decoded:
     """Write answers: at each step the most probable token that the grammar allows.
 
-    `generate` of `transformers` instead adds what the published settings have and these lack: beams,
-    forced tokens, and that three tokens never repeat, as those of two objects of a class may.
+    `generate` of `transformers` would add what else the published settings have: beams, forced
+    tokens, and that three tokens never repeat, as those of two objects of a class may.
 
     Args:
         network: `Florence2ForConditionalGeneration`.

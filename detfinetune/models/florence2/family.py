@@ -1,4 +1,4 @@
-"""The family of Florence-2, a vision-language model that writes boxes as text (arXiv:2311.06242)."""
+"""The family of Florence-2, which writes boxes as text (arXiv:2311.06242)."""
 
 from __future__ import annotations
 

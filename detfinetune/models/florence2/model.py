@@ -27,6 +27,10 @@ class Florence2Model(DetectionModel):
         cut_off: answers so far that ended within a box, at the limit of tokens.
     """
 
+    _prompt: Tensor
+    _mean: Tensor
+    _std: Tensor
+
     def __init__(
         self,
         network: nn.Module,
@@ -36,6 +40,7 @@ class Florence2Model(DetectionModel):
         pixel_std: Tensor,
         classes: tuple[str, ...],
         base_sha256: str,
+        max_tokens: int,
     ) -> None:
         """Initialize the detector.
 
@@ -48,11 +53,13 @@ class Florence2Model(DetectionModel):
             pixel_std: likewise.
             classes: class names by class id.
             base_sha256: hash of the weights that the network was loaded from.
+            max_tokens: of an answer.
         """
         super().__init__()
         self.network: Any = network
         self.vocabulary = vocabulary
         self.classes = classes
+        self.max_tokens = max_tokens
         self.cut_off = 0
         self._base_hash = torch.frombuffer(bytearray.fromhex(base_sha256), dtype=torch.uint8)
         self.register_buffer("_prompt", prompt, persistent=False)
@@ -70,8 +77,8 @@ class Florence2Model(DetectionModel):
         inputs = self._inputs(batch.pixels)
         hidden = self.network.get_encoder()(inputs_embeds=inputs).last_hidden_state
         wanted = 2 + options.detections_per_image * self.vocabulary.longest_object
-        most = self.network.config.text_config.max_position_embeddings
-        decoded = decode(self.network, hidden, self.vocabulary, min(wanted, most))
+        limit = min(wanted, self.max_tokens)
+        decoded = decode(self.network, hidden, self.vocabulary, limit)
         predictions = []
         for tokens, probabilities, (width, height) in zip(
             decoded.tokens, decoded.probabilities, batch.sizes, strict=True

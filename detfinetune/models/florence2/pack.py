@@ -66,5 +66,5 @@ def build_packer(config: RunConfig, classes: tuple[str, ...]) -> Florence2Packer
     assert isinstance(settings, Florence2Settings)
     folder = base_folder(settings)
     return Florence2Packer(
-        read_vocabulary(folder, classes), settings.order, folder_shape(folder).positions
+        read_vocabulary(folder, classes), settings.order, folder_shape(folder).answer_tokens
     )

@@ -50,7 +50,7 @@ def choose(choices: Choices, statistics: DatasetStatistics) -> None:
     choices.choose("solver.base_lr", lambda: rate)
     choices.choose("solver.weight_decay", lambda: (0.01, "little, as few weights are trained"))
     choices.choose("solver.decay", lambda: ("cooldown", "constant, then annealed"))
-    _warn_of_crowds(statistics, (shape.positions - 2) // (_NAME_TOKENS + COORDINATES))
+    _warn_of_crowds(statistics, (shape.answer_tokens - 2) // (_NAME_TOKENS + COORDINATES))
 
 
 def _warn_of_crowds(statistics: DatasetStatistics, limit: int) -> None:

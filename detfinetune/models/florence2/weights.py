@@ -27,7 +27,7 @@ class ModelShape:
     width: int = 768
     """Of the language model: 768 in base, 1,024 in large."""
 
-    positions: int = 1024
+    answer_tokens: int = 1024
     """Tokens that an answer can have."""
 
 
@@ -50,7 +50,9 @@ def folder_shape(folder: Path) -> ModelShape:
         WeightsError: it has no Florence-2.
     """
     text = _read_config(folder)["text_config"]
-    return ModelShape(text.get("d_model", 1024), text.get("max_position_embeddings", 1024))
+    # The defaults are BART's. Longer answers, for which large has positions, were not pretrained.
+    positions = text.get("max_position_embeddings", 1024)
+    return ModelShape(text.get("d_model", 1024), min(positions, ModelShape.answer_tokens))
 
 
 def find_base_weights(model: ModelConfig) -> BaseWeights:
