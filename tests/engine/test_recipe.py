@@ -43,7 +43,8 @@ def test_what_the_user_names_is_never_replaced() -> None:
         "augment.image_size=500", "augment.max_size=501", "augment.crop_size=99",
         "solver.optimizer=sgd", "solver.base_lr=0.5", "solver.weight_decay=0", "solver.max_iter=7",
         "solver.images_per_batch=3", "solver.warmup_iters=0", "solver.decay=linear",
-        "solver.checkpoint_period=2", "evaluation.eval_period=0", "evaluation.detections_per_image=5",
+        "solver.checkpoint_period=2", "evaluation.eval_period=0",
+        "evaluation.detections_per_image=5",
     ]  # fmt: skip
     before = load_train_config(["hardware=cpu", *named])
     after, choices = resolve_recipe(before, statistics())
