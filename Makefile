@@ -14,10 +14,10 @@ INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 PACKAGING := $(wildcard packaging/detectron2/*.py packaging/detectron2/*.txt)
 
-.PHONY: help setup demo test test-slow test-all check format wheel bench docs clean
+.PHONY: help setup demo test test-slow test-all acceptance check format wheel bench docs clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## Create .venv, then check whether this machine can train
 	@$(BIN)/detfinetune doctor
@@ -26,12 +26,18 @@ demo: $(INSTALLED) ## Train on generated aerial scenes and draw detections
 	$(BIN)/detfinetune train +experiment=satellite
 
 test: $(INSTALLED) ## Run the tests, without the slow ones
-	$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow and not gpu and not network" $(PYTEST_ARGS)
 
 test-slow: $(INSTALLED) ## Run the slow tests, and the property tests with more examples
-	$(PYTEST) -m "(slow or hypothesis) and not gpu" --hypothesis-profile thorough $(PYTEST_ARGS)
+	$(PYTEST) -m "(slow or hypothesis) and not gpu and not network" --hypothesis-profile thorough $(PYTEST_ARGS)
 
-test-all: test test-slow ## Run all tests but those that need a GPU
+test-all: test test-slow ## Run all tests but those that need a GPU or the internet
+
+acceptance: $(INSTALLED) ## Try it all on this machine, with its GPU and its internet
+	@failed=0; set -x; \
+	  $(BIN)/python -m pytest -q -m "gpu or network" $(PYTEST_ARGS) || failed=1; \
+	  $(BIN)/python tests/acceptance.py $(ACCEPTANCE_ARGS) || failed=1; \
+	  exit $$failed
 
 check: $(INSTALLED) ## Check lint, formatting, types and import directions
 	$(BIN)/ruff check .
@@ -43,17 +49,23 @@ format: $(INSTALLED) ## Format the code and fix lint errors
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# In an empty folder elsewhere, so that nothing of the checkout is found.
-wheel: ## Build the wheel, and train with it in a fresh environment
-	@rm -rf dist; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; set -x; \
+# In an empty folder elsewhere, so that nothing of the checkout is found but the copied tests.
+CORE_TESTS := test_api.py config models/test_build.py engine/test_recipe.py engine/test_trainer.py \
+  evaluation/test_metrics.py
+wheel: ## Build the wheel; import, train and test with it in a fresh environment, without extras
+	@rm -rf dist; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; unset PYTHONPATH; set -x; \
 	  $(PYTHON) -m venv "$$folder/venv"; export PATH="$$folder/venv/bin:$$PATH"; \
-	  pip wheel -q --no-deps --wheel-dir dist .; wheel=$$(realpath dist/*.whl); cd "$$folder"; \
+	  pip wheel -q --no-deps --wheel-dir dist .; wheel=$$(realpath dist/*.whl); \
+	  cp -r tests pyproject.toml "$$folder"; cd "$$folder"; \
 	  pip install -q "$$wheel"; \
+	  python tests/core_alone.py; \
 	  detfinetune doctor --offline; \
 	  python -c 'from pathlib import Path; from detfinetune.sample_scenes import write_sample_scenes; \
 	    write_sample_scenes(Path("scenes"), num_scenes=14)'; \
 	  detfinetune train +experiment=satellite data.root=scenes augment.image_size=128 \
-	    solver.max_iter=10 evaluation.eval_period=0
+	    solver.max_iter=10 evaluation.eval_period=0; \
+	  pip install -q "pytest>=8" "hypothesis>=6.100"; \
+	  python -m pytest -q -m "not slow and not gpu and not network" $(addprefix tests/,$(CORE_TESTS))
 
 bench: ## List the benchmarks
 	@awk 'FNR == 1 && /^"""/ {gsub(/"""/, ""); print FILENAME ": " $$0}' benchmarks/*.py

@@ -30,6 +30,7 @@ from detfinetune.config.schema import (
     Section,
     TrainConfig,
 )
+from detfinetune.console import prepare_process
 from detfinetune.labels.convert import ConversionResult
 from detfinetune.labels.export import ExportResult, convert_labels
 
@@ -41,16 +42,19 @@ if TYPE_CHECKING:
     from detfinetune.inference.predictor import Predictor
     from detfinetune.prediction import Prediction
 
+# Importing this module says that somebody will train or predict in this process.
+prepare_process()
+
 C = TypeVar("C", bound=Section)
 AnyPath = str | PathLike[str]
 AnyImage = AnyPath | NDArray[np.uint8] | Image.Image
 
 
-def train(data: AnyPath | TrainConfig | None = None, **settings: Any) -> TrainResult:
+def train(root: AnyPath | TrainConfig | None = None, /, **settings: Any) -> TrainResult:
     """Fine-tune a detector; as `detfinetune train`.
 
     Args:
-        data: folder of the data set, or a whole configuration.
+        root: folder of the data set, or a whole configuration.
         settings: such as `task="segm"`, `solver={"max_iter": 300}`, `resume="runs/custom"`.
 
     Raises:
@@ -58,14 +62,14 @@ def train(data: AnyPath | TrainConfig | None = None, **settings: Any) -> TrainRe
     """
     from detfinetune.engine.train import train as train_config
 
-    return train_config(_config("train", TrainConfig, data, settings))
+    return train_config(_config("train", TrainConfig, root, settings))
 
 
-def check(data: AnyPath | CheckConfig | None = None, **settings: Any) -> CheckReport:
+def check(root: AnyPath | CheckConfig | None = None, /, **settings: Any) -> CheckReport:
     """Check a data set and write the page with the findings; as `detfinetune check`.
 
     Args:
-        data: folder of the data set, or a whole configuration.
+        root: folder of the data set, or a whole configuration.
         settings: such as `quick=True`, `output="checks/mine"`.
 
     Raises:
@@ -73,22 +77,22 @@ def check(data: AnyPath | CheckConfig | None = None, **settings: Any) -> CheckRe
     """
     from detfinetune.check_dataset import check_dataset
 
-    return check_dataset(_config("check", CheckConfig, data, settings))
+    return check_dataset(_config("check", CheckConfig, root, settings))
 
 
 def convert(
-    data: AnyPath | ConvertConfig | None = None, **settings: Any
+    root: AnyPath | ConvertConfig | None = None, /, **settings: Any
 ) -> ConversionResult | ExportResult:
     """Convert labels to COCO JSON, YOLO, VOC or txt; as `detfinetune convert`.
 
     Args:
-        data: folder of the data set, or a whole configuration.
+        root: folder of the data set, or a whole configuration.
         settings: such as `output="OUT"`, `output_format="yolo"`.
 
     Raises:
         DetFinetuneError: the labels or the configuration cannot be used.
     """
-    return convert_labels(_config("convert", ConvertConfig, data, settings))
+    return convert_labels(_config("convert", ConvertConfig, root, settings))
 
 
 def evaluate(run: AnyPath | EvaluateConfig, **settings: Any) -> EvaluationResult:
@@ -188,8 +192,8 @@ class Detector:
             plain = Path(image) if isinstance(image, (str, PathLike)) else image
             yield self._predictor(plain, score_threshold)
 
-    def evaluate(self, data: AnyPath | None = None, **settings: Any) -> EvaluationResult:
-        """Return the AP on `data`, or on the data of its run; as `evaluate`.
+    def evaluate(self, root: AnyPath | None = None, /, **settings: Any) -> EvaluationResult:
+        """Return the AP on the data set in `root`, or on the data of its run; as `evaluate`.
 
         Raises:
             DetFinetuneError: the data cannot be scored.
@@ -197,15 +201,14 @@ class Detector:
         from detfinetune.evaluation.evaluate import evaluate as evaluate_config
 
         own = {"checkpoint": str(self._predictor.detector.checkpoint)}
-        return evaluate_config(_config("evaluate", EvaluateConfig, data, own | settings))
+        return evaluate_config(_config("evaluate", EvaluateConfig, root, own | settings))
 
 
-def _config(name: str, schema: type[C], data: AnyPath | C | None, settings: dict[str, Any]) -> C:
-    if isinstance(data, schema):
-        return data
-    if data is not None:
-        section = settings.get("data", {})
-        settings = {**settings, "data": {**section, "root": str(data)}}
+def _config(name: str, schema: type[C], root: AnyPath | C | None, settings: dict[str, Any]) -> C:
+    if isinstance(root, schema):
+        return root
+    if root is not None:
+        settings = {**settings, "data.root": str(root)}
     return build_config(name, schema, settings)
 
 

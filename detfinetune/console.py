@@ -165,15 +165,20 @@ def command_line(name: str) -> str:
     return f"detfinetune {name}"
 
 
+def prepare_process() -> None:
+    """Set what must be set before torch is imported, for the commands and for Python."""
+    # A thread that waits would keep a core busy, and slow down all others on a shared machine.
+    # OpenMP reads this once, when torch is imported; processes started from here inherit it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    ignore_known_warnings()
+
+
 def run_tool(main: Callable[[list[str]], int | None], argv: list[str]) -> NoReturn:
     """Run a command: user errors become a message and exit code 2, without a traceback.
 
     `DETFINETUNE_TRACEBACK=1` shows the traceback as well. Ctrl-C exits with 130.
     """
-    # A thread that waits would keep a core busy, and slow down all others on a shared machine.
-    # OpenMP reads this once, when torch is imported; processes started from here inherit it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    ignore_known_warnings()
+    prepare_process()
     try:
         _check_working_directory()
         code = main(argv)

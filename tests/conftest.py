@@ -29,6 +29,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "engine" not in item.path.parts)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where torch finds none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep fixtures that live longer than a test away from the user's cache too."""

@@ -17,6 +17,7 @@ from detfinetune import Detector, check, convert, evaluate, predict, train
 from detfinetune.config.load import build_config, load_train_config
 from detfinetune.config.schema import TrainConfig
 from detfinetune.errors import ConfigError, MissingExtraError
+from detfinetune.labels.convert import ConversionResult
 from detfinetune.prediction import Prediction
 
 SMALL = {
@@ -68,14 +69,22 @@ def test_a_detector_predicts_and_evaluates(run: Path, toy_dataset: Path, tmp_pat
     assert other.num_images == 8
 
 
-def test_to_supervision(run: Path, toy_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def found(run: Path, toy_dataset: Path) -> Prediction:
     image = toy_dataset / "images" / "test" / "test 000.png"
-    found = Detector.load(run).predict(image, score_threshold=0.0)[:3]
+    return Detector.load(run).predict(image, score_threshold=0.0)[:3]
+
+
+def test_to_supervision(found: Prediction) -> None:
+    pytest.importorskip("supervision", reason="needs the extra supervision")
     theirs = found.to_supervision()
     assert np.array_equal(theirs.xyxy, found.boxes)
     assert theirs.data["class_name"].tolist() == found.class_names
     assert theirs.mask is not None
     assert theirs.mask.shape == (3, 96, 96)
+
+
+def test_without_supervision(found: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'detfinetune\[supervision\]'"):
         found.to_supervision()
@@ -93,7 +102,15 @@ def test_the_commands_are_functions(run: Path, toy_dataset: Path, tmp_path: Path
         "disc", "square",
     )  # fmt: skip
     stored = yaml.safe_load((run / "config.yaml").read_text())
+    again = stored | {"solver": stored["solver"] | {"max_iter": 1}, "output_dir": "again"}
+    assert train(**again).iteration == 1
     assert build_config("train", TrainConfig, stored).model_dump(mode="json") == stored
+
+
+def test_a_folder_and_keys_of_its_data(toy_dataset: Path, tmp_path: Path) -> None:
+    done = convert(toy_dataset, data={"format": "yolo", "name": "toys"}, output=tmp_path / "coco")
+    assert isinstance(done, ConversionResult)
+    assert (done.dataset.name, done.dataset.format) == ("toys", "yolo")
 
 
 def test_settings_are_those_of_the_command_line(toy_dataset: Path) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from run_configs import run_config
 
 from detfinetune.checks.images.image_content import scan_image
 from detfinetune.config.schema import DataConfig
+from detfinetune.data.load import read_image
 from detfinetune.data.loaders import build_test_loader
-from detfinetune.data.mapper import read_image
+from detfinetune.data.pipeline import build_test_pipeline
 from detfinetune.data.register import register_split
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.inference.predictor import read_rgb
@@ -71,11 +73,13 @@ def test_the_usual_limit_is_179_megapixels(tmp_path: Path, monkeypatch: pytest.M
 def test_the_limit_holds_in_worker_processes(
     toy_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = register_split(prepare_dataset(DataConfig(root=toy_dataset)), "val")
+    dataset = prepare_dataset(DataConfig(root=toy_dataset))
+    name = register_split(dataset, "val")
+    pipeline = build_test_pipeline(run_config(), dataset.classes)
     images = sorted((toy_dataset / "images" / "val").iterdir())[:2]
     monkeypatch.setenv(VARIABLE, "0.004")
     with pytest.raises(DataError, match=r"the limit of 0\.004"):
-        next(iter(build_test_loader(name, 64, 100, "RGB", num_workers=1)))
+        next(iter(build_test_loader(name, pipeline, num_workers=1)))
     with Workers(2) as workers:
         facts = list(workers.map(scan_image, images))
     assert all("the limit of 0.004" in fact.problem for fact in facts)

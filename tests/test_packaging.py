@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from core_alone import extras
 
 from detfinetune import __version__
 
@@ -138,6 +139,17 @@ def test_the_wheel_is_whole_and_owns_nothing_named_detectron2(
     requirements = HeaderParser().parsestr(metadata).get_all("Requires-Dist")
     assert requirements
     assert [name for name in requirements if "@" in name] == []
+
+
+def test_the_extra_dev_has_all_others(wheel: Path) -> None:
+    """So that the tests of every extra run where the development tools are."""
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"detfinetune-{__version__}.dist-info/METADATA").decode()
+    found = extras(HeaderParser().parsestr(metadata))
+    dev = found.pop("dev")  # with what the extras that it names need
+    assert "supervision" in found
+    lacking = {name: needed - dev for name, needed in found.items()}
+    assert lacking == {name: set() for name in found}
 
 
 def test_the_wheel_is_reproducible(project: Path, wheel: Path, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ LabelFormat = Literal[
     "via", "csv",
 ]  # fmt: skip
 Policy = Literal["fix", "reject", "stop"]
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 _OLD_COORDINATES = {"pixels": "absolute", "fractions": "normalized"}
 
 
@@ -313,7 +314,7 @@ class HardwareConfig(Section):
     device: str = "cpu"
     """torch device: cpu, cuda, cuda:1, mps."""
 
-    precision: Precision | Literal["auto"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16 if
     the device supports it, otherwise fp16 on a GPU and fp32 on a CPU."""
 
@@ -361,6 +362,10 @@ class TrainConfig(Section):
     resume: UserPath | None = None
     """Run folder to resume, with its own configuration; only `solver.max_iter`, and `data.root` for
     data that was moved, may be changed."""
+
+    trackers: list[TrackerName] = ["tensorboard"]
+    """Where curves go, beside train_metrics.jsonl. mlflow and wandb need the extra of that name, as
+    in `pip install 'detfinetune[mlflow]'`."""
 
     data: DataConfig = DataConfig()
     model: FamilySettings = Field(default_factory=_default_model)

@@ -110,10 +110,12 @@ def _transformed(mask: Mask, transforms: T.TransformList) -> Mask:
 
 
 def _mask_box(mask: Mask) -> tuple[float, float, float, float]:
-    """Return x1, y1, x2, y2; zeros for an empty bitmap."""
+    """Return x1, y1, x2, y2; zeros for an empty bitmap, or an outline outside of a crop."""
     if isinstance(mask, np.ndarray):
         x, y = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
         return (x[0], y[0], x[-1] + 1, y[-1] + 1) if len(x) else (0, 0, 0, 0)
+    if not mask:
+        return 0, 0, 0, 0
     points = np.concatenate(mask).reshape(-1, 2)
     return (*points.min(axis=0), *points.max(axis=0))
 

@@ -27,7 +27,7 @@ class AveragedWeights:
     def update(self, steps: int) -> None:
         """Move the average towards the model, by 1 - `decay`, after `steps` finished steps.
 
-        In the first steps it moves faster, by 9 / (10 + steps), as in TensorFlow's
+        In the first steps it moves faster, by 9 / (9 + `steps`), as in TensorFlow's
         ExponentialMovingAverage: it would hold the untrained weights for long otherwise.
         """
         share = 1 - min(self._decay, steps / (9 + steps))

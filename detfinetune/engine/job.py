@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
@@ -9,7 +10,6 @@ from typing import Any
 
 from detectron2.engine import hooks
 from detectron2.utils import comm
-from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
 from detfinetune.console import say
 from detfinetune.data.loaders import build_test_loader, build_train_loader, seed_everything
@@ -24,7 +24,6 @@ from detfinetune.engine.hooks.validation import Validate
 from detfinetune.engine.hooks.writing import WriteMetrics
 from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.plan import TrainingPlan
-from detfinetune.engine.run_folder import truncate_metrics
 from detfinetune.engine.trainer import Trainer
 from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
@@ -43,7 +42,7 @@ from detfinetune.models.checkpoint import (
 )
 from detfinetune.models.detection_model import DetectionModel
 
-# Steps between lines of train_metrics.jsonl and points in TensorBoard.
+# Steps between lines of train_metrics.jsonl and points in the curves.
 _LOG_PERIOD = 5
 
 
@@ -112,11 +111,14 @@ class TrainingJob:
         self.trainer.finished_steps = stored.iteration
         self.best, self.threshold = stored.best, stored.score_threshold
 
-    def fit(self, stop: StopRequest) -> bool:
-        """Train; return False if a stop was requested, even during the last step."""
-        if comm.is_main_process():
-            truncate_metrics(self.plan.run, self.plan.start_iter)
-        self.trainer.register_hooks(self._hooks(stop))
+    def fit(self, stop: StopRequest, log: Callable[[Mapping[str, float], int], None]) -> bool:
+        """Train; return False if a stop was requested, even during the last step.
+
+        Args:
+            stop: asked after each step.
+            log: takes metrics by name, and the number of finished steps; in the main process only.
+        """
+        self.trainer.register_hooks(self._hooks(stop, log))
         try:
             self.trainer.train(self.plan.start_iter, self.plan.max_iter)
         except StopTraining:
@@ -126,20 +128,18 @@ class TrainingJob:
         # The request may have come during the evaluation after the last step.
         return not any_rank(stop.requested)
 
-    def _hooks(self, stop: StopRequest) -> list[Any]:
-        config, run = self.config, self.plan.run
+    def _hooks(
+        self, stop: StopRequest, log: Callable[[Mapping[str, float], int], None]
+    ) -> list[Any]:
+        config = self.config
         eval_period = config.evaluation.eval_period
         steps: list[Any] = [hooks.IterationTimer(warmup_iter=1)]
         if "val" in self.plan.dataset.tables:
             steps.append(Validate(eval_period, self._validate))
         if comm.is_main_process():
             period = config.solver.checkpoint_period
-            writers = [
-                JSONWriter(str(run.metrics_file)),
-                TensorboardXWriter(str(run.path / "tensorboard")),
-            ]
             steps += [
-                WriteMetrics(writers, _LOG_PERIOD, eval_period),
+                WriteMetrics(log, _LOG_PERIOD, eval_period),
                 SaveLast(self._save_last, period, eval_period),
                 self.progress,
             ]

@@ -77,6 +77,12 @@ class RunFolder:
         """Folder of a split's evaluation."""
         return self.path / "evaluation" / split
 
+    def result_files(self) -> list[Path]:
+        """Return the files that tell of a finished run: for its trackers."""
+        wanted = ("config.yaml", "checkpoints/best.pth", "results.json",
+                  "evaluation/*/metrics.json", "pictures/*")  # fmt: skip
+        return [file for pattern in wanted for file in sorted(self.path.glob(pattern))]
+
 
 def new_run_folder(config: TrainConfig) -> RunFolder:
     """Create the folder of a new run: `output_dir`, or the next free `runs/<data.name>`.
@@ -232,18 +238,25 @@ def _version(package: str) -> str | None:
         return None
 
 
-def truncate_metrics(run: RunFolder, iteration: int) -> None:
-    """Drop lines of steps that a resume will repeat, and lines truncated by a crash."""
+def truncate_metrics(run: RunFolder, iteration: int) -> int:
+    """Drop lines of steps that a resume will repeat, and lines truncated by a crash.
+
+    Returns:
+        The last step that had a line; 0 if none had.
+    """
     if not run.metrics_file.is_file():
-        return
-    kept = []
+        return 0
+    kept, last = [], 0
     for line in run.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["iteration"] < iteration:
+            step = json.loads(line)["iteration"]
+            last = max(last, step)
+            if step <= iteration:
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError, TypeError):
             continue
     write_text(run.metrics_file, "".join(kept))
+    return last
 
 
 def remove_partial(run: RunFolder) -> None:

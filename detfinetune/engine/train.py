@@ -17,6 +17,8 @@ from detfinetune.engine.hooks.stopping import stop_on_signals
 from detfinetune.engine.job import TrainingJob
 from detfinetune.engine.plan import TrainingPlan, plan_new_run, plan_resumed_run
 from detfinetune.engine.run_folder import RunFolder, locked, read_run_config
+from detfinetune.engine.trackers.registry import build_trackers
+from detfinetune.engine.trackers.run_trackers import tracked
 from detfinetune.evaluation.result import EvaluationResult
 from detfinetune.models.checkpoint import (
     BestResult,
@@ -60,6 +62,7 @@ def train(config: TrainConfig) -> TrainResult:
         DetFinetuneError: a problem the user can fix; files already written are kept.
     """
     stored, own = _start_of(config)
+    trackers = build_trackers(own.trackers)
     with process_group(own.hardware.device) as device, ExitStack() as stack:
         check_device(device)
         if config.resume is not None:
@@ -73,16 +76,20 @@ def train(config: TrainConfig) -> TrainResult:
             return _already_finished(plan)
         _log_to(plan.run.log_file)
         finished, stopped_by = True, None
-        with explain_failures(plan.run, after_training=not to_train):
-            job = TrainingJob(plan, device)
-            if to_train:
-                with stop_on_signals() as stop:
-                    finished = job.fit(stop)
-                stopped_by = None if finished else stop.number
-        with explain_failures(plan.run, after_training=True):
-            evaluations = job.evaluate_best() if finished else {}
-        if comm.is_main_process():
-            _print_end(plan.run, job, finished)
+        with tracked(plan, trackers) as run_trackers:
+            with explain_failures(plan.run, after_training=not to_train):
+                job = TrainingJob(plan, device)
+                if to_train:
+                    with stop_on_signals() as stop:
+                        finished = job.fit(stop, run_trackers.log)
+                    stopped_by = None if finished else stop.number
+            with explain_failures(plan.run, after_training=True):
+                evaluations = job.evaluate_best() if finished else {}
+            if comm.is_main_process():
+                _print_end(plan.run, job, finished)
+            run_trackers.status = "finished" if finished else "stopped"
+            if finished:
+                run_trackers.keep_results()
         return TrainResult(
             run=plan.run.path,
             finished=finished,
@@ -143,11 +150,12 @@ def _print_end(run: RunFolder, job: TrainingJob, finished: bool) -> None:
             f"  {command_line('train')} resume={run.path}"
         )
         return
+    curves = run.path / "tensorboard"
     rows = [[name, text] for name, text in (
         *([("best checkpoint", run.best_checkpoint)] if run.best_checkpoint.is_file() else []),
         ("last checkpoint", run.last_checkpoint),
         ("pictures", run.path / "pictures"),
-        ("curves", f"tensorboard --logdir {run.path / 'tensorboard'}"),
+        *([("curves", f"tensorboard --logdir {curves}")] if curves.is_dir() else []),
         ("predict", f"{command_line('predict')} run={run.path} input=IMAGES"),
     )]  # fmt: skip
     say(table(rows, headers=("", "")))

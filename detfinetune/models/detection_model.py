@@ -34,7 +34,7 @@ class ParamGroup:
 
 
 class DetectionModel(nn.Module, ABC):
-    """A detector of any family.
+    """A detector of any family. `train()` leaves what is frozen in eval mode.
 
     Attributes:
         classes: class names by class id.

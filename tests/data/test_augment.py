@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from detectron2.data import transforms as T
-from detectron2.structures import Boxes, BoxMode
-from PIL import Image
 
-from detfinetune.config.schema import AugmentConfig
+from detfinetune.config.resolved import RunAugment
 from detfinetune.data.augment import (
+    Augment,
     RandomObjectCrop,
     Rotate90Transform,
     build_augmentations,
+    build_resize,
+    visible_fractions,
 )
 from detfinetune.data.loaders import seed_everything
-from detfinetune.data.mapper import TrainMapper, visible_fractions
+from detfinetune.data.sample import Sample
+from detfinetune.models.family import InputSpec
 
 BOX = np.array([[10.0, 20.0, 30.0, 60.0]])
 
@@ -44,13 +44,13 @@ def test_quarter_turns_move_the_box_with_the_picture(turns: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_all_augmentations_together_keep_box_and_picture_together(seed: int) -> None:
-    settings = AugmentConfig(
+    settings = RunAugment(
         image_size=200, max_size=400, crop_size=0, flip="both", rotate90=True, brightness=0.0,
         contrast=0.0, saturation=0.0,
     )  # fmt: skip
     seed_everything(seed)
     inputs = T.AugInput(picture(), boxes=BOX.copy())
-    T.AugmentationList(build_augmentations(settings))(inputs)
+    T.AugmentationList(build_augmentations(settings, InputSpec()))(inputs)
     # Resizing blurs the rim by about a pixel.
     np.testing.assert_allclose(inputs.boxes[0], white_box(inputs.image), atol=1.5)
 
@@ -83,35 +83,74 @@ def test_visible_fraction_of_boxes_at_the_edge() -> None:
     assert fractions.tolist() == [1.0, 0.5, 0.25, 0.0, 0.0]
 
 
-def mapped(tmp_path: Path, config: AugmentConfig, masks: bool, min_visible: float) -> Boxes:
-    """Boxes of the training input of one image with an object at its upper left corner."""
-    Image.fromarray(picture(100, 100)).save(tmp_path / "a.png")
-    corner = [0.0, 0.0, 40.0, 0.0, 40.0, 30.0, 0.0, 30.0]
-    record = {
-        "file_name": str(tmp_path / "a.png"), "height": 100, "width": 100, "image_id": 1,
-        "annotations": [{"bbox": [0.0, 0.0, 40.0, 30.0], "bbox_mode": BoxMode.XYWH_ABS,
-                         "category_id": 0, "iscrowd": 0, "segmentation": [corner]}],
-    }  # fmt: skip
-    mapper = TrainMapper(
-        build_augmentations(config), "RGB", "polygon" if masks else None, min_visible
-    )
-    return mapper(record)["instances"].gt_boxes
+def augmented(config: RunAugment, masks: bool, min_visible: float) -> Sample:
+    """An image with an object at its upper left corner, as it is trained on."""
+    corner = np.array([0.0, 0.0, 40.0, 0.0, 40.0, 30.0, 0.0, 30.0])
+    sample = Sample(
+        picture(100, 100), np.array([[0.0, 0.0, 40.0, 30.0]]), np.array([0]),
+        [[corner]] if masks else None, 100, 100,
+    )  # fmt: skip
+    return Augment(build_augmentations(config, InputSpec()), min_visible)(sample)
 
 
-def test_a_wholly_visible_object_stays_with_the_highest_min_visible(tmp_path: Path) -> None:
-    plain = AugmentConfig(
+def test_a_wholly_visible_object_stays_with_the_highest_min_visible() -> None:
+    plain = RunAugment(
         image_size=100, max_size=100, crop_size=0, flip="none", scale_jitter=(1.0, 1.0)
     )
-    assert len(mapped(tmp_path, plain, masks=False, min_visible=1.0)) == 1
+    assert len(augmented(plain, masks=False, min_visible=1.0).boxes) == 1
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_boxes_of_rotated_objects_stay_in_the_image(tmp_path: Path, masks: bool) -> None:
+def test_boxes_of_rotated_objects_stay_in_the_image(masks: bool) -> None:
     seed_everything(0)
-    turned = AugmentConfig(
+    turned = RunAugment(
         image_size=100, max_size=100, crop_size=0, scale_jitter=(1.0, 1.0), rotate_degrees=40
     )
+    seen = 0
     for _ in range(10):
-        for box in mapped(tmp_path, turned, masks, min_visible=0.1).tensor.tolist():
+        for box in augmented(turned, masks, min_visible=0.1).boxes.tolist():
             assert min(box) >= 0
             assert max(box) <= 100
+            seen += 1
+    assert seen >= 5
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0.0, 4), (0.25, 3), (0.3, 2), (0.5, 2), (0.6, 1)])
+def test_objects_of_which_too_little_is_left_are_dropped(limit: float, kept: int) -> None:
+    """The crop leaves all, half, a quarter, a twentieth and nothing of five objects."""
+    x = np.array([60.0, 45.0, 35.0, 31.0, 10.0])
+    boxes = np.stack(
+        [x, np.full(5, 10.0), x + np.array([10, 10, 20, 20, 10]), np.full(5, 20.0)], axis=1
+    )
+    sample = Sample(picture(), boxes, np.arange(5), None, 100, 140)
+    found = Augment([T.CropTransform(50, 0, 90, 100)], limit)(sample)
+    assert found.class_ids.tolist() == list(range(kept))
+    assert found.boxes[0].tolist() == [10.0, 10.0, 20.0, 20.0]
+    # What is left of each lies at the edge of the crop.
+    assert found.boxes[1:].tolist() == [[0.0, 10.0, right, 20.0] for right in [5, 5, 1][: kept - 1]]
+    assert found.image.shape == (100, 90, 3)
+    assert (found.height, found.width) == (100, 140)
+
+
+def test_an_object_whose_box_is_in_the_crop_but_not_its_outline_is_dropped() -> None:
+    """Of two triangles below the diagonals of their boxes, the first is out of sight."""
+    outlines = [[np.array([x, 0.0, x, 40.0, x + 40, 40.0])] for x in (20.0, 80.0)]
+    boxes = np.array([[20.0, 0.0, 60.0, 40.0], [80.0, 0.0, 120.0, 40.0]])
+    sample = Sample(picture(), boxes, np.array([0, 1]), outlines, 100, 140)  # type: ignore[arg-type]
+    found = Augment([T.CropTransform(41, 0, 99, 15)], 0.1)(sample)
+    assert found.class_ids.tolist() == [1]
+    assert found.boxes.tolist() == [[39.0, 0.0, 54.0, 15.0]]
+    assert len(found.masks or ()) == 1
+
+
+@pytest.mark.parametrize(
+    ("resize", "size"), [("shortest_edge", (64, 90)), ("square", (64, 64))]
+)  # fmt: skip
+def test_a_family_chooses_how_images_are_resized(resize: str, size: tuple[int, int]) -> None:
+    spec = InputSpec(resize=resize)  # type: ignore[arg-type]
+    settings = RunAugment(image_size=64, max_size=100, crop_size=0)
+    step = Augment([build_resize(settings, spec)])
+    found = step(Sample(picture(), BOX.copy(), np.array([0]), None, 100, 140))
+    assert found.image.shape == (*size, 3)
+    factors = [size[1] / 140, size[0] / 100] * 2
+    assert found.boxes[0].tolist() == pytest.approx((BOX[0] * factors).tolist())

@@ -10,19 +10,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 from PIL import Image
 
-from detfinetune.config.schema import AugmentConfig, DataConfig
-from detfinetune.data.augment import build_augmentations
+from detfinetune.config.resolved import RunAugment
+from detfinetune.config.schema import DataConfig
+from detfinetune.data.augment import Augment, build_augmentations, build_resize
+from detfinetune.data.load import LoadSample
 from detfinetune.data.loaders import build_test_loader, build_train_loader
-from detfinetune.data.mapper import TrainMapper
+from detfinetune.data.pipeline import Pipeline
 from detfinetune.data.register import register_split
+from detfinetune.data.sample import Sample
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.statistics import table_statistics
 from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.models.family import InputSpec, Packer
+from detfinetune.models.rcnn.pack import pack
+
+TEST_SIZE = RunAugment(image_size=64, max_size=100, crop_size=0)
 
 
 @pytest.fixture
@@ -30,24 +39,35 @@ def dataset(toy_dataset: Path) -> LabelledDataset:
     return prepare_dataset(DataConfig(root=toy_dataset))
 
 
-def mapper(mask_format: Any = None) -> TrainMapper:
-    augment = AugmentConfig(image_size=96, max_size=160, crop_size=64, flip="both", rotate90=True)
-    return TrainMapper(build_augmentations(augment), "RGB", mask_format, 0.3)
+def train_steps(masks: bool = False, packer: Packer = list) -> Pipeline:
+    """The steps of training; without a packer, batches are lists of samples."""
+    augment = RunAugment(
+        image_size=96, max_size=160, crop_size=64, flip="both", rotate90=True
+    )  # fmt: skip
+    steps = build_augmentations(augment, InputSpec())
+    return Pipeline(LoadSample("RGB", masks), Augment(steps, 0.3), packer)
 
 
-def batches(dataset: LabelledDataset, first: int, last: int, **options: Any) -> list[Any]:
+def eval_steps(masks: bool = False, packer: Packer = pack) -> Pipeline:
+    """The steps of evaluation."""
+    resize = build_resize(TEST_SIZE, InputSpec())
+    return Pipeline(LoadSample("RGB", masks), Augment([resize]), packer)
+
+
+def batches(dataset: LabelledDataset, first: int, last: int, **options: Any) -> list[list[Sample]]:
     name = register_split(dataset, "train")
     loader = build_train_loader(
-        name, mapper(), images_per_batch=4, seed=7, start_iter=first, **options
+        name, train_steps(), images_per_batch=4, seed=7, start_iter=first, **options
     )
-    return list(itertools.islice(loader, last - first))
+    return list(itertools.islice(loader, (last - first) * options.get("accumulate", 1)))
 
 
-def same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
+def same(one: list[Sample], other: list[Sample]) -> bool:
     return all(
-        a["file_name"] == b["file_name"]
-        and torch.equal(a["image"], b["image"])
-        and torch.equal(a["instances"].gt_boxes.tensor, b["instances"].gt_boxes.tensor)
+        a.image_id == b.image_id
+        and np.array_equal(a.image, b.image)
+        and np.array_equal(a.boxes, b.boxes)
+        and np.array_equal(a.class_ids, b.class_ids)
         for a, b in zip(one, other, strict=True)
     )
 
@@ -62,6 +82,20 @@ def test_a_loader_entered_late_gives_what_an_early_one_gives_then(
     assert not same(whole[0], late[0])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_step_in_parts_has_the_same_images(dataset: LabelledDataset, workers: int) -> None:
+    whole = batches(dataset, 5, 9)
+    parts = batches(dataset, 5, 9, accumulate=2, num_workers=workers)
+    assert [len(part) for part in parts] == [2] * 8
+    for step, one in enumerate(whole):
+        assert same(one, [*parts[2 * step], *parts[2 * step + 1]])
+
+
+def test_a_step_that_cannot_be_divided_into_parts_names_the_key(dataset: LabelledDataset) -> None:
+    with pytest.raises(DataError, match=r"images_per_batch=4 cannot .* in solver\.accumulate=3 p"):
+        batches(dataset, 0, 1, accumulate=3)
+
+
 def test_repeat_factor_sampling_can_be_entered_late_too(dataset: LabelledDataset) -> None:
     whole = batches(dataset, 0, 9, repeat_threshold=1.0)
     late = batches(dataset, 5, 9, repeat_threshold=1.0)
@@ -69,18 +103,18 @@ def test_repeat_factor_sampling_can_be_entered_late_too(dataset: LabelledDataset
 
 
 def test_each_image_is_seen_once_a_pass(dataset: LabelledDataset) -> None:
-    names = [item["file_name"] for batch in batches(dataset, 0, 6) for item in batch]
-    assert len(names) == len(set(names)) == 24
+    ids = [sample.image_id for batch in batches(dataset, 0, 6) for sample in batch]
+    assert len(ids) == len(set(ids)) == 24
 
 
 def test_empty_images_stay_as_negatives(dataset: LabelledDataset) -> None:
-    counts = [len(item["instances"]) for batch in batches(dataset, 0, 6) for item in batch]
+    counts = [len(sample.boxes) for batch in batches(dataset, 0, 6) for sample in batch]
     assert counts.count(0) >= 4
 
 
 def test_masks_and_boxes_agree_after_augmentation(dataset: LabelledDataset) -> None:
     name = register_split(dataset, "train")
-    loader = build_train_loader(name, mapper("polygon"), images_per_batch=4, seed=0)
+    loader = build_train_loader(name, train_steps(True, pack), images_per_batch=4, seed=0)
     seen = 0
     for batch in itertools.islice(loader, 6):
         for item in batch:
@@ -93,13 +127,48 @@ def test_masks_and_boxes_agree_after_augmentation(dataset: LabelledDataset) -> N
     assert seen > 20
 
 
+@pytest.mark.parametrize("at_once", [1, 3])
 def test_the_test_loader_gives_each_image_once_with_its_own_size(
-    dataset: LabelledDataset,
+    dataset: LabelledDataset, at_once: int
 ) -> None:
     name = register_split(dataset, "val")
-    items = [item for batch in build_test_loader(name, 64, 100, "RGB") for item in batch]
+    loader = build_test_loader(name, eval_steps(), images_per_batch=at_once)
+    assert len(loader) == -(-8 // at_once)
+    found = list(loader)
+    assert [len(ids) for ids, _ in found] == [len(batch) for _, batch in found]
+    assert {len(ids) for ids, _ in found[:-1]} == {at_once}
+    assert [id_ for ids, _ in found for id_ in ids] == [
+        record["image_id"] for record in DatasetCatalog.get(name)
+    ]
+    items = [item for _, batch in found for item in batch]
     assert [item["image"].shape for item in items] == [(3, 64, 64)] * 8
     assert {(item["height"], item["width"]) for item in items} == {(96, 96)}
+    assert [len(item["instances"]) for item in items] == [0] * 8
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_the_test_loader_gives_labels_where_losses_are_wanted(
+    dataset: LabelledDataset, masks: bool
+) -> None:
+    name = register_split(dataset, "val")
+    loader = build_test_loader(
+        name, eval_steps(masks, list), images_per_batch=8, num_workers=1, labels=True
+    )
+    ((ids, samples),) = list(loader)
+    records = {record["image_id"]: record for record in DatasetCatalog.get(name)}
+    counted = 0
+    for image_id, sample in zip(ids, samples, strict=True):
+        annotations = records[image_id]["annotations"]
+        wanted = [[x, y, x + w, y + h] for x, y, w, h in (item["bbox"] for item in annotations)]
+        # From 96 to 64 pixels. A box is that of its outline where there are masks.
+        np.testing.assert_allclose(
+            sample.boxes, np.reshape(wanted, (-1, 4)) * 2 / 3, atol=0.5 if masks else 1e-9
+        )
+        assert sample.class_ids.tolist() == [item["category_id"] for item in annotations]
+        assert (sample.masks is not None) is masks
+        assert not masks or len(sample.masks or ()) == len(annotations)
+        counted += len(annotations)
+    assert counted > 15
 
 
 def test_an_unknown_split_gets_the_nearest_name(dataset: LabelledDataset) -> None:
@@ -116,7 +185,7 @@ def test_an_image_of_another_size_than_its_json_names_file_and_remedy(
     Image.new("RGB", (50, 60)).save(folder / "images" / "val" / "val 003.png")
     name = register_split(dataset, "val")
     with pytest.raises(DataError, match=r"val 003\.png: the image has 50x60 px, but had 96x96"):
-        list(build_test_loader(name, 64, 100, "RGB"))
+        list(build_test_loader(name, eval_steps()))
 
 
 def test_a_truncated_image_names_the_file(toy_dataset: Path, tmp_path: Path) -> None:
@@ -126,7 +195,7 @@ def test_a_truncated_image_names_the_file(toy_dataset: Path, tmp_path: Path) -> 
     victim = folder / "images" / "val" / "val 003.png"
     victim.write_bytes(victim.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"val 003\.png: the image cannot be read"):
-        list(build_test_loader(register_split(dataset, "val"), 64, 100, "RGB"))
+        list(build_test_loader(register_split(dataset, "val"), eval_steps()))
 
 
 def test_statistics(dataset: LabelledDataset) -> None:
@@ -158,7 +227,7 @@ def test_workers_end_with_the_loop_whatever_ends_it(
     dataset = prepare_dataset(DataConfig(root=folder))
     if broken:
         (folder / "images" / "val" / "val 003.png").unlink()
-    batches = iter(build_test_loader(register_split(dataset, "val"), 64, 100, "RGB", num_workers=2))
+    batches = iter(build_test_loader(register_split(dataset, "val"), eval_steps(), num_workers=2))
     next(batches)
     assert len(multiprocessing.active_children()) == 2
     if broken:

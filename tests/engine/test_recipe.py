@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from detfinetune.config.load import load_train_config
-from detfinetune.engine.recipe import Choice, resolve_recipe, resolved_anchors
+from detfinetune.config.resolved import RunConfig
+from detfinetune.config.schema import TrainConfig
+from detfinetune.engine.recipe import resolve_recipe
 from detfinetune.errors import ConfigError, ModelError
+from detfinetune.families import family_of
 from detfinetune.labels.dataset.statistics import DatasetStatistics
+from detfinetune.models.choices import Choice
 
 
 def statistics(**changes: object) -> DatasetStatistics:
@@ -48,8 +53,34 @@ def test_what_the_user_names_is_never_replaced() -> None:
     ]  # fmt: skip
     before = load_train_config(["hardware=cpu", *named])
     after, choices = resolve_recipe(before, statistics())
-    assert after == before
+    assert after.model_dump() == before.model_dump()
     assert choices == []
+    again, more = resolve_recipe(after, statistics(num_images=9999))
+    assert (again, more) == (after, [])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "augment.image_size", "augment.max_size", "augment.crop_size", "solver.optimizer",
+        "solver.base_lr", "solver.weight_decay", "solver.images_per_batch", "solver.max_iter",
+        "solver.warmup_iters", "solver.checkpoint_period", "evaluation.eval_period",
+        "evaluation.detections_per_image", "hardware.precision",
+    ],
+)  # fmt: skip
+def test_in_a_run_nothing_is_left_to_choose(key: str) -> None:
+    config, choices = resolve_recipe(
+        load_train_config(["hardware=cpu", "hardware.precision=auto"]), statistics()
+    )
+    assert key in chosen(choices)
+    values = config.model_dump()
+    assert RunConfig.model_validate(values) == config
+    section, _, name = key.partition(".")
+    values[section][name] = "auto" if key == "hardware.precision" else None
+    TrainConfig.model_validate(values)
+    with pytest.raises(ValidationError) as caught:
+        RunConfig.model_validate(values)
+    assert {problem["loc"][:2] for problem in caught.value.errors()} == {(section, name)}
 
 
 def test_small_objects_get_larger_images_and_crops() -> None:
@@ -89,8 +120,10 @@ def test_a_mistyped_model_is_refused_before_anything_is_made() -> None:
 
 def test_a_backbone_with_fewer_levels_gets_as_many_anchor_sizes() -> None:
     config, _ = resolve_recipe(load_train_config(["model.name=timm/shvit_s1"]), statistics())
-    assert resolved_anchors(config).strides == (16, 32, 64)
+    anchors = family_of(config.model.name).anchors(config)
+    assert anchors is not None
+    assert anchors.strides == (16, 32, 64)
     assert len(config.model.anchor_sizes or ()) == 3
     config, _ = resolve_recipe(load_train_config(["model.anchor_sizes=[8,16]"]), statistics())
     with pytest.raises(ConfigError, match=r"model\.anchor_sizes has 2 sizes, but .* needs 5"):
-        resolved_anchors(config)
+        family_of(config.model.name).anchors(config)

@@ -10,26 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from run_configs import run_config
 
-from detfinetune.config.schema import (
-    AugmentConfig,
-    DataConfig,
-    EvaluateConfig,
-    EvaluationConfig,
-    HardwareConfig,
-    ModelConfig,
-    TrainConfig,
-)
+from detfinetune.config.schema import DataConfig, EvaluateConfig, EvaluationConfig, HardwareConfig
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.evaluation.evaluate import evaluate
 from detfinetune.labels.convert import write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.read import read_dataset
 from detfinetune.labels.splits.run_split import write_run_split
-from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
-from detfinetune.models.rcnn.d2_cfg import build_cfg
-from detfinetune.models.rcnn.settings import model_settings
+from detfinetune.models.rcnn.build import build_model
 
 SQUARE = "1 0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6\n"
 CPU = HardwareConfig(name="cpu", device="cpu", num_workers=0)
@@ -39,21 +30,19 @@ def _write_run(
     folder: Path, data: Path, classes: tuple[str, ...], score_threshold: float | None = None
 ) -> Path:
     """Write a run of a detector with random weights that predicts something everywhere."""
-    config = TrainConfig(
+    config = run_config(
         task="segm",
-        data=DataConfig(name="toy", root=data),
-        model=ModelConfig(name="efficientnet_lite0_fpn", weights="random", freeze_at=0),
-        augment=AugmentConfig(image_size=64, max_size=128),
-        evaluation=EvaluationConfig(detections_per_image=20),
+        data={"name": "toy", "root": data},
+        model={"name": "efficientnet_lite0_fpn", "weights": "random", "freeze_at": 0},
+        augment={"image_size": 64, "max_size": 128},
+        evaluation={"detections_per_image": 20},
         detectron2={"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0},
     )
     torch.manual_seed(0)
-    model = build_detector(build_cfg(model_settings(config, len(classes), "cpu")))
+    state = build_model(config, classes, None).checkpoint_state()
     write_checkpoint(
         folder / "checkpoints" / "best.pth",
-        Checkpoint(
-            model.state_dict(), classes, config, iteration=3, score_threshold=score_threshold
-        ),
+        Checkpoint(state, classes, config, iteration=3, score_threshold=score_threshold),
     )
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,21 @@ from detectron2.structures import Boxes, Instances
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from run_configs import run_config
 from torch import nn
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.data.loaders import build_test_loader
+from detfinetune.data.pipeline import build_test_pipeline
+from detfinetune.data.sample import Sample
 from detfinetune.errors import CheckpointError, DataError
 from detfinetune.evaluation.ground_truth import GroundTruth, ground_truth
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.score_split import evaluate_split
 from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.models.detection_model import DetectionModel
+from detfinetune.models.rcnn.model import RcnnModel
+from detfinetune.models.rcnn.pack import pack
 
 CLASSES = ("car", "tree")
 # XYWH of the objects of each image; the second car of image 2 is never predicted.
@@ -38,16 +45,21 @@ OBJECTS = {
 }
 
 
-class KnownDetections(nn.Module):
-    """Predicts fixed boxes for each image id, as Detectron2's detectors return them."""
+class KnownOutputs(nn.Module):
+    """Gives fixed boxes for each image, as Detectron2's detectors do; in training, a loss."""
 
     def __init__(self, boxes: dict[int, list[tuple[int, tuple[float, ...], float]]]) -> None:
         super().__init__()
         self.boxes = boxes
         self.modes: list[bool] = []
 
-    def forward(self, inputs: list[dict[str, Any]]) -> list[dict[str, Instances]]:
+    def forward(self, inputs: list[dict[str, Any]]) -> Any:
         self.modes.append(self.training)
+        if self.training:
+            return {
+                "loss_one": torch.tensor(float(inputs[0]["image_id"])),
+                "loss_two": torch.ones(()),
+            }
         outputs = []
         for entry in inputs:
             rows = self.boxes.get(entry["image_id"], [])
@@ -58,6 +70,14 @@ class KnownDetections(nn.Module):
             found.pred_classes = torch.tensor([row[0] for row in rows], dtype=torch.int64)
             outputs.append({"instances": found})
         return outputs
+
+
+def known_detections(
+    boxes: dict[int, list[tuple[int, tuple[float, ...], float]]],
+    classes: tuple[str, ...] = CLASSES,
+) -> RcnnModel:
+    """A detector that predicts fixed boxes for each image id."""
+    return RcnnModel(KnownOutputs(boxes), classes)
 
 
 def _truth(names: tuple[str, ...] = CLASSES, first_id: int = 1) -> GroundTruth:
@@ -92,8 +112,13 @@ def truth() -> GroundTruth:
     return _truth()
 
 
-def _loader() -> list[list[dict[str, Any]]]:
-    return [[{"image_id": image, "height": 150, "width": 200}] for image in OBJECTS]
+def _loader() -> list[tuple[list[int], list[dict[str, Any]]]]:
+    return [([image], [{"image_id": image, "height": 150, "width": 200}]) for image in OBJECTS]
+
+
+def _pack_with_ids(samples: list[Sample]) -> list[dict[str, Any]]:
+    packed = zip(pack(samples), samples, strict=True)
+    return [{**item, "image_id": sample.image_id} for item, sample in packed]
 
 
 HITS = {
@@ -103,12 +128,12 @@ HITS = {
 }
 
 
-def _evaluate(truth: GroundTruth, model: nn.Module, **options: Any) -> Any:
+def _evaluate(truth: GroundTruth, model: DetectionModel, **options: Any) -> Any:
     return evaluate_split(model, truth, _loader(), task="bbox", classes=CLASSES, **options)
 
 
 def test_figures_threshold_and_files(truth: GroundTruth, tmp_path: Path) -> None:
-    model = KnownDetections(HITS)
+    model = known_detections(HITS)
     model.train()
     result = _evaluate(truth, model, output_dir=tmp_path / "out", provenance={"iteration": 7})
 
@@ -124,8 +149,10 @@ def test_figures_threshold_and_files(truth: GroundTruth, tmp_path: Path) -> None
     assert result.threshold.recall == 0.75
     assert result.diagnosis == ()
     assert result.notes == ("APl is '-': the split has no large (96x96 px and more) objects",)
-    assert model.modes == [False, False, False]
+    assert model.model.modes == [False, False, False]
     assert model.training
+    assert model.model.training
+    assert result.losses == {}
 
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert written["bbox"]["AP"] == result.ap
@@ -145,7 +172,7 @@ def test_figures_of_test_are_those_at_the_threshold_of_val(
     truth: GroundTruth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = _evaluate(
-        truth, KnownDetections(HITS), score_threshold=0.85, output_dir=tmp_path / "out"
+        truth, known_detections(HITS), score_threshold=0.85, output_dir=tmp_path / "out"
     )
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())["score_threshold"]
     assert (written["score"], written["chosen_on"]) == (0.85, "val")
@@ -169,14 +196,14 @@ def test_agrees_with_detectron2s_own_evaluator(tmp_path: Path) -> None:
         thing_classes=list(CLASSES),
         thing_dataset_id_to_contiguous_id={1: 0, 2: 1},
     )
-    model = KnownDetections(HITS)
+    model = known_detections(HITS)
     for limit in (100, 300):
         theirs = COCOEvaluator(
             split, ("bbox",), use_fast_impl=False, max_dets_per_image=limit, distributed=False
         )
         theirs.reset()
-        for inputs in _loader():
-            theirs.process(inputs, model(inputs))
+        for _, inputs in _loader():
+            theirs.process(inputs, model.eval().model(inputs))
         expected = theirs.evaluate()["bbox"]
         ours = _evaluate(truth, model, detections_per_image=limit).metrics["bbox"]
         for key in ("AP", "AP50", "AP75", "APs", "APm"):
@@ -184,8 +211,32 @@ def test_agrees_with_detectron2s_own_evaluator(tmp_path: Path) -> None:
     MetadataCatalog.remove(split)
 
 
+def test_losses_are_means_over_the_images(truth: GroundTruth, tmp_path: Path) -> None:
+    """Two batches, of two images and of one, whose losses are 1 and 3 times as large."""
+    model = known_detections(HITS)
+    (one, (first,)), (two, (second,)), (three, (third,)) = _loader()
+    loader = [([*one, *two], [first, second]), (three, [third])]
+    result = evaluate_split(
+        model, truth, loader, task="bbox", classes=CLASSES, losses=True, output_dir=tmp_path
+    )
+    assert result.losses == {"loss_one": pytest.approx(5 / 3), "loss_two": 1.0}
+    assert json.loads((tmp_path / "metrics.json").read_text())["losses"] == result.losses
+    assert model.model.modes == [False, True] * 2
+    assert result.ap == _evaluate(truth, known_detections(HITS)).ap
+    # A model that is not being trained stays so.
+    evaluate_split(model.eval(), truth, loader, task="bbox", classes=CLASSES, losses=True)
+    assert not any(module.training for module in model.modules())
+
+
+def test_detections_of_an_image_are_ordered_by_score(truth: GroundTruth) -> None:
+    rows = [(0, (10.0, 10.0, 40.0, 40.0), score) for score in (0.2, 0.9, 0.5)]
+    result = _evaluate(truth, known_detections({1: rows}))
+    assert [entry["score"] for entry in result.detections] == pytest.approx([0.9, 0.5, 0.2])
+    assert {tuple(entry["bbox"]) for entry in result.detections} == {(10.0, 10.0, 40.0, 40.0)}
+
+
 def test_nothing_predicted_is_an_ap_of_zero_and_says_so(truth: GroundTruth) -> None:
-    result = _evaluate(truth, KnownDetections({}))
+    result = _evaluate(truth, known_detections({}))
     assert result.ap == 0.0
     assert result.score_threshold is None
     assert len(result.diagnosis) == 1
@@ -193,7 +244,7 @@ def test_nothing_predicted_is_an_ap_of_zero_and_says_so(truth: GroundTruth) -> N
 
 
 def test_classes_are_matched_by_name_not_by_position() -> None:
-    result = _evaluate(_truth(names=("tree", "car"), first_id=5), KnownDetections(HITS))
+    result = _evaluate(_truth(names=("tree", "car"), first_id=5), known_detections(HITS))
     assert [entry["category_id"] for entry in result.detections] == [6, 6, 5, 5]
     assert result.ap == pytest.approx(100 * (67 / 101 + 1) / 2)
 
@@ -201,7 +252,7 @@ def test_classes_are_matched_by_name_not_by_position() -> None:
 def test_other_classes_are_an_error_that_shows_both_lists(truth: GroundTruth) -> None:
     with pytest.raises(CheckpointError) as caught:
         evaluate_split(
-            KnownDetections(HITS), truth, _loader(), task="bbox", classes=("car", "bush")
+            known_detections(HITS), truth, _loader(), task="bbox", classes=("car", "bush")
         )
     text = str(caught.value)
     assert "model: car, bush" in text
@@ -213,10 +264,10 @@ def test_other_classes_are_an_error_that_shows_both_lists(truth: GroundTruth) ->
 def test_ground_truth_that_fails_its_own_check_stops_before_the_model_runs() -> None:
     truth = _truth()
     truth.content["annotations"][0]["image_id"] = 99
-    model = KnownDetections(HITS)
+    model = known_detections(HITS)
     with pytest.raises(DataError, match=r"1 annotations have an unknown image_id"):
         _evaluate(truth, model)
-    assert model.modes == []
+    assert model.model.modes == []
 
 
 def test_detections_score_the_same_against_the_users_own_coco_file(tmp_path: Path) -> None:
@@ -248,9 +299,12 @@ def test_detections_score_the_same_against_the_users_own_coco_file(tmp_path: Pat
         moved = np.add(entry["bbox"], rng.normal(0, 3, 4)).tolist()
         row = ([4, 12].index(entry["category_id"]), tuple(moved), float(rng.uniform()))
         predicted.setdefault(entry["image_id"], []).append(row)
+    classes = ("car", "tree")
+    # The known outputs want to know which image is which.
+    pipeline = replace(build_test_pipeline(run_config(), classes), pack=_pack_with_ids)
     result = evaluate_split(
-        KnownDetections(predicted), truth, build_test_loader(truth.name, 150, 200, "RGB"),
-        task="bbox", classes=("car", "tree"), output_dir=tmp_path / "out",
+        known_detections(predicted, classes), truth, build_test_loader(truth.name, pipeline),
+        task="bbox", classes=classes, output_dir=tmp_path / "out",
     )  # fmt: skip
     theirs = COCOeval(
         coco := COCO(str(own)), coco.loadRes(str(tmp_path / "out" / "detections.json")), "bbox"

@@ -16,43 +16,34 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from run_configs import run_config
 
-from detfinetune.config.schema import (
-    AugmentConfig,
-    EvaluationConfig,
-    HardwareConfig,
-    ModelConfig,
-    PredictConfig,
-    TrainConfig,
-)
+from detfinetune.config.schema import HardwareConfig, PredictConfig
 from detfinetune.errors import CheckpointError, ConfigError, DataError, OutputExistsError
 from detfinetune.inference.picture_names import picture_names
 from detfinetune.inference.predict import predict
 from detfinetune.inference.predictor import Predictor, read_rgb
 from detfinetune.inference.video import VideoFormat
-from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
-from detfinetune.models.rcnn.d2_cfg import build_cfg
-from detfinetune.models.rcnn.settings import model_settings
+from detfinetune.models.rcnn.build import build_model
 
 CLASSES = ("disc", "square")
 CPU = HardwareConfig(name="cpu", device="cpu")
 
 
 def _write_run(folder: Path, score_threshold: float | None = 0.0) -> Path:
-    config = TrainConfig(
+    config = run_config(
         task="segm",
-        model=ModelConfig(name="efficientnet_lite0_fpn", weights="random", freeze_at=0),
-        augment=AugmentConfig(image_size=64, max_size=128),
-        evaluation=EvaluationConfig(detections_per_image=7),
+        model={"name": "efficientnet_lite0_fpn", "weights": "random", "freeze_at": 0},
+        augment={"image_size": 64, "max_size": 128},
+        evaluation={"detections_per_image": 7},
         detectron2={"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0},
     )
     torch.manual_seed(0)
-    cfg = build_cfg(model_settings(config, len(CLASSES), "cpu"))
     write_checkpoint(
         folder / "checkpoints" / "best.pth",
         Checkpoint(
-            model=build_detector(cfg).state_dict(),
+            model=build_model(config, CLASSES, None).checkpoint_state(),
             classes=CLASSES,
             config=config,
             iteration=3,

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from run_configs import run_config
 
-from detfinetune.config.schema import HardwareConfig, ModelConfig, TrainConfig
+from detfinetune.config.schema import HardwareConfig
 from detfinetune.errors import CheckpointError, ConfigError, TrainingError
-from detfinetune.models.rcnn.build import build_detector
 from detfinetune.models.checkpoint import (
     BestResult,
     Checkpoint,
@@ -27,18 +27,18 @@ from detfinetune.models.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from detfinetune.models.rcnn.d2_cfg import build_cfg
-from detfinetune.models.rcnn.settings import model_settings
+from detfinetune.models.detection_model import DetectionModel
+from detfinetune.models.rcnn.build import build_detector, build_model
+from detfinetune.models.rcnn.d2_cfg import build_cfg, model_settings
 
 CPU = HardwareConfig(name="cpu", num_workers=0)
-CONFIG = TrainConfig.model_validate(
-    {
-        "model": {"name": "timm/test_efficientnet", "weights": "random", "freeze_at": 0,
-                  "anchor_sizes": [8, 16, 32, 64, 128], "fpn_channels": 32, "box_head_dim": 32},
-        "augment": {"image_size": 96, "max_size": 160, "crop_size": 0},
-        "evaluation": {"eval_period": 0, "detections_per_image": 100},
-    }
+CONFIG = run_config(
+    model={"name": "timm/test_efficientnet", "weights": "random", "freeze_at": 0,
+           "anchor_sizes": [8, 16, 32, 64, 128], "fpn_channels": 32, "box_head_dim": 32},
+    augment={"image_size": 96, "max_size": 160, "crop_size": 0},
+    evaluation={"eval_period": 0, "detections_per_image": 100},
 )  # fmt: skip
+RETINANET = run_config(model={"name": "COCO-Detection/retinanet_R_50_FPN_1x", "weights": "random"})
 
 
 def some_checkpoint(value: float = 1.0, size: int = 1000) -> Checkpoint:
@@ -56,8 +56,14 @@ def some_checkpoint(value: float = 1.0, size: int = 1000) -> Checkpoint:
 
 
 def detector_checkpoint(classes: tuple[str, ...] = ("disc", "square")) -> Checkpoint:
-    model = build_detector(build_cfg(model_settings(CONFIG, len(classes), "cpu")))
-    return Checkpoint(model.state_dict(), classes, CONFIG, iteration=3)
+    return Checkpoint(build_model(CONFIG, classes, None).checkpoint_state(), classes, CONFIG, 3)
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the content of a checkpoint file."""
+    payload = torch.load(path, weights_only=True)
+    change(payload)
+    torch.save(payload, path)
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -148,9 +154,7 @@ def test_files_that_are_none_of_ours(tmp_path: Path) -> None:
 def test_a_file_that_lacks_a_part(tmp_path: Path) -> None:
     path = tmp_path / "last.pth"
     write_checkpoint(path, some_checkpoint())
-    payload = torch.load(path, weights_only=True)
-    del payload["classes"]
-    torch.save(payload, path)
+    edit(path, lambda payload: payload.pop("classes"))
     with pytest.raises(CheckpointError, match=r"last\.pth: a part .*: 'classes'"):
         read_checkpoint(path)
 
@@ -158,12 +162,15 @@ def test_a_file_that_lacks_a_part(tmp_path: Path) -> None:
 def test_a_configuration_of_another_version(tmp_path: Path) -> None:
     path = tmp_path / "last.pth"
     write_checkpoint(path, some_checkpoint())
-    payload = torch.load(path, weights_only=True)
-    payload["config"]["solver"]["momentun"] = 0.9
-    torch.save(payload, path)
+    edit(path, lambda payload: payload["config"]["solver"].update(momentun=0.9))
     with pytest.raises(CheckpointError, match="is not valid in this version") as caught:
         read_checkpoint(path)
     assert "momentun" in str(caught.value)
+    write_checkpoint(path, some_checkpoint())
+    edit(path, lambda payload: payload["config"]["solver"].update(max_iter=None))
+    with pytest.raises(CheckpointError, match="is not valid in this version") as caught:
+        read_checkpoint(path)
+    assert "solver.max_iter" in str(caught.value)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -272,13 +279,76 @@ def test_a_detector_comes_back_as_it_was(tmp_path: Path) -> None:
     detector = load_detector(path, CPU)
     assert not detector.model.training
     assert (detector.classes, detector.score_threshold) == (("disc", "square"), 0.4)
-    own = detector.model.state_dict()
+    assert detector.family.name == "rcnn"
+    own = detector.model.checkpoint_state()
+    assert own.keys() == stored.model.keys()
     assert all(torch.equal(own[name], value) for name, value in stored.model.items())
+
+
+def test_the_hardware_of_a_loaded_detector_is_that_of_this_machine(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    elsewhere = CONFIG.hardware.model_copy(update={"device": "cuda:7", "precision": "bf16"})
+    config = CONFIG.model_copy(update={"hardware": elsewhere})
+    write_checkpoint(path, replace(detector_checkpoint(), config=config))
+    detector = load_detector(path, CPU)
+    assert detector.config.hardware.model_dump() == CPU.model_dump()
+    assert detector.config == CONFIG.model_copy(update={"hardware": detector.config.hardware})
+    assert {parameter.device.type for parameter in detector.model.parameters()} == {"cpu"}
+
+
+def test_tensors_have_the_names_of_detectron2(tmp_path: Path) -> None:
+    """So that Detectron2 itself, and this package as base weights, can read a checkpoint."""
+    for config, more in ((CONFIG, set()), (RETINANET, {"loss_normalizer"})):
+        bare = build_detector(build_cfg(model_settings(config, 2)))
+        state = build_model(config, ("disc", "square"), None).checkpoint_state()
+        assert state.keys() == bare.state_dict().keys() | more
+
+
+def test_checkpoints_from_before_there_were_families(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    stored = detector_checkpoint()
+    write_checkpoint(path, stored)
+    assert torch.load(path, weights_only=True)["family"] == "rcnn"
+    edit(path, lambda payload: payload.pop("family"))
+    assert read_checkpoint(path).config == CONFIG
+    own = load_detector(path, CPU).model.checkpoint_state()
+    assert all(torch.equal(own[name], value) for name, value in stored.model.items())
+
+
+def test_a_family_that_is_not_installed(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    write_checkpoint(path, some_checkpoint())
+    edit(path, lambda payload: payload.update(family="diffusion"))
+    with pytest.raises(CheckpointError, match="the family 'diffusion', which is not installed"):
+        read_checkpoint(path)
+
+
+def state_of(model: DetectionModel) -> dict[str, Any]:
+    """The weights, and RetinaNet's normalizer as a number."""
+    return {**model.state_dict(), "normalizer": model.model.loss_normalizer}
+
+
+def test_retinanets_normalizer_is_kept_and_may_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    model = build_model(RETINANET, ("disc", "square"), None)
+    fresh = float(model.model.loss_normalizer)  # type: ignore[arg-type]
+    model.model.loss_normalizer = 1 / 3  # not to be had in single precision
+    write_checkpoint(
+        path, Checkpoint(model.checkpoint_state(), ("disc", "square"), RETINANET, iteration=3)
+    )
+    loaded = state_of(load_detector(path, CPU).model)
+    assert loaded["normalizer"] == 1 / 3
+    edit(path, lambda payload: payload["model"].pop("loss_normalizer"))
+    older = state_of(load_detector(path, CPU).model)
+    assert older["normalizer"] == fresh == 100
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded[name], value)
+        assert torch.equal(older[name], value)
 
 
 def test_weights_that_do_not_fit_the_model(tmp_path: Path) -> None:
     path = tmp_path / "best.pth"
-    wider = ModelConfig.model_validate({**CONFIG.model.model_dump(), "fpn_channels": 64})
+    wider = CONFIG.model.model_copy(update={"fpn_channels": 64})
     write_checkpoint(
         path, replace(detector_checkpoint(), config=CONFIG.model_copy(update={"model": wider}))
     )
@@ -298,7 +368,7 @@ def test_classes_that_do_not_fit_the_weights(tmp_path: Path) -> None:
 
 def test_missing_and_unknown_tensors_are_named() -> None:
     stored = detector_checkpoint()
-    model = build_detector(build_cfg(model_settings(CONFIG, 2, "cpu")))
+    model = build_model(CONFIG, ("disc", "square"), None)
     weights = dict(stored.model)
     weights["stranger"] = weights.pop("roi_heads.box_predictor.cls_score.bias")
     with pytest.raises(CheckpointError) as caught:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.modeling import RetinaNet
 from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from detfinetune.models.rcnn.backbones.stages import stage_depths
 from detfinetune.prediction import Prediction
 
 _NORMALIZER = "loss_normalizer"
+_FIRST_NORMALIZER = 100.0
 # The names of the limit of detections in Detectron2's box predictors and in RetinaNet.
 _LIMITS = ("test_topk_per_image", "max_detections_per_image")
 
@@ -29,6 +31,9 @@ class RcnnModel(DetectionModel):
         super().__init__()
         self.model = model
         self.classes = classes
+        if isinstance(model, RetinaNet) and not hasattr(model, _NORMALIZER):
+            # Detectron2 sets it in the first step, but it belongs to the state from the start.
+            setattr(model, _NORMALIZER, _FIRST_NORMALIZER)
 
     def forward(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Return the losses. Detectron2 has none in eval mode, so its heads are switched."""

@@ -14,10 +14,12 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
 from detfinetune.errors import WeightsError
+from detfinetune.models.detection_model import PredictOptions
 from detfinetune.models.rcnn.build import build_detector, load_base_weights
 from detfinetune.models.rcnn.d2_cfg import ModelSettings, build_cfg
+from detfinetune.models.rcnn.model import RcnnModel
 from detfinetune.models.rcnn.roi_align import SparseROIAlign
-from detfinetune.models.rcnn.weights import BaseWeights, find_base_weights, packaged_weights_file
+from detfinetune.models.rcnn.weights import RcnnWeights, find_base_weights, packaged_weights_file
 from detfinetune.models.rcnn.zoo import detector_names
 
 TINY = "timm/test_efficientnet"
@@ -218,7 +220,7 @@ def test_a_caffe2_backbone_fills_a_zoo_model(tmp_path: Path) -> None:
         blobs[_caffe2_name(rest)] = torch.randn(value.shape, generator=rng).numpy()
     path = tmp_path / "R-50.pkl"
     path.write_bytes(pickle.dumps(blobs))
-    report = load_base_weights(model, BaseWeights("detectron2", path, "R-50"))
+    report = load_base_weights(model, RcnnWeights("R-50", path, kind="detectron2"))
     assert report.loaded == len(blobs)
     stem = model.state_dict()["backbone.bottom_up.stem.conv1.weight"]
     assert torch.equal(stem, torch.from_numpy(blobs["conv1_w"]))
@@ -242,21 +244,59 @@ def _caffe2_name(name: str) -> str:
     return f"{base}_{ending}"
 
 
-# The others build large models for half a minute.
-QUICK_ZOO = ("faster_rcnn_R_50_FPN_3x", "retinanet_R_50_FPN_3x", "mask_rcnn_R_50_FPN_3x")
+# One of each kind; all the others take several minutes.
+QUICK_ZOO = {
+    ("COCO-Detection/faster_rcnn_R_50_DC5_1x", "bbox"),
+    ("COCO-Detection/faster_rcnn_R_50_FPN_3x", "bbox"),
+    ("COCO-Detection/retinanet_R_50_FPN_3x", "bbox"),
+    ("COCO-InstanceSegmentation/mask_rcnn_R_50_C4_1x", "segm"),
+    ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x", "segm"),
+    ("Misc/cascade_mask_rcnn_R_50_FPN_1x", "segm"),
+    ("Misc/cascade_mask_rcnn_R_50_FPN_1x", "bbox"),
+    ("Misc/scratch_mask_rcnn_R_50_FPN_3x_gn", "segm"),
+}
+SMALL_HEADS = {
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 20,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": -1.0,
+    "MODEL.RETINANET.SCORE_THRESH_TEST": -1.0,
+}
+ZOO_TASKS = [
+    (name, task)
+    for name in detector_names()
+    if "/" in name
+    for task in (("segm", "bbox") if "mask_rcnn" in name else ("bbox",))
+]
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "task"),
     [
-        pytest.param(name, marks=() if name.endswith(QUICK_ZOO) else pytest.mark.slow)
-        for name in detector_names()
-        if "/" in name
+        pytest.param(*case, marks=() if case in QUICK_ZOO else pytest.mark.slow)
+        for case in ZOO_TASKS
     ],
 )
-def test_every_zoo_detector_is_built_and_trains_a_step(name: str) -> None:
-    task = "segm" if "mask" in name else "bbox"
-    model = detector(name, task=task, classes=3)
-    found = losses(model, [training_image(task)])
+def test_every_zoo_detector_is_built_trains_a_step_and_predicts(name: str, task: str) -> None:
+    model = RcnnModel(detector(name, task=task, classes=3, detectron2=SMALL_HEADS), ("a", "b", "c"))
+    for key, value in model.state_dict().items():
+        # With random weights, frozen norms let each block add up the ones before.
+        if key.endswith("conv3.norm.weight"):
+            value.fill_(0.1)
+    batch = [training_image(task)]
+    with torch.no_grad():
+        (prediction,) = model.eval().predict(batch, PredictOptions(detections_per_image=5))
+    assert len(prediction) == 5
+    assert (prediction.width, prediction.height) == (128, 96)
+    assert (prediction.masks is not None) is (task == "segm")
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    before = [parameter.detach().clone() for parameter in trained]
+    found = losses(model, batch)
+    assert ("loss_mask" in found) is (task == "segm")
+    if "cascade" in name:
+        assert {f"loss_box_reg_stage{stage}" for stage in range(3)} <= found.keys()
     assert all(torch.isfinite(loss) for loss in found.values())
     torch.stack(list(found.values())).sum().backward()
+    torch.optim.SGD(trained, lr=1e-4).step()
+    changed = [not torch.equal(*pair) for pair in zip(trained, before, strict=True)]
+    assert sum(changed) > 0.9 * len(changed)

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from detfinetune.errors import CacheError, WeightsError
-from detfinetune.models import zoo
 from detfinetune.models.download import DownloadError, download, reachable
-from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
+from detfinetune.models.rcnn import zoo
 from detfinetune.models.rcnn.weights import find_base_weights, zoo_reachable, zoo_weights_cached
+from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
 
 R50 = "COCO-Detection/faster_rcnn_R_50_FPN_3x"
 BODY = bytes(range(256)) * 4000

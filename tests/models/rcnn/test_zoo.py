@@ -13,11 +13,35 @@ from detfinetune.models.rcnn.zoo import (
     ZOO_WEIGHTS,
     check_model_name,
     detector_names,
+    is_own_name,
     mask_sibling,
     model_kind,
     timm_backbone,
     zoo_weights_url,
 )
+
+REGIONS, KEYPOINTS = "only proposes regions", "finds keypoints"
+SCENES, DEFORMABLE = "segments whole scenes", "has deformable convolutions"
+SYNC = "normalizes over the images of several GPUs"
+REFUSED = {
+    "COCO-Detection/rpn_R_50_C4_1x": REGIONS,
+    "COCO-Detection/rpn_R_50_FPN_1x": REGIONS,
+    "COCO-Detection/fast_rcnn_R_50_FPN_1x": "needs regions proposed beforehand",
+    "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x": KEYPOINTS,
+    "COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x": KEYPOINTS,
+    "COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x": KEYPOINTS,
+    "COCO-Keypoints/keypoint_rcnn_X_101_32x8d_FPN_3x": KEYPOINTS,
+    "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x": SCENES,
+    "COCO-PanopticSegmentation/panoptic_fpn_R_50_3x": SCENES,
+    "COCO-PanopticSegmentation/panoptic_fpn_R_101_3x": SCENES,
+    "Misc/mask_rcnn_R_50_FPN_1x_dconv_c3-c5": DEFORMABLE,
+    "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5": DEFORMABLE,
+    "Misc/mask_rcnn_R_50_FPN_3x_syncbn": SYNC,
+    "Misc/scratch_mask_rcnn_R_50_FPN_9x_syncbn": SYNC,
+    "Misc/panoptic_fpn_R_101_dconv_cascade_gn_3x": SCENES,
+    "Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv": DEFORMABLE,
+    "Detectron1-Comparisons/keypoint_rcnn_R_50_FPN_1x": KEYPOINTS,
+}
 
 
 def detectron2_table() -> dict[str, str]:
@@ -31,10 +55,14 @@ def detectron2_table() -> dict[str, str]:
 
 
 def test_table_is_detectron2s() -> None:
-    families = ("COCO-Detection/", "COCO-InstanceSegmentation/")
-    theirs = {name: file for name, file in detectron2_table().items() if name.startswith(families)}
+    # Python files (lazy configs) describe the new baselines.
+    theirs = {
+        name: file
+        for name, file in detectron2_table().items()
+        if not name.startswith("new_baselines/")
+    }
     assert theirs == ZOO_WEIGHTS
-    assert len(ZOO_WEIGHTS) == 26
+    assert len(ZOO_WEIGHTS) == 52
 
 
 def test_address_is_the_zoos() -> None:
@@ -55,12 +83,40 @@ def test_kinds_and_backbones() -> None:
 def test_every_detector_is_accepted_for_boxes() -> None:
     for name in detector_names():
         check_model_name(name, "bbox")
-    assert len(detector_names()) == 26 - 3 + 1
+        if "mask_rcnn" in name:
+            check_model_name(name, "segm")
+    assert len(detector_names()) == 52 - len(REFUSED) + 1
+    assert REFUSED.keys().isdisjoint(detector_names())
+
+
+@pytest.mark.parametrize("task", ["bbox", "segm"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_fine_tuned_names_the_reason(name: str, task: str) -> None:
+    with pytest.raises(ModelError) as raised:
+        check_model_name(name, task)  # type: ignore[arg-type]
+    text = str(raised.value)
+    assert text.startswith(f"model.name={name}: this zoo entry {REFUSED[name]}")
+    # What it advises can be used.
+    advised = text.rpartition("Use ")[2].removesuffix(" instead.")
+    check_model_name(advised, task)  # type: ignore[arg-type]
+
+
+def test_names_are_those_of_the_family() -> None:
+    for name in ("auto", "timm/anything", *detector_names(), *REFUSED):
+        assert is_own_name(name)
+    for name in ("faster_rcnn_R_50_FPN_3x", "florence2/base", "", "timm"):
+        assert not is_own_name(name)
+
+
+def test_box_models_elsewhere_have_a_mask_sibling_too() -> None:
+    for name in detector_names():
+        if "mask_rcnn" not in name:
+            check_model_name(mask_sibling(name), "segm")
 
 
 def test_every_faster_rcnn_has_its_mask_sibling() -> None:
     for name in ZOO_WEIGHTS:
-        if "/faster_rcnn" in name:
+        if name.startswith("COCO-Detection/faster_rcnn"):
             assert mask_sibling(name) == name.replace("faster", "mask").replace(
                 "COCO-Detection", "COCO-InstanceSegmentation"
             )
@@ -75,6 +131,8 @@ def test_every_faster_rcnn_has_its_mask_sibling() -> None:
         ("efficientnet_lite_fpn", "bbox", "'efficientnet_lite0_fpn'?"),
         ("yolo", "bbox", "timm/<backbone>:\n  efficientnet_lite0_fpn\n  COCO-Detection/"),
         ("COCO-Detection/fcos_R_50_FPN_1x", "bbox", "lazy configs"),
+        ("new_baselines/mask_rcnn_regnetx_4gf_dds_FPN_100ep_LSJ", "segm", "lazy configs"),
+        ("new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ", "segm", "is not a known model"),
         ("COCO-Detection/rpn_R_50_FPN_1x", "bbox", "only proposes regions"),
         ("COCO-Detection/fast_rcnn_R_50_FPN_1x", "bbox", "proposed beforehand"),
         (

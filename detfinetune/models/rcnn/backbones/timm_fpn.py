@@ -185,8 +185,8 @@ def frozen_parameters(body: Any, freeze_at: int) -> list[nn.Parameter]:
 
 
 def _meta_copy(body: nn.Module) -> nn.Module:
-    """Return a copy on the meta device, in evaluation mode."""
-    return copy.deepcopy(body).to("meta").eval()
+    """Return a copy on the meta device, in evaluation mode, of which nothing is frozen."""
+    return copy.deepcopy(body).to("meta").eval().requires_grad_()
 
 
 @BACKBONE_REGISTRY.register()  # type: ignore[untyped-decorator]
