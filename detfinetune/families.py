@@ -20,6 +20,7 @@ GROUP = "detfinetune.families"
 _DEFAULT = "rcnn"
 _OWN = {
     _DEFAULT: "detfinetune.models.rcnn.family:FAMILY",
+    "florence2": "detfinetune.models.florence2.family:FAMILY",
 }
 
 

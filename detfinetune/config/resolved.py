@@ -39,6 +39,7 @@ class RunSolver(SolverConfig):
     images_per_batch: PositiveInt
     max_iter: PositiveInt
     warmup_iters: NonNegativeInt
+    decay: Literal["cosine", "linear", "step", "constant", "cooldown"]
     checkpoint_period: PositiveInt
 
 

@@ -185,8 +185,8 @@ class ModelConfig(Section):
     """Which detector is fine-tuned, and from which weights. A family adds keys of its own."""
 
     name: str = "auto"
-    """`auto`, `efficientnet_lite0_fpn`, `timm/<backbone>`, or a name of Detectron2's zoo such as
-    `COCO-Detection/faster_rcnn_R_50_FPN_3x`."""
+    """`auto`, `efficientnet_lite0_fpn`, `timm/<backbone>`, a name of Detectron2's zoo such as
+    `COCO-Detection/faster_rcnn_R_50_FPN_3x`, `florence2` or `florence2_large`."""
 
     weights: str = "auto"
     """`auto` (the model's pretrained weights), a file, a zoo name, or `random` (train from
@@ -281,8 +281,10 @@ class SolverConfig(Section):
     warmup_iters: NonNegativeInt | None = None
     """Steps in which the learning rate rises to `base_lr`. null: a tenth of `max_iter`."""
 
-    decay: Literal["cosine", "linear", "step", "constant"] = "cosine"
-    """Learning rate schedule after warm-up; step divides by ten at 70 % and 90 %."""
+    decay: Literal["cosine", "linear", "step", "constant", "cooldown"] | None = None
+    """Learning rate schedule after warm-up; step divides by ten at 70 % and 90 %, cooldown is
+    constant until the last fifth, in which it falls linearly. null: as the model needs, mostly
+    cosine."""
 
     clip_norm: NonNegativeFloat = 5.0
     """Clip the norm of all gradients together to this value; 0: no clipping."""

@@ -87,6 +87,7 @@ def _choose_solver(choices: Choices, statistics: DatasetStatistics) -> None:
 
     steps = choices.choose("solver.max_iter", max_iter)
     choices.choose("solver.warmup_iters", lambda: (steps // 10, "10 % of max_iter"))
+    choices.choose("solver.decay", lambda: ("cosine", "usual"))
     choices.choose(
         "solver.checkpoint_period", lambda: (500 if gpu else 50, "limits loss at a crash")
     )

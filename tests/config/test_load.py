@@ -143,7 +143,7 @@ def test_help_names_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "solver.base_lr  [float; default null]" in text
     assert "hardware.precision  [auto|fp32|bf16|fp16; default fp32]" in text
-    assert "experiment  airport, bccd, custom, nuclei, satellite" in text
+    assert "experiment  airport, bccd, custom, florence2_lora, nuclei, satellite" in text
     assert "model.anchor_sizes  [list[float]; default null]" in text
 
 

@@ -201,7 +201,8 @@ def test_a_truncated_image_names_the_file(toy_dataset: Path, tmp_path: Path) -> 
 def test_statistics(dataset: LabelledDataset) -> None:
     statistics = table_statistics(dataset.tables["train"])
     assert (statistics.num_images, len(statistics.object_sizes)) == (24, 60)
-    assert statistics.fullest_image == 3
+    assert statistics.fullest_image == statistics.objects_per_image[-1] == 3
+    assert sum(statistics.objects_per_image) == 60
     assert statistics.median_side == 96
     assert 18 / 96 <= statistics.object_sizes[0] <= statistics.object_sizes[-1] <= 30 / 96
 

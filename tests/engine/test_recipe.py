@@ -20,7 +20,7 @@ def statistics(**changes: object) -> DatasetStatistics:
         "num_images": 200,
         "median_side": 480.0,
         "object_sizes": (0.1, 0.2, 0.2, 0.3),
-        "fullest_image": 20,
+        "objects_per_image": (0, 20),
     }
     return DatasetStatistics(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -47,8 +47,9 @@ def test_what_the_user_names_is_never_replaced() -> None:
         "model.anchor_sizes=[7,14,28,56,112]",
         "augment.image_size=500", "augment.max_size=501", "augment.crop_size=99",
         "solver.optimizer=sgd", "solver.base_lr=0.5", "solver.weight_decay=0", "solver.max_iter=7",
-        "solver.images_per_batch=3", "solver.warmup_iters=0", "solver.checkpoint_period=2",
-        "evaluation.eval_period=0", "evaluation.detections_per_image=5",
+        "solver.images_per_batch=3", "solver.warmup_iters=0", "solver.decay=linear",
+        "solver.checkpoint_period=2", "evaluation.eval_period=0",
+        "evaluation.detections_per_image=5",
     ]  # fmt: skip
     before = load_train_config(["hardware=cpu", *named])
     after, choices = resolve_recipe(before, statistics())
@@ -103,7 +104,7 @@ def test_anchors_follow_the_objects() -> None:
 
 
 def test_crowded_images_keep_more_detections() -> None:
-    config, _ = resolve_recipe(load_train_config([]), statistics(fullest_image=180))
+    config, _ = resolve_recipe(load_train_config([]), statistics(objects_per_image=(3, 180)))
     assert config.evaluation.detections_per_image == 360
 
 

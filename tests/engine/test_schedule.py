@@ -28,7 +28,12 @@ def test_linear_and_step() -> None:
     ]
 
 
-@pytest.mark.parametrize("decay", ["cosine", "linear", "step", "constant"])
+def test_cooldown_is_constant_until_the_last_fifth() -> None:
+    factors = [learning_rate_factor(step, 101, 10, "cooldown") for step in (10, 80, 90, 100, 150)]
+    assert factors == pytest.approx([1.0, 1.0, 0.505, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear", "step", "constant", "cooldown"])
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 7])
 @pytest.mark.parametrize("warmup", [0, 1, 5, 20])
 def test_very_short_schedules_stay_in_range(decay: Decay, max_iter: int, warmup: int) -> None:

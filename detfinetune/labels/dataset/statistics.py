@@ -21,8 +21,13 @@ class DatasetStatistics:
     object_sizes: tuple[float, ...]
     """Square roots of box areas relative to the image's shorter side, ascending."""
 
-    fullest_image: int
-    """Most annotations on one image."""
+    objects_per_image: tuple[int, ...]
+    """Annotations of each image, ascending."""
+
+    @property
+    def fullest_image(self) -> int:
+        """Most annotations on one image."""
+        return self.objects_per_image[-1] if self.objects_per_image else 0
 
 
 def table_statistics(table: LabelTable) -> DatasetStatistics:
@@ -35,5 +40,5 @@ def table_statistics(table: LabelTable) -> DatasetStatistics:
         num_images=table.num_images,
         median_side=float(sides[len(sides) // 2]) if len(sides) else 0.0,
         object_sizes=tuple(sizes.tolist()),
-        fullest_image=int(np.diff(table.starts).max(initial=0)),
+        objects_per_image=tuple(np.sort(np.diff(table.starts)).tolist()),
     )

@@ -1,0 +1,148 @@
+"""Finds the base weights: the published ones in the hub's cache, or a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from detfinetune.config.schema import ModelConfig
+from detfinetune.errors import WeightsError
+from detfinetune.models.family import BaseWeights
+
+_HUB_NAMES = {
+    "florence2": "florence-community/Florence-2-base",
+    "florence2_large": "florence-community/Florence-2-large",
+}
+# Not PyTorch's pickles, which may lie beside the safetensors.
+_FILES = ["*.json", "*.txt", "*.safetensors"]
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What is known of a model before it is loaded."""
+
+    width: int = 768
+    """Of the language model: 768 in base, 1,024 in large."""
+
+    answer_tokens: int = 1024
+    """Tokens that an answer can have."""
+
+
+def model_shape(model: ModelConfig) -> ModelShape:
+    """Return the shape of the model that the weights are of, without downloading them.
+
+    Raises:
+        WeightsError: `model.weights` is neither a name nor a folder with Florence-2.
+    """
+    folder = Path(model.weights).expanduser()
+    if folder.is_dir():
+        return folder_shape(folder)
+    return ModelShape(width=1024 if "large" in _hub_name(model) else 768)
+
+
+def folder_shape(folder: Path) -> ModelShape:
+    """Return the shape of the model in a folder.
+
+    Raises:
+        WeightsError: it has no Florence-2.
+    """
+    text = _read_config(folder)["text_config"]
+    # The defaults are BART's. Longer answers, for which large has positions, were not pretrained.
+    positions = text.get("max_position_embeddings", 1024)
+    return ModelShape(text.get("d_model", 1024), min(positions, ModelShape.answer_tokens))
+
+
+def find_base_weights(model: ModelConfig) -> BaseWeights:
+    """Find the weights, and download published ones if they are not cached.
+
+    Raises:
+        WeightsError: there are none; the text lists alternatives.
+    """
+    folder = base_folder(model)
+    given = str(folder) == str(Path(model.weights).expanduser())
+    description = f"the folder {folder}" if given else f"{_hub_name(model)} ({folder})"
+    return BaseWeights(description, folder, folder_sha256(folder), licence="MIT")
+
+
+def base_folder(model: ModelConfig) -> Path:
+    """Return the folder of the base weights, in the format of `transformers`.
+
+    Raises:
+        WeightsError: there is none, or it has no Florence-2; the text lists alternatives.
+    """
+    folder = Path(model.weights).expanduser()
+    if not folder.is_dir():
+        folder = _download(_hub_name(model))
+    _read_config(folder)
+    if not any(folder.glob("*.safetensors")):
+        raise WeightsError(
+            f"{folder} has no .safetensors. Save the model with save_pretrained of transformers."
+        )
+    return folder
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return the hash of a folder's weights."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _hub_name(model: ModelConfig) -> str:
+    if model.weights == "auto":
+        return _HUB_NAMES.get(model.name, model.name)
+    if model.weights.startswith("florence-community/"):
+        return model.weights
+    raise WeightsError(
+        f"model.weights={model.weights} is neither a folder nor a published name. Use auto, "
+        f"{_HUB_NAMES['florence2']}, or a folder that transformers can load; Florence-2 cannot be "
+        "trained from random weights."
+    )
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_FILES, local_files_only=True))
+    except OSError:  # not in the cache
+        pass
+    try:
+        return Path(snapshot_download(name, allow_patterns=_FILES))
+    except Exception as error:  # the hub raises any error of its network library
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The weights of {name} are not in the cache and cannot be downloaded: {reason}\n"
+            "Alternatives:\n"
+            f"  - on a machine with internet: hf download {name} --local-dir FOLDER; copy the "
+            "folder and give model.weights=FOLDER\n"
+            "  - model.name=efficientnet_lite0_fpn, whose ImageNet weights are installed"
+        ) from error
+
+
+def _read_config(folder: Path) -> dict[str, dict[str, int]]:
+    """Return `config.json`.
+
+    Raises:
+        WeightsError: it is missing, or that of another model.
+    """
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{folder} has no model that transformers can load: config.json is missing or broken."
+        ) from error
+    if content.get("model_type") != "florence2" or "auto_map" in content:
+        raise WeightsError(
+            f"{folder} has no native Florence-2 (model_type is {content.get('model_type')!r}"
+            f"{', with remote code' if 'auto_map' in content else ''}). Use the weights of "
+            "florence-community/Florence-2-base or -large."
+        )
+    found: dict[str, dict[str, int]] = content
+    return found

@@ -1,0 +1,29 @@
+"""Configurations of quick runs on a tiny Florence-2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bright_shapes import SIDE
+
+from detfinetune.config.load import load_train_config
+from detfinetune.config.resolved import RunConfig
+from detfinetune.engine.recipe import resolve_recipe
+from detfinetune.labels.dataset.statistics import DatasetStatistics
+
+STATISTICS = DatasetStatistics(8, 64.0, (0.2, 0.3), (1, 3))
+
+
+def settings(base: Path, *overrides: str) -> list[str]:
+    """Return the settings of a quick run."""
+    return [
+        "+experiment=florence2_lora", f"model.weights={base}", "hardware=cpu",
+        "hardware.num_workers=0", "augment=none", f"augment.image_size={SIDE}",
+        "solver.images_per_batch=8", "solver.warmup_iters=10", *overrides,
+    ]  # fmt: skip
+
+
+def resolved(base: Path, *overrides: str) -> RunConfig:
+    """Return the configuration of a quick run, without nulls."""
+    config, _ = resolve_recipe(load_train_config(settings(base, *overrides)), STATISTICS)
+    return config
