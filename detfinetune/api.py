@@ -79,7 +79,7 @@ def check(data: AnyPath | CheckConfig | None = None, **settings: Any) -> CheckRe
 def convert(
     data: AnyPath | ConvertConfig | None = None, **settings: Any
 ) -> ConversionResult | ExportResult:
-    """Convert labels to COCO JSON, YOLO, VOC or txt; as `detfinetune convert`.
+    """Convert labels to COCO JSON, YOLO, VOC, txt or Florence-2's JSONL; as `detfinetune convert`.
 
     Args:
         data: folder of the data set, or a whole configuration.
