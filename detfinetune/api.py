@@ -83,7 +83,7 @@ def check(root: AnyPath | CheckConfig | None = None, /, **settings: Any) -> Chec
 def convert(
     root: AnyPath | ConvertConfig | None = None, /, **settings: Any
 ) -> ConversionResult | ExportResult:
-    """Convert labels to COCO JSON, YOLO, VOC or txt; as `detfinetune convert`.
+    """Convert labels to COCO JSON, YOLO, VOC, txt or Florence-2's JSONL; as `detfinetune convert`.
 
     Args:
         root: folder of the data set, or a whole configuration.

@@ -33,7 +33,7 @@ from detfinetune.report.page import write_dataset_page
 _FINDINGS_NAME = "findings.json"
 _VERSION = 2
 _MAX_PLACES_SHOWN = 3
-_OWN_FORMATS = ("yolo", "voc", "txt")
+_OWN_FORMATS = ("yolo", "voc", "txt", "florence")
 
 
 @dataclass(frozen=True)

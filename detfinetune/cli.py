@@ -40,7 +40,7 @@ def check(argv: list[str]) -> int:
 
 
 def convert(argv: list[str]) -> None:
-    """Convert labels of any format to COCO JSON, YOLO, VOC or txt."""
+    """Convert labels of any format to COCO JSON, YOLO, VOC, txt or Florence-2's JSONL."""
     from detfinetune.config.load import load_convert_config
 
     config = load_convert_config(argv)

@@ -17,7 +17,7 @@ _ABOUT = {
         "+experiment=custom data.root=DIR [key=value ...]",
     ),
     "convert": (
-        "Convert labels of any format to COCO JSON, YOLO, VOC or txt.",
+        "Convert labels of any format to COCO JSON, YOLO, VOC, txt or Florence-2's JSONL.",
         "data.root=DIR output=OUT [key=value ...]",
     ),
     "check": (

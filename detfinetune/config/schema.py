@@ -57,7 +57,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 SplitName = Literal["train", "val", "test"]
 LabelFormat = Literal[
     "auto", "txt", "yolo", "dota", "coco", "voc", "labelme", "cvat", "openimages", "label_studio",
-    "via", "csv",
+    "via", "florence", "csv",
 ]  # fmt: skip
 Policy = Literal["fix", "reject", "stop"]
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
@@ -388,9 +388,9 @@ class ConvertConfig(Section):
     """Folder for the labels, the ledger and the contact sheets. null:
     datasets/<data.name>_<output_format>."""
 
-    output_format: Literal["coco", "yolo", "voc", "txt"] = "coco"
+    output_format: Literal["coco", "yolo", "voc", "txt", "florence"] = "coco"
     """Format to write: COCO JSON, which keeps everything; YOLO (polygons if there are any);
-    Pascal VOC or txt (boxes only)."""
+    Pascal VOC, txt or Florence-2's JSONL (boxes only)."""
 
     images: Literal["leave", "link", "copy"] = "leave"
     """Leave images where they are, or link or copy them beside the labels (not for coco, whose

@@ -1,4 +1,4 @@
-"""Labels in any format -> YOLO, VOC or txt, with a report of what is lost."""
+"""Labels in any format -> YOLO, VOC, txt or Florence-2's JSONL, with a report of what is lost."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from detfinetune.labels.misread import refuse_misread
 from detfinetune.labels.read import read_dataset
 from detfinetune.labels.summary import dataset_summary
 from detfinetune.labels.writers import WrittenLabels
+from detfinetune.labels.writers.florence import split_folder, write_florence
 from detfinetune.labels.writers.txt import write_txt
 from detfinetune.labels.writers.voc import write_voc
 from detfinetune.labels.writers.yolo import write_yolo, write_yolo_names
 
-ExportFormat = Literal["yolo", "voc", "txt"]
+ExportFormat = Literal["yolo", "voc", "txt", "florence"]
 Images = Literal["leave", "link", "copy"]
 
 
@@ -61,11 +62,12 @@ def export_dataset(
     Args:
         data: where the labels are and how to read them.
         output: folder to write.
-        output_format: yolo (polygons if there are any), voc or txt.
+        output_format: yolo (polygons if there are any), voc, txt or florence.
         overwrite: replace `output` if it exists.
         contact_sheet: images a split on its contact sheet; 0 draws none.
         images: leave them, or link or copy them into `images/<split>`
-            (`JPEGImages/<split>` for VOC), as other tools expect.
+            (`JPEGImages/<split>` for VOC; `train`, `valid`, `test` for Florence-2), as other tools
+            expect.
 
     Raises:
         ConfigError, DataError: nothing usable is there, or the labels are mostly wrong.
@@ -110,8 +112,9 @@ def export_read(
         for split, table in dataset.tables.items():
             written.append(_write_split(dataset, folder, output_format, split, table))
             if images != "leave":
-                place = "JPEGImages" if output_format == "voc" else "images"
-                _bring_images(table, folder / place / split, images)
+                own = {"voc": f"JPEGImages/{split}", "florence": split_folder(split)}
+                place = own.get(output_format, f"images/{split}")
+                _bring_images(table, folder / place, images)
         if output_format == "yolo":
             write_yolo_names(folder, dataset.classes, list(dataset.tables))
         write_accounts(dataset, folder, contact_sheet)
@@ -127,6 +130,8 @@ def _write_split(
         return write_yolo(folder, split, table, dataset.classes)
     if output_format == "voc":
         return write_voc(folder, split, table, dataset.classes)
+    if output_format == "florence":
+        return write_florence(folder, split, table, dataset.classes)
     return write_txt(folder, split, table, dataset.classes)
 
 

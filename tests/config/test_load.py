@@ -49,6 +49,12 @@ def test_the_command_line_wins_over_an_experiment() -> None:
     assert config.model.name == "COCO-Detection/faster_rcnn_R_50_FPN_3x"
 
 
+def test_any_model_combines_with_the_chess_experiment() -> None:
+    config = load_train_config(["+experiment=chess", "model=mask_rcnn_r50_fpn", "data.root=d"])
+    assert (config.data.name, config.data.format, config.task) == ("chess", "yolo", "bbox")
+    assert config.model.name == "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+
+
 def test_experiment_works_without_its_plus_sign() -> None:
     assert load_train_config(["experiment=bccd"]).data.name == "bccd"
 
@@ -143,7 +149,8 @@ def test_help_names_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "solver.base_lr  [float; default null]" in text
     assert "hardware.precision  [auto|fp32|bf16|fp16; default fp32]" in text
-    assert "experiment  airport, bccd, custom, florence2_lora, nuclei, satellite" in text
+    names = "airport, bccd, chess, custom, florence2_lora, nuclei, satellite"
+    assert f"experiment  {names}" in text
     assert "model.anchor_sizes  [list[float]; default null]" in text
 
 

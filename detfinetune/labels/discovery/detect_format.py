@@ -36,7 +36,8 @@ from detfinetune.labels.text import read_head, read_text_file
 _SAMPLED_FILES = 5
 _SHOWN = 3
 _PER_IMAGE = (".txt", ".xml", ".json")
-_DOCUMENTS = (".xml", ".json", ".csv", ".tsv")
+_DOCUMENTS = (".xml", ".json", ".jsonl", ".csv", ".tsv")
+_LABEL_NAMES = ("instances_", "_annotations.")
 _COCO_KEYS = ('"images"', '"annotations"', '"categories"')
 
 _FOUR_NUMBERS = re.compile(r"(-?[\d.]+[\s,;]+){3}-?[\d.]")
@@ -164,7 +165,7 @@ def choose_format(data: DataConfig, root: Path) -> FormatChoice:
     """Choose the format from the configuration or, with `auto`, from the files.
 
     COCO JSON comes first; then the file type of which most are named as an image (.txt, .xml,
-    .json); then files that describe many images (.xml, .json, .csv).
+    .json); then files that describe many images (.xml, .json, .jsonl, .csv).
 
     Raises:
         ConfigError: `data.annotations` leads nowhere.
@@ -260,7 +261,7 @@ def _refuse_damaged(
     for name in seen.documents(wanted.suffix):
         stem = Path(name).stem.lower()
         split = split_in(stem, names) or split_in(Path(name).parent.name, names)
-        by_name = stem in split_words(data) or stem.startswith(("instances_", "_annotations.coco"))
+        by_name = stem in {*split_words(data), "annotations"} or stem.startswith(_LABEL_NAMES)
         if by_name and split not in files and seen.detect(name) is None:
             raise DataError(
                 f"{seen.root / name}: the name is that of a label file of split {split}, but it is "

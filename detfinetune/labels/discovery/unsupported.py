@@ -13,7 +13,7 @@ from detfinetune.labels.text import read_head
 
 REFUSED_SUFFIXES = {
     ".geojson": "GeoJSON (such as xView's)",
-    ".jsonl": "JSON Lines",
+    ".jsonl": "JSON Lines other than Florence-2's",
     ".ndjson": "JSON Lines",
     ".parquet": "Parquet",
     ".tfrecord": "TFRecord",
@@ -34,7 +34,7 @@ def refuse_unsupported(root: Path) -> None:
     texts = 0
     for path in walk(root):
         suffix = path.suffix.lower()
-        if suffix in (".json", ".xml", ".csv", ".tsv") and path.stat().st_size == 0:
+        if suffix in (".json", ".jsonl", ".xml", ".csv", ".tsv") and path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty. Export the labels again, or remove it.")
         if suffix in REFUSED_SUFFIXES:
             format_name = REFUSED_SUFFIXES[suffix]

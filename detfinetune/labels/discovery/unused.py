@@ -88,9 +88,9 @@ def _is_used(data: DataConfig, discovered: DiscoveredDataset, name: str) -> bool
 
 
 def _reason(suffix: str, found: Detected | None, choice: FormatChoice) -> str:
-    if suffix in REFUSED_SUFFIXES:
-        return f"{REFUSED_SUFFIXES[suffix]} is not a supported format; {WAY_OUT}"
     if found is None:
+        if suffix in REFUSED_SUFFIXES:
+            return f"{REFUSED_SUFFIXES[suffix]} is not a supported format; {WAY_OUT}"
         return "not recognised as labels"
     name = found[0].name
     taken = f"format {choice.format.name} was" if choice.format else "the .txt files were"

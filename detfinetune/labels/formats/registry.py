@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from detfinetune.labels.formats.json.coco import detect_coco, parse_coco
+from detfinetune.labels.formats.json.florence import detect_florence, parse_florence
 from detfinetune.labels.formats.json.label_studio import detect_label_studio, parse_label_studio
 from detfinetune.labels.formats.json.labelme import detect_labelme, parse_labelme
 from detfinetune.labels.formats.json.via import detect_via, parse_via
@@ -47,6 +48,7 @@ DOCUMENT_FORMATS = {
         DocumentFormat("labelme", ".json", True, detect_labelme, parse_labelme),
         DocumentFormat("label_studio", ".json", False, detect_label_studio, parse_label_studio),
         DocumentFormat("via", ".json", False, detect_via, parse_via),
+        DocumentFormat("florence", ".jsonl", False, detect_florence, parse_florence),
         DocumentFormat("openimages", ".csv", False, detect_openimages, parse_openimages),
         DocumentFormat("csv", ".csv", False, detect_csv, parse_csv),
     )

@@ -22,7 +22,7 @@ class WrittenLabels:
     format: str
     split: str
     files: int
-    """Label files, one an image."""
+    """Label files: one an image, or one."""
 
     objects: int
     """Objects in them."""
@@ -43,8 +43,8 @@ class WrittenLabels:
     """Lowest IoU of their masks before and after, both rasterised at the image's size."""
 
     boxes_moved: int = 0
-    """Boxes that differ from their polygon's bounding box by more than half a pixel on a side. Only
-    the polygon is written, so its bounding box is what is read back."""
+    """Boxes of which a side moves by more than half a pixel: of YOLO's polygons only the bounding
+    box is read back, and of Florence-2's locations the centre of the bin."""
 
     def text(self) -> str:
         """Return in words what was written and what was lost."""
@@ -66,9 +66,12 @@ class WrittenLabels:
                 f"with the original {self.iou_min:.4f}"
             )
         if self.boxes_moved:
+            instead = (
+                "centre of the bins" if self.format == "florence" else "polygon's bounding box"
+            )
             lines.append(
                 f"changed: {_count(self.boxes_moved, 'box')} by more than {BOX_MOVED_PIXELS} px; "
-                "the bounding box of the polygon is read back"
+                f"the {instead} is read back"
             )
         return "\n  ".join(lines)
 

@@ -144,7 +144,7 @@ def test_a_real_tie_stops(make_dataset: MakeDataset) -> None:
         ("more.csv", "what,ever\n1,2\n", "not recognised as labels"),
         ("a.json", "{}", "not recognised as labels"),
         ("a.xml", VOC, "format voc; format coco was chosen"),
-        ("rows.jsonl", "{}\n", "JSON Lines is not a supported format"),
+        ("rows.jsonl", "{}\n", "JSON Lines other than Florence-2's is not a supported format"),
         ("map.geojson", "{}\n", "GeoJSON (such as xView's) is not a supported format"),
     ],
 )
@@ -184,7 +184,7 @@ def test_an_unreadable_table_is_shown_with_its_heading_and_missing_columns(
 def test_unsupported_formats_are_refused_by_name(make_dataset: MakeDataset) -> None:
     root = make_dataset(["a.jpg"], {"labels.jsonl": '{"image": "a.jpg"}\n'})
     with pytest.raises(
-        DataError, match=r"labels\.jsonl: JSON Lines is not a supported format; con"
+        DataError, match=r"labels\.jsonl: JSON Lines other than Florence-2's is not a supp"
     ):
         notes(root)
 

@@ -42,6 +42,11 @@ def coco(name: str) -> str:
     )
 
 
+def florence(name: str) -> str:
+    locations = "<loc_100><loc_125><loc_300><loc_500>"
+    return json.dumps({"image": name, "prefix": "<OD>", "suffix": f"cat{locations}"}) + "\n"
+
+
 TRAIN = {"train": ["a"]}
 DIVIDED = {"train": ["a"], "val": ["b"]}
 
@@ -51,6 +56,18 @@ LAYOUTS: Mapping[str, tuple[list[str], dict[str, str], dict[str, list[str]], str
         {"train/_annotations.coco.json": coco("a.jpg"),
          "valid/_annotations.coco.json": coco("b.jpg"), "README.roboflow.txt": "x"},
         DIVIDED, "coco",
+    ),
+    "Roboflow, Florence-2": (
+        ["train/a.jpg", "valid/b.jpg"],
+        {"train/annotations.jsonl": florence("a.jpg"),
+         "valid/annotations.jsonl": florence("b.jpg")},
+        DIVIDED, "florence",
+    ),
+    "Roboflow, JSONL": (
+        ["dataset/a.jpg", "dataset/b.jpg"],
+        {"dataset/_annotations.train.jsonl": florence("a.jpg"),
+         "dataset/_annotations.valid.jsonl": florence("b.jpg")},
+        DIVIDED, "florence",
     ),
     "Roboflow, YOLO": (
         ["train/images/a.jpg", "valid/images/b.jpg"],

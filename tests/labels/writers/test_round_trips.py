@@ -165,6 +165,36 @@ def test_each_written_format_reads_back_equal(
     assert total == {"label_formats": 273, "bccd": 4886}[name]
 
 
+@pytest.mark.parametrize("name", ["label_formats", "bccd", "chess"])
+def test_florence_moves_sides_by_half_a_bin_at_most(
+    shared_data: Path, tmp_path: Path, name: str
+) -> None:
+    options = {"images": "images", **SOURCES["LabelMe"][0]} if name == "label_formats" else {}
+    before = read_dataset(in_one_piece(shared_data / name, **options))
+    export_read(before, tmp_path / "out", "florence", images="link")
+    after = read_dataset(in_one_piece(tmp_path / "out"))
+    assert (after.format, after.classes) == ("florence", before.classes)
+    assert after.ledger.entries == []
+    total = 0
+    for split, table in before.tables.items():
+        again = after.tables[split]
+        assert again.names == table.names
+        assert again.image_of.tolist() == table.image_of.tolist()
+        assert again.categories.tolist() == table.categories.tolist()
+        half_bins = np.tile(table.sizes[table.image_of] / 2000, 2)
+        assert (np.abs(corners(again) - corners(table)) <= half_bins + READ_BACK_PIXELS).all()
+        total += again.num_objects
+    assert total == {"label_formats": 273, "bccd": 4886, "chess": 2380}[name]
+    # What was read is written as it was: the centre of a bin lies in that bin.
+    export_read(after, tmp_path / "again", "florence")
+    for file in (tmp_path / "out").glob("*/annotations.jsonl"):
+        assert (tmp_path / "again" / file.parent.name / file.name).read_bytes() == file.read_bytes()
+
+
+def corners(table: LabelTable) -> NDArray[np.float64]:
+    return np.hstack((table.boxes[:, :2], table.boxes[:, :2] + table.boxes[:, 2:]))
+
+
 # --- masks written and read back ------------------------------------------------------------------
 
 

@@ -24,10 +24,12 @@ from detfinetune.errors import DataError
 from detfinetune.labels.dataset.masks import decoded
 from detfinetune.labels.dataset.records import Annotation, Box, ImageRecord, Polygon, RleMask
 from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.formats.json.florence import parse_florence
 from detfinetune.labels.formats.lines.txt import parse_txt_line
 from detfinetune.labels.formats.lines.yolo import parse_yolo_line
 from detfinetune.labels.parsing.box_rules import check_box, check_polygon, polygon_area
 from detfinetune.labels.writers import CROWD, WrittenLabels
+from detfinetune.labels.writers.florence import write_florence
 from detfinetune.labels.writers.polygons import join_rings, one_polygon
 from detfinetune.labels.writers.txt import write_txt
 from detfinetune.labels.writers.voc import write_voc
@@ -183,7 +185,48 @@ def test_names_for_yolo(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["write_voc", "write_txt"])
+def test_florence_reads_back_within_half_a_bin(tmp_path: Path) -> None:
+    table = random_table(3)
+    written = write_florence(tmp_path, "val", table, CLASSES)
+    assert (written.files, written.objects) == (1, table.num_objects)
+    images = parse_florence((tmp_path / "valid" / "annotations.jsonl").read_text("utf-8")).images
+    moved = 0
+    for record, found in zip(map(table.record, range(table.num_images)), images, strict=True):
+        assert (found.name, found.problems) == (record.file_name, [])
+        for annotation, raw in zip(record.annotations, found.labels, strict=True):
+            assert raw.class_token == CLASSES[annotation.category]
+            x, y, w, h = annotation.bbox
+            sides = np.subtract(
+                raw.xyxy, np.divide((x, y, x + w, y + h), (record.width, record.height) * 2)
+            )
+            # A box within one bin is widened to two.
+            tiny = w < record.width / 1000 or h < record.height / 1000
+            assert np.abs(sides).max() <= (0.0015 if tiny else 0.0005) + 1e-9
+            moved += bool((np.abs(sides) > 0.5 / np.array((record.width, record.height) * 2)).any())
+    assert written.boxes_moved == moved > 0
+    assert f"changed: {moved} boxes by more than 0.5 px; the centre of the bins" in written.text()
+    assert not written.lossless
+
+
+def test_florence_text(tmp_path: Path) -> None:
+    table = table_of(
+        Path(),
+        [image("ü/a.jpg", box(2, 0, 40, 100, 40), box(0, 5, 8, 0.05, 0.04)), image("b.jpg"),
+         image("c.jpg", box(0, 99.99, 79.99, 0.01, 0.01))],
+    )  # fmt: skip
+    written = write_florence(tmp_path, "train", table, CLASSES)
+    assert lines_of(tmp_path / "train" / "annotations.jsonl") == [
+        '{"image": "ü/a.jpg", "prefix": "<OD>", "suffix": "größte Kuh<loc_0><loc_500><loc_999>'
+        '<loc_999>cat<loc_50><loc_100><loc_51><loc_101>"}',
+        '{"image": "b.jpg", "prefix": "<OD>", "suffix": ""}',
+        '{"image": "c.jpg", "prefix": "<OD>", "suffix": "cat<loc_998><loc_998><loc_999><loc_999>"}',
+    ]
+    assert written.lossless
+    with pytest.raises(DataError, match="class name 'a<loc_1>' holds a location token"):
+        write_florence(tmp_path, "val", table, ("a<loc_1>", "b", "c"))
+
+
+@pytest.mark.parametrize("name", ["write_voc", "write_txt", "write_florence"])
 def test_what_boxes_cannot_say_is_counted(tmp_path: Path, name: str) -> None:
     table = table_of(
         Path(),
@@ -207,7 +250,8 @@ def test_what_boxes_cannot_say_is_counted(tmp_path: Path, name: str) -> None:
 def write(name: str, folder: Path, table: LabelTable) -> WrittenLabels:
     if name == "write_yolo":
         return write_yolo(folder, "train", table, CLASSES)
-    return {"write_voc": write_voc, "write_txt": write_txt}[name](folder, "train", table, CLASSES)
+    writers = {"write_voc": write_voc, "write_txt": write_txt, "write_florence": write_florence}
+    return writers[name](folder, "train", table, CLASSES)
 
 
 @pytest.mark.parametrize("name", ["write_yolo", "write_voc", "write_txt"])
