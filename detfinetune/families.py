@@ -20,6 +20,7 @@ GROUP = "detfinetune.families"
 _DEFAULT = "rcnn"
 _OWN = {
     _DEFAULT: "detfinetune.models.rcnn.family:FAMILY",
+    "vit": "detfinetune.models.vit.family:FAMILY",
 }
 
 
