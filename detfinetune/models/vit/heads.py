@@ -54,6 +54,18 @@ class HeadSettings:
     detections_per_image: int
 
 
+class PaddedPyramid(SimpleFeaturePyramid):  # type: ignore[misc]  # Detectron2 has no type hints
+    """A simple feature pyramid for images of any size, which are padded to multiples of 32.
+
+    Detectron2's own says so under a misspelt key, and its models then do not pad.
+    """
+
+    @property
+    def size_divisibility(self) -> int:
+        """Stride of the coarsest level that is made of the transformer's features."""
+        return int(self._size_divisibility)
+
+
 def build_retinanet(backbone: TransformerBackbone, settings: HeadSettings) -> RetinaNet:
     """Build RetinaNet (Lin et al. 2017, arXiv:1708.02002) on levels p3 to p7.
 
@@ -61,7 +73,7 @@ def build_retinanet(backbone: TransformerBackbone, settings: HeadSettings) -> Re
     of all classes at all anchors that are not ignored, over the number of positive anchors.
     """
     channels = settings.channels
-    pyramid = SimpleFeaturePyramid(
+    pyramid = PaddedPyramid(
         net=backbone,
         in_feature=FEATURE,
         out_channels=channels,
@@ -100,7 +112,7 @@ def build_retinanet(backbone: TransformerBackbone, settings: HeadSettings) -> Re
 def build_faster_rcnn(backbone: TransformerBackbone, settings: HeadSettings) -> GeneralizedRCNN:
     """Build Faster R-CNN on levels p2 to p6, or Mask R-CNN if there are masks."""
     channels = settings.channels
-    pyramid = SimpleFeaturePyramid(
+    pyramid = PaddedPyramid(
         net=backbone,
         in_feature=FEATURE,
         out_channels=channels,

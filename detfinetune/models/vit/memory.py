@@ -27,8 +27,11 @@ _LEVEL_VALUES = {"retinanet": 20, "faster_rcnn": 14}
 _ANCHOR_VALUES = 10
 """For each anchor and output, in the losses."""
 
-_VAE_VALUES = 5
+_VAE_VALUES = 8
 """For each pixel and channel of the VAE's first layers; nothing of it is kept."""
+
+_MARGIN = 1.25
+"""Allocators hold more than is used."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def estimate_memory(config: RunConfig, num_classes: int) -> MemoryEstimate:
     if (vae := getattr(backbone, "vae", None)) is not None:
         first = vae.config.block_out_channels[0]
         activations = max(activations, batch * height * width * first * _VAE_VALUES * 4)
-    return MemoryEstimate(_weights(detector, backbone, config), activations)
+    return MemoryEstimate(_weights(detector, backbone, config), round(_MARGIN * activations))
 
 
 def check_memory(config: RunConfig, num_classes: int) -> None:

@@ -121,7 +121,7 @@ class DiffusionBackbone(TransformerBackbone):
             latent = vae.encode(images).latent_dist.mode() * vae.config.scaling_factor
             noise = torch.randn_like(latent) if self.training else _noise_of(images, latent)
             latent = self._signal * latent + self._noise * noise
-        hidden = self.transformer.pos_embed(latent)
+        hidden: Tensor = self.transformer.pos_embed(latent)
         for block in self.blocks:
             hidden = block(hidden)
         return hidden
@@ -193,7 +193,7 @@ def _from_folder(kind: Any, folder: Path, part: str) -> tuple[Any, dict[str, Any
         with _quiet():
             loaded: tuple[Any, dict[str, Any]] = kind.from_pretrained(
                 str(folder), subfolder=part, output_loading_info=True, local_files_only=True,
-                low_cpu_mem_usage=False, torch_dtype=torch.float32,
+                low_cpu_mem_usage=False,
             )  # fmt: skip
     except Exception as error:  # diffusers raises many kinds, from OSError to RuntimeError
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

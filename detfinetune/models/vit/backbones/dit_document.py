@@ -93,10 +93,16 @@ def _trimmed(model: BeitModel, blocks: int) -> BeitModel:
 
 
 def _quietly(load: Any, *arguments: Any, **options: Any) -> Any:
-    """Call `load` without warnings about layers of pretraining that are not used."""
-    level = transformers_logging.get_verbosity()
+    """Call `load` without a progress bar or warnings about layers that are not used."""
+    level, bar = (
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         return load(*arguments, **options)
     finally:
         transformers_logging.set_verbosity(level)
+        if bar:
+            transformers_logging.enable_progress_bar()

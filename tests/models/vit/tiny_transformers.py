@@ -7,22 +7,28 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from toy import write_toy_dataset
+
+from detfinetune.config.load import load_train_config
+from detfinetune.config.resolved import RunConfig
+from detfinetune.engine.recipe import resolve_recipe
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 
 REPO = Path(__file__).resolve().parents[3]
 TIMM_NAME = "vit/test_vit"
 
 
-def save_tiny_dit(folder: Path, layers: int = 4) -> Path:
-    """Save a diffusion transformer with its VAE and scheduler, as diffusers does."""
+def save_tiny_dit(folder: Path, seed: int = 0) -> Path:
+    """Save a diffusion transformer of four blocks with VAE and scheduler, as diffusers does."""
     from diffusers import AutoencoderKL, DDPMScheduler, DiTTransformer2DModel
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     DiTTransformer2DModel(
-        num_attention_heads=4, attention_head_dim=24, in_channels=4, out_channels=8,
-        num_layers=layers, sample_size=16,
+        num_attention_heads=4, attention_head_dim=24, in_channels=4, out_channels=8, num_layers=4,
+        sample_size=16,
     ).save_pretrained(folder / "transformer")  # fmt: skip
     AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
@@ -36,7 +42,7 @@ def save_tiny_dit(folder: Path, layers: int = 4) -> Path:
 
 
 def save_tiny_beit(folder: Path) -> Path:
-    """Save a document transformer, as transformers does."""
+    """Save a document transformer of three blocks, as transformers does."""
     from transformers import BeitConfig, BeitModel
 
     torch.manual_seed(0)
@@ -55,6 +61,29 @@ def write_four_pictures(folder: Path) -> Path:
     for kind in ("images", "labels"):
         shutil.copytree(folder / kind / "train", folder / kind / "val")
     return folder
+
+
+def statistics(**changes: object) -> DatasetStatistics:
+    values: dict[str, object] = {
+        "num_images": 4, "median_side": 96.0, "object_sizes": (0.2, 0.25, 0.3), "fullest_image": 3,
+    }  # fmt: skip
+    return DatasetStatistics(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def resolved(*words: str) -> RunConfig:
+    """Return the resolved configuration of a run on a CPU."""
+    return resolve_recipe(load_train_config(["hardware=cpu", *words]), statistics())[0]
+
+
+def built(config: RunConfig, *, weights: bool = True) -> Any:
+    """Return the model of a configuration with two classes, as a run builds it."""
+    from detfinetune.families import family_of
+
+    torch.manual_seed(1)
+    family = family_of(config.model.name)
+    family.check(config, 2)
+    base = family.base_weights(config) if weights else None
+    return family.build(config, ("disc", "square"), base)
 
 
 def command(*words: str, folder: Path, code: int = 0) -> str:
