@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.modeling.meta_arch import RetinaNet
 from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ class RcnnModel(DetectionModel):
         super().__init__()
         self.model = model
         self.classes = classes
+        if isinstance(model, RetinaNet):
+            # Its first value, which Detectron2 sets in the first step: the moving average of the
+            # weights must know it before.
+            setattr(model, _NORMALIZER, 100.0)
 
     def forward(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Return the losses. Detectron2 has none in eval mode, so its heads are switched."""
