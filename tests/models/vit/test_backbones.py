@@ -222,7 +222,7 @@ def test_dit_xl_2_builds_and_runs() -> None:
         block_out_channels=(128, 256, 512, 512), layers_per_block=2,
     )  # fmt: skip
     backbone = DiffusionBackbone(_trimmed(whole, 12, 100), vae, 0.9).eval()
-    assert sum(p.numel() for p in backbone.parameters()) / 1e6 == pytest.approx(287.2, abs=0.3)
+    assert sum(p.numel() for p in backbone.parameters()) / 1e6 == pytest.approx(286.9, abs=0.1)
     assert sum(p.numel() for p in backbone.vae.parameters()) / 1e6 == pytest.approx(34.2, abs=0.1)
     with torch.no_grad():
         maps = backbone(torch.randn(1, 3, 256, 256))
