@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detfinetune.errors import CheckpointError
 from detfinetune.models.detection_model import PredictOptions
@@ -13,22 +13,17 @@ from detfinetune.models.rcnn.model import RcnnModel
 from detfinetune.models.vit.backbones.transformer import TransformerBackbone
 from detfinetune.prediction import Prediction
 
+_BACKBONE = "model.backbone.net"
 _VAE_HASH = "vae_sha256"
 
 
 class VitModel(RcnnModel):
     """Detectron2's RetinaNet or R-CNN on a `TransformerBackbone`."""
 
-    def __init__(self, model: nn.Module, classes: tuple[str, ...]) -> None:
-        super().__init__(model, classes)
-        backbone: Any = model.get_submodule("backbone.net")
-        self._backbone_name = "model.backbone.net"
-        assert isinstance(backbone, TransformerBackbone)
-
     @property
     def backbone(self) -> TransformerBackbone:
         """The transformer."""
-        backbone: Any = self.get_submodule(self._backbone_name)
+        backbone: Any = self.get_submodule(_BACKBONE)
         return backbone  # type: ignore[no-any-return]
 
     def predict(self, batch: list[dict[str, Any]], options: PredictOptions) -> list[Prediction]:
@@ -42,7 +37,7 @@ class VitModel(RcnnModel):
     def depths(self) -> dict[str, int]:
         """Return the blocks from each parameter of the transformer to the head."""
         depths = self.backbone.depths()
-        return {f"{self._backbone_name}.{name}": depth for name, depth in depths.items()}
+        return {f"{_BACKBONE}.{name}": depth for name, depth in depths.items()}
 
     def checkpoint_state(self) -> dict[str, Tensor]:
         """Return all weights but those of the VAE, of which it has the hash."""

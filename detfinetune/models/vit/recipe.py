@@ -16,8 +16,7 @@ from detfinetune.models.vit.names import backbone_kind
 from detfinetune.models.vit.sources import choose_pretrained, read_architecture
 
 _CPU_SIDE, _GPU_SIDE = 256, 512
-# Of DiT-XL/2's 28 blocks the 12th, and of its 1000 timesteps the 100th: features there are about
-# objects, those of later blocks and noisier steps about how to paint them.
+# First guesses, from what served other tasks; docs/backbones.md says how to find better ones.
 _TAP_SHARE = 12 / 28
 _TIMESTEP = 100
 
@@ -35,7 +34,7 @@ def choose(choices: Choices, statistics: DatasetStatistics) -> None:
     blocks = count_blocks(name, _find_architecture(choices))
     tap = choices.choose("model.tap_block", lambda: _choose_tap(blocks, diffusion))
     if diffusion:
-        choices.choose("model.timestep", lambda: (_TIMESTEP, "of 1000: not too noisy"))
+        choices.choose("model.timestep", lambda: (_TIMESTEP, "of 1000: a first guess"))
     choices.choose("model.freeze_blocks", lambda: _choose_freeze(config.model.weights, tap))
     head = choices.choose(
         "model.head",
@@ -88,7 +87,7 @@ def _choose_tap(blocks: int, diffusion: bool) -> tuple[int, str]:
     if not diffusion:
         return blocks, "all blocks"
     tap = max(round(blocks * _TAP_SHARE), 1)
-    return tap, f"of {blocks}: later blocks are about painting"
+    return tap, f"of {blocks}: a first guess"
 
 
 def _choose_freeze(weights: str, tap: int) -> tuple[int, str]:

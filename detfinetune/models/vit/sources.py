@@ -119,6 +119,9 @@ def find_base_weights(settings: VitSettings) -> VitWeights:
         WeightsError: they cannot be loaded; the text lists alternatives.
     """
     weights = settings.weights
+    if settings.name == "dit_diffusion":
+        # Its VAE is needed in any case.
+        model_folder(settings.name, str(settings.pretrained))
     if weights == "random":
         return VitWeights("random weights, as requested")
     path = Path(weights).expanduser()
@@ -166,6 +169,9 @@ def _timm_weights(name: str, weights: str, path: Path) -> VitWeights:
 
     backbone = timm_name(name)
     if weights == "auto":
+        from detfinetune.models.vit.backbones.timm_vit import load_pretrained
+
+        load_pretrained(backbone)
         licence = timm.get_pretrained_cfg(backbone).license
         restricted = licence is not None and "-nc" in licence.lower()
         return VitWeights(

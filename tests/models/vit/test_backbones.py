@@ -209,6 +209,15 @@ def test_masks(beit_folder: Path) -> None:
     assert model.model.roi_heads.mask_on
 
 
+@each_kind
+def test_half_precision_gives_losses(words: list[str]) -> None:
+    model = built(resolved(*words))
+    model.train()
+    with EventStorage(), torch.autocast("cpu", torch.bfloat16):
+        losses = model(pack([sample(96, 128)]))
+    assert all(bool(loss.isfinite()) for loss in losses.values())
+
+
 @pytest.mark.slow  # 4 GB and half a minute
 def test_dit_xl_2_builds_and_runs() -> None:
     from diffusers import AutoencoderKL, DiTTransformer2DModel

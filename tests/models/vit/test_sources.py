@@ -14,6 +14,7 @@ from tiny_transformers import built, resolved, save_tiny_dit
 
 from detfinetune.errors import CheckpointError, DetFinetuneError, ModelError, WeightsError
 from detfinetune.families import family_of
+from detfinetune.models.vit.backbones import timm_vit
 from detfinetune.models.vit.backbones.timm_vit import count_blocks
 from detfinetune.models.vit.sources import VitWeights
 
@@ -112,13 +113,21 @@ def test_the_licence_is_told_on_use(dit_folder: Path, tmp_path: Path) -> None:
     assert "licence" not in "\n".join(free)
 
 
-def test_timm_tells_its_own_licences() -> None:
+def test_timm_tells_its_own_licences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm_vit, "load_pretrained", lambda name: None)
     family = family_of("vit/vit_base_patch16_224.mae")
     weights = family.base_weights(resolved("model.name=vit/vit_base_patch16_224.mae"))
     assert isinstance(weights, VitWeights)
     assert weights.licence == "cc-by-nc-4.0"
     free = family.base_weights(resolved("model.name=vit/vit_small_patch14_dinov2"))
     assert free.licence is None
+
+
+@pytest.mark.usefixtures("offline")
+def test_without_the_hub_timm_has_no_weights() -> None:
+    said = failure("model.name=vit/vit_small_patch14_dinov2")
+    assert "timm cannot load them into vit_small_patch14_dinov2" in said
+    assert "model.weights=FILE" in said
 
 
 def test_a_file_of_timm_is_loaded(tmp_path: Path) -> None:

@@ -49,19 +49,8 @@ class TimmBackbone(TransformerBackbone):
         Raises:
             WeightsError: they cannot be loaded.
         """
-        source = {} if path is None else {"state_dict": read_state_dict(path)}
-        try:
-            whole = _create(self._name, pretrained=True, pretrained_cfg_overlay=source)
-            self.model.load_state_dict(_trimmed(whole, len(self.blocks)).state_dict())
-        except Exception as error:  # timm and its hub raise any error of their network library
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise WeightsError(
-                f"{path or 'pretrained weights'}: timm cannot load them into {self._name}: "
-                f"{reason}\nAlternatives:\n"
-                "  - model.weights=FILE with a state dict of this model\n"
-                "  - model.name=efficientnet_lite0_fpn, whose ImageNet weights are installed\n"
-                "  - model.weights=random to train from scratch (needs far more data and time)"
-            ) from error
+        whole = load_pretrained(self._name, path)
+        self.model.load_state_dict(_trimmed(whole, len(self.blocks)).state_dict())
 
     def tokens(self, images: Tensor) -> Tensor:
         """Return the output of the tapped block for each patch, without class tokens."""
@@ -69,6 +58,26 @@ class TimmBackbone(TransformerBackbone):
         if patch != STRIDE:
             images = F.interpolate(images, scale_factor=patch / STRIDE, mode="bilinear")
         return _last_map(self.model, images).flatten(2).transpose(1, 2)
+
+
+def load_pretrained(name: str, path: Path | None = None) -> Any:
+    """Return a whole model with timm's own weights, or those of a file with timm's names.
+
+    Raises:
+        WeightsError: they cannot be loaded; the text lists alternatives.
+    """
+    overlay = {} if path is None else {"state_dict": read_state_dict(path)}
+    try:
+        return _create(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    except Exception as error:  # timm and its hub raise any error of their network library
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"{path or 'The pretrained weights'}: timm cannot load them into {name}: {reason}\n"
+            "Alternatives:\n"
+            "  - model.weights=FILE with a state dict of this model\n"
+            "  - model.name=efficientnet_lite0_fpn, whose ImageNet weights are installed\n"
+            "  - model.weights=random to train from scratch (needs far more data and time)"
+        ) from error
 
 
 def build(settings: VitSettings) -> TimmBackbone:
