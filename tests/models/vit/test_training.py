@@ -16,7 +16,7 @@ SETTINGS = [
     "evaluation.eval_period=0",
 ]  # fmt: skip
 DIFFUSION = ["model.name=dit_diffusion", "model.timestep=20", "solver.base_lr=0.002"]
-LONG = pytest.mark.slow  # half a minute each on an idle core; the first one is of each kind
+LONG = pytest.mark.slow  # half a minute to a minute each on an idle core
 SHORT = [*SETTINGS, "augment.image_size=64", "solver.base_lr=0.001", "solver.decay=constant",
          "solver.warmup_iters=0", "solver.images_per_batch=2"]  # fmt: skip
 
@@ -36,8 +36,9 @@ def average_precision(run: Path, task: str = "bbox") -> float:
     [
         (["model.name=dit_document", "solver.base_lr=0.001"], 100, 60),
         pytest.param([*DIFFUSION, "model.loss=focal"], 150, 60, marks=LONG),
-        pytest.param([*DIFFUSION, "model.loss=cross_entropy"], 150, 60, marks=LONG),
-        pytest.param([*DIFFUSION, "model.box_loss=giou"], 150, 60, marks=LONG),
+        pytest.param(
+            [*DIFFUSION, "model.loss=cross_entropy", "model.box_loss=giou"], 150, 60, marks=LONG
+        ),
         pytest.param([*DIFFUSION, "model.head=faster_rcnn"], 150, 50, marks=LONG),
         pytest.param([*DIFFUSION, "task=segm"], 150, 50, marks=LONG),
         pytest.param(
