@@ -21,6 +21,7 @@ _DEFAULT = "rcnn"
 _OWN = {
     _DEFAULT: "detfinetune.models.rcnn.family:FAMILY",
     "florence2": "detfinetune.models.florence2.family:FAMILY",
+    "vit": "detfinetune.models.vit.family:FAMILY",
 }
 
 

@@ -186,11 +186,12 @@ class ModelConfig(Section):
 
     name: str = "auto"
     """`auto`, `efficientnet_lite0_fpn`, `timm/<backbone>`, a name of Detectron2's zoo such as
-    `COCO-Detection/faster_rcnn_R_50_FPN_3x`, `florence2` or `florence2_large`."""
+    `COCO-Detection/faster_rcnn_R_50_FPN_3x`, `florence2` or `florence2_large`, or a transformer:
+    `vit/<timm's name>`, `dit_diffusion`, `dit_document`."""
 
     weights: str = "auto"
-    """`auto` (the model's pretrained weights), a file, a zoo name, or `random` (train from
-    scratch)."""
+    """`auto` (the model's pretrained weights), a file, a zoo name, a folder or hub name of a
+    transformer, or `random` (train from scratch)."""
 
 
 def _default_model() -> ModelConfig:

@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
-from detectron2.modeling import RetinaNet
+from detectron2.modeling.meta_arch import RetinaNet, retinanet
 from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
+from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor, nn
 
 from detfinetune.models.detection_model import DetectionModel, PredictOptions
 from detfinetune.models.rcnn.backbones.stages import stage_depths
 from detfinetune.prediction import Prediction
+
+# TorchScript compiles Detectron2's own after its first calls, and then rounds gradients
+# differently: a resumed run would not be the uninterrupted one.
+retinanet.sigmoid_focal_loss_jit = sigmoid_focal_loss
 
 _NORMALIZER = "loss_normalizer"
 _FIRST_NORMALIZER = 100.0

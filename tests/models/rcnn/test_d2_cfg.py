@@ -137,6 +137,7 @@ def test_all_wrong_raw_keys_are_listed_at_once() -> None:
     [
         ("test_coatnet", "does not take images of 160x96"),
         ("vit_tiny_patch16_224", "strides [16, 16, 16]"),
+        ("vit_tiny_patch16_224", "use model.name=vit/vit_tiny_patch16_224"),
         ("test_maxvit", "does not take images of 160x96"),
     ],
 )

@@ -82,6 +82,8 @@ def feature_levels(backbone: str) -> tuple[FeatureLevel, ...]:
     levels = tuple(found[stride] for stride in _STRIDES if stride in found)
     strides = [level.stride for level in levels]
     if len(levels) < 2 or any(b != 2 * a for a, b in pairwise(strides)):
+        if len(found) == 1:
+            advice += f" If it is a plain vision transformer, use model.name=vit/{backbone}."
         raise ModelError(
             f"model.name=timm/{backbone}: its feature maps have strides {info.reduction()}, and a "
             f"feature pyramid needs at least two of 4, 8, 16, 32 in a row. {advice}"
