@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode
+from detfinetune.data.mapper import TrainMapper, visible_fractions
 from PIL import Image
 
 from detfinetune.config.schema import AugmentConfig
@@ -17,7 +18,6 @@ from detfinetune.data.augment import (
     build_augmentations,
 )
 from detfinetune.data.loaders import seed_everything
-from detfinetune.data.mapper import TrainMapper, visible_fractions
 
 BOX = np.array([[10.0, 20.0, 30.0, 60.0]])
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from detfinetune.data.mapper import TrainMapper
 from PIL import Image
 
 from detfinetune.config.schema import AugmentConfig, DataConfig
 from detfinetune.data.augment import build_augmentations
 from detfinetune.data.loaders import build_test_loader, build_train_loader
-from detfinetune.data.mapper import TrainMapper
 from detfinetune.data.register import register_split
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
