@@ -71,6 +71,11 @@ def open_image_file(source: Path | str | BinaryIO) -> Image.Image:
     return Image.open(source)
 
 
+def is_deep_grey(image: Image.Image) -> bool:
+    """Return whether an image has one channel of more than 8 bits."""
+    return image.mode.startswith(("I", "F"))
+
+
 def refuse_special_file(path: Path) -> None:
     """Raise an OSError for what is there and not a file: a named pipe would block for ever."""
     if path.exists() and not path.is_file():

@@ -223,6 +223,10 @@ class AugmentConfig(Section):
     crop_size: NonNegativeInt | None = None
     """Side of a square random crop of the resized training image, pixels; 0: no crop."""
 
+    window: tuple[float, float] | None = None
+    """Grey levels that become black and white, of images with more than 8 bits (16-bit PNG and
+    TIFF). null: the 0.5th and 99.5th percentile of the training images."""
+
     scale_jitter: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.25)
     """Range of the random factor on `image_size` in training."""
 
@@ -252,6 +256,8 @@ class AugmentConfig(Section):
     def _check_sizes(self) -> AugmentConfig:
         if self.scale_jitter[0] > self.scale_jitter[1]:
             raise ValueError("scale_jitter should be [low, high] with low <= high")
+        if self.window and self.window[0] >= self.window[1]:
+            raise ValueError("window should be [low, high] with low < high")
         if self.image_size and self.max_size and self.max_size < self.image_size:
             raise ValueError("max_size (limit of the longer side) should not be below image_size")
         return self

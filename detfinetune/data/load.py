@@ -13,16 +13,28 @@ from pycocotools import mask as mask_api
 
 from detfinetune.console import command_line
 from detfinetune.data.sample import Mask, Sample, as_polygons
+from detfinetune.data.window import Window, apply_window
 from detfinetune.errors import DataError
-from detfinetune.image_files import IMAGE_ERRORS, describe_image_error, open_image_file
+from detfinetune.image_files import (
+    IMAGE_ERRORS,
+    describe_image_error,
+    is_deep_grey,
+    open_image_file,
+)
 
 Color = Literal["RGB", "BGR"]
 
 
-def decode_image(path: Path | str, color: Color) -> NDArray[np.uint8]:
+def decode_image(path: Path | str, color: Color, window: Window | None = None) -> NDArray[np.uint8]:
     """Return an image as HxWx3 in `color` order, rotated by its EXIF flag.
 
+    Args:
+        path: image file.
+        color: order of the channels.
+        window: for grey levels of more than 8 bits.
+
     Raises:
+        DataError: it has such grey levels, and there is no window.
         ConfigError: the limit of its size is not a number.
         IMAGE_ERRORS: it is missing, damaged or too large.
     """
@@ -31,11 +43,15 @@ def decode_image(path: Path | str, color: Color) -> NDArray[np.uint8]:
         # returns a partly decoded image.
         file.load()
         rotated = detection_utils._apply_exif_orientation(file)
+        if is_deep_grey(rotated):
+            return apply_window(np.asarray(rotated), window, str(path))
         pixels: NDArray[np.uint8] = detection_utils.convert_PIL_to_numpy(rotated, color)
     return pixels
 
 
-def read_image(record: dict[str, Any], color: Color) -> NDArray[np.uint8]:
+def read_image(
+    record: dict[str, Any], color: Color, window: Window | None = None
+) -> NDArray[np.uint8]:
     """Read a record's image as HxWx3 in `color` order, rotated by its EXIF flag.
 
     Raises:
@@ -43,7 +59,7 @@ def read_image(record: dict[str, Any], color: Color) -> NDArray[np.uint8]:
     """
     path = record["file_name"]
     try:
-        image = decode_image(path, color)
+        image = decode_image(path, color, window)
     except IMAGE_ERRORS as error:
         raise DataError(
             f"{path}: {describe_image_error(error)}. Replace or remove it. To list "
@@ -65,8 +81,9 @@ class LoadSample:
     Crowd regions are no objects; with masks, neither are objects without one.
     """
 
-    def __init__(self, color: Color, masks: bool) -> None:
+    def __init__(self, color: Color, masks: bool, window: Window | None = None) -> None:
         self.color = color
+        self.window = window
         self.masks = masks
 
     def __call__(self, record: dict[str, Any]) -> Sample:
@@ -75,7 +92,7 @@ class LoadSample:
         Raises:
             DataError: the image cannot be read, or has changed.
         """
-        image = read_image(record, self.color)
+        image = read_image(record, self.color, self.window)
         objects = [
             item
             for item in record["annotations"]

@@ -32,7 +32,7 @@ def build_train_pipeline(config: RunConfig, classes: tuple[str, ...]) -> Pipelin
     family = family_of(config.model.name)
     spec = family.input_spec(config)
     return Pipeline(
-        LoadSample(spec.color, masks=config.task == "segm"),
+        LoadSample(spec.color, config.task == "segm", config.augment.window),
         Augment(build_augmentations(config.augment, spec), config.augment.min_visible),
         family.packer(config, classes),
     )
@@ -45,7 +45,7 @@ def build_test_pipeline(
     family = family_of(config.model.name)
     spec = family.input_spec(config)
     return Pipeline(
-        LoadSample(spec.color, masks=labels and config.task == "segm"),
+        LoadSample(spec.color, labels and config.task == "segm", config.augment.window),
         Augment([build_resize(config.augment, spec)]),
         family.packer(config, classes),
     )

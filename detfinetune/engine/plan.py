@@ -15,6 +15,7 @@ from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
 from detfinetune.console import command_line, name_list, say, table, warn
 from detfinetune.data.loaders import images_per_process
+from detfinetune.data.window import Window, grey_window
 from detfinetune.engine.distributed import run_on_main
 from detfinetune.engine.recipe import resolve_recipe
 from detfinetune.engine.run_folder import (
@@ -72,7 +73,11 @@ def plan_new_run(config: TrainConfig) -> TrainingPlan:
     data = run_on_main(lambda: _with_root(config.data, config.task))
     config = config.model_copy(update={"data": data})
     dataset = run_on_main(lambda: _prepare(data, config.task))
-    resolved, choices = resolve_recipe(config, table_statistics(dataset.tables["train"]))
+    window = None
+    if config.augment.window is None:
+        window = run_on_main(lambda: _grey_window(dataset))
+    statistics = table_statistics(dataset.tables["train"])
+    resolved, choices = resolve_recipe(config, statistics, window)
     images_per_process(resolved.solver.images_per_batch, resolved.solver.accumulate)
     # Find configuration errors before the run folder is created.
     family = family_of(resolved.model.name)
@@ -158,6 +163,15 @@ def _prepare(data: DataConfig, task: Task) -> LabelledDataset:
             "or use YOLO polygons or COCO JSON with segmentation."
         )
     return dataset
+
+
+def _grey_window(dataset: LabelledDataset) -> Window | None:
+    """Return the window of the training images, or of another split if they have 8 bits."""
+    train_first = sorted(dataset.tables.items(), key=lambda item: item[0] != "train")
+    windows = (
+        grey_window([table.image_root / name for name in table.names]) for _, table in train_first
+    )
+    return next(filter(None, windows), None)
 
 
 def _with_root(data: DataConfig, task: Task) -> DataConfig:

@@ -16,13 +16,14 @@ from detfinetune.models.family import ModelFamily
 
 
 def resolve_recipe(
-    config: TrainConfig, statistics: DatasetStatistics
+    config: TrainConfig, statistics: DatasetStatistics, window: tuple[float, float] | None = None
 ) -> tuple[RunConfig, list[Choice]]:
     """Return the configuration without nulls, and the choices made.
 
     Args:
         config: as composed, with nulls.
         statistics: of the training split.
+        window: grey levels of images with more than 8 bits; None if there are none.
 
     Raises:
         ModelError: `model.name` is unknown or cannot do the task.
@@ -38,6 +39,10 @@ def resolve_recipe(
         )
     choices = Choices(config)
     family.recipe(choices, statistics)
+    if window is not None:
+        choices.choose(
+            "augment.window", lambda: (list(window), "99 % of the grey levels of training images")
+        )
     precision = choices.choose("hardware.precision", lambda: _choose_precision(family, choices.gpu))
     if precision not in family.precisions:
         raise ConfigError(

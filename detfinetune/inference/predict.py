@@ -199,7 +199,7 @@ def _predict_images(
         left, description="predict", unit="image", total=len(sources), initial=len(journal.done)
     ):
         try:
-            pixels = read_rgb(inputs.root / name)
+            pixels = read_rgb(inputs.root / name, predictor.window)
         except DataError as error:
             record.skipped.append(str(error))
             console.warn(str(error))

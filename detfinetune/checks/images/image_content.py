@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from detfinetune.image_files import (
     IMAGE_ERRORS,
     describe_image_error,
+    is_deep_grey,
     open_image_file,
     refuse_special_file,
 )
@@ -86,17 +87,14 @@ class ImageFacts:
     hides_content: bool = False
     """Whether transparent pixels differ in colour: training sees them, people do not."""
 
-    clipped: float = 0.0
-    """Share of pixels outside 0 to 255, which are clipped when read as RGB, 0 to 1."""
-
     mean: float = 0.0
-    """Mean grey level as read for training, 0 to 255."""
+    """Mean grey level, 0 to 255; of more than 8 bits as scaled to the image's own range."""
 
     contrast: float = 0.0
-    """Standard deviation of the grey levels as read for training."""
+    """Standard deviation of these grey levels."""
 
     spread: int = 0
-    """Range of the grey levels as read for training, 0 to 255."""
+    """Range of these grey levels, 0 to 255."""
 
     hash: int = 0
     """Perceptual hash (ImageHash's `phash`), 64 bits."""
@@ -147,7 +145,7 @@ def _decode(content: bytes, digest: str) -> ImageFacts:
             size, pending = image.size, _orientation(image)
             orientation = max(orientation, pending)
         transparent, hides_content = _alpha(image)
-        shown, seen, clipped = _grey_levels(image)
+        shown, seen = _grey_levels(image)
         frames = int(getattr(image, "n_frames", 1))
     if pending in _TRANSPOSES:
         shown = shown.transpose(_TRANSPOSES[pending])
@@ -163,7 +161,6 @@ def _decode(content: bytes, digest: str) -> ImageFacts:
         frames=frames,
         transparent=transparent,
         hides_content=hides_content,
-        clipped=clipped,
         mean=round(float(seen.mean()), 2),
         contrast=round(float(seen.std()), 3),
         spread=int(seen.max()) - int(seen.min()),
@@ -203,21 +200,16 @@ def _alpha(image: Image.Image) -> tuple[float, bool]:
     return share, bool(hidden.std() > _HIDDEN_CONTRAST)
 
 
-def _grey_levels(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8], float]:
-    """Return a small grey image, the grey levels as read for training, and the share clipped.
-
-    Training reads images with `convert("RGB")`, which clips values above 255 and truncates
-    fractions. The small image is scaled instead, so that hashes differ.
-    """
-    if image.mode.startswith(("I", "F")):
+def _grey_levels(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8]]:
+    """Return a small grey image, and the grey levels, scaled if they have more than 8 bits."""
+    if is_deep_grey(image):
         values = np.nan_to_num(np.asarray(image).astype(np.float64))
-        clipped = float(((values < 0) | (values > 255)).mean())
         low, high = float(values.min()), float(values.max())
         scaled = (values - low) * (255 / (high - low) if high > low else 0)
-        seen = np.clip(values, 0, 255).astype(np.uint8)
-        return _reduced(Image.fromarray(scaled.astype(np.uint8))), seen, clipped
+        seen = scaled.astype(np.uint8)
+        return _reduced(Image.fromarray(seen)), seen
     grey = _reduced(image.convert("L"))
-    return grey, np.asarray(grey), 0.0
+    return grey, np.asarray(grey)
 
 
 def _reduced(grey: Image.Image) -> Image.Image:

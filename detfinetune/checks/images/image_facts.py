@@ -18,7 +18,7 @@ from detfinetune.parallel import Workers
 __all__ = ["ImageFacts", "scan_image", "scan_images"]
 
 # Facts from another version of Pillow or of `image_content` are not taken from the cache.
-_KIND = f"facts-3 Pillow {__version__}"
+_KIND = f"facts-4 Pillow {__version__}"
 # Below both limits, starting processes (half a second each) takes longer than it saves.
 _FEW = 1000
 _FEW_BYTES = 50_000_000

@@ -14,7 +14,6 @@ from detfinetune.checks.images.image_content import ImageFacts
 # JPEG compression changes the grey levels of a constant image by one or two.
 _CONSTANT_CONTRAST = 1.0
 _CONSTANT_SPREAD = 10
-_MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,10 @@ def _problem(kind: str) -> Callable[[ImageFacts], str]:
     return lambda facts: facts.problem if facts.problem_kind == kind else ""
 
 
-def _deep_grey(facts: ImageFacts, when_blank: bool) -> str:
-    blank = facts.clipped >= _MOSTLY or facts.spread <= _CONSTANT_SPREAD
-    if not facts.mode.startswith(("I", "F")) or blank != when_blank:
+def _deep_grey(facts: ImageFacts) -> str:
+    if not facts.mode.startswith(("I", "F")):
         return ""
-    return (
-        f"{facts.bits} bits, one channel (Pillow mode {facts.mode}): {facts.clipped:.0%} of the "
-        f"pixels are outside 0 to 255 and are clipped; the mean is then {facts.mean:.0f}"
-    )
+    return f"{facts.bits} bits, one channel (Pillow mode {facts.mode})"
 
 
 def _hidden(facts: ImageFacts) -> str:
@@ -54,8 +49,7 @@ def _hidden(facts: ImageFacts) -> str:
 
 def _constant(facts: ImageFacts) -> str:
     constant = facts.contrast < _CONSTANT_CONTRAST and facts.spread <= _CONSTANT_SPREAD
-    if not (facts.sound and constant) or facts.mode.startswith(("I", "F")):
-        # Images with more than 8 bits have a rule of their own, which gives the cause.
+    if not (facts.sound and constant):
         return ""
     return f"all pixels have grey level {facts.mean:.0f}"
 
@@ -70,10 +64,6 @@ def _rotated(facts: ImageFacts) -> str:
     return f"EXIF orientation {facts.orientation}" if facts.orientation != 1 else ""
 
 
-_CONVERT_DEPTH = (
-    "Convert them to 8 bits with one range for the whole data set, such as its 0.5th to 99.5th "
-    "percentile."
-)
 IMAGE_RULES = (
     ImageRule(
         "image_empty",
@@ -106,19 +96,12 @@ IMAGE_RULES = (
         "perhaps after hours.",
     ),
     ImageRule(
-        "image_16bit_blank",
-        "error",
-        lambda facts: _deep_grey(facts, when_blank=True),
-        "more than 8 bits of grey, read as almost entirely white or black",
-        f"{_CONVERT_DEPTH} Otherwise the model trains on blank images.",
-    ),
-    ImageRule(
         "image_16bit",
-        "warning",
-        lambda facts: _deep_grey(facts, when_blank=False),
-        "more than 8 bits of grey, clipped to 0-255 when read",
-        f"{_CONVERT_DEPTH} Otherwise bright parts are all white, and values between 0 and 1 all "
-        "black.",
+        "note",
+        _deep_grey,
+        "more than 8 bits of grey, read with one window for all",
+        "Nothing to do: training turns the 0.5th to 99.5th percentile of the training images into "
+        "black and white, and prints them; augment.window=[LOW,HIGH] sets others.",
     ),
     ImageRule(
         "image_hidden_content",
