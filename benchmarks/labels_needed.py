@@ -239,7 +239,9 @@ def dress(axes: Axes, results: Sequence[Result], name: str) -> None:
     axes.set_xlabel("labelled training images (log scale)")
     axes.set_ylabel("AP on the test images")
     seeds = len({result.seed for result in results})
-    shown = "one seed" if seeds == 1 else f"{seeds} seeds, line: median, band: least to most"
+    shown = (
+        "one seed" if seeds == 1 else f"line: median, band: least to most of up to {seeds} seeds"
+    )
     axes.set_title(f"{name}: AP by labelled images", loc="left", fontweight="bold", pad=20)
     axes.text(0, 1.02, f"one point a run; {shown}", transform=axes.transAxes, color="#555555")
 
