@@ -100,7 +100,7 @@ def _zoo_weights(name: str, model_name: str) -> RcnnWeights:
             ) from error
         except OSError as error:
             raise CacheError.from_os_error(_zoo_cache(), error, "FVCORE_CACHE") from error
-    return RcnnWeights(f"{name}, trained on COCO ({path})", path, kind="detectron2")
+    return RcnnWeights(f"{name} of Detectron2's zoo ({path})", path, kind="detectron2")
 
 
 def _alternatives(model_name: str, url: str | None, path: Path | None) -> str:

@@ -1,9 +1,9 @@
 """Names of the models that can be fine-tuned, and the tasks they support.
 
-Three kinds of name: an entry of Detectron2's model zoo (`COCO-Detection/...` and
-`COCO-InstanceSegmentation/...`), `efficientnet_lite0_fpn` whose ImageNet weights are installed with
-the package, and `timm/<backbone>` for any convolutional backbone that timm knows. Nothing here
-imports torch until a timm name is looked up.
+Three kinds of name: an entry of Detectron2's model zoo (`COCO-Detection/...`, `Misc/...` and so
+on), `efficientnet_lite0_fpn` whose ImageNet weights are installed with the package, and
+`timm/<backbone>` for any convolutional backbone that timm knows. Nothing here imports torch until a
+timm name is looked up.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _why_refused(name: str) -> str | None:
 
 
 def zoo_weights_url(name: str) -> str:
-    """Return the URL of a zoo entry's weights, trained on COCO."""
+    """Return the URL of a zoo entry's weights."""
     return f"{ZOO_URL}{name}/{ZOO_WEIGHTS[name]}"
 
 

@@ -101,6 +101,7 @@ def test_zoo_weights_are_fetched_once_to_detectron2s_place(
     assert found.kind == "detectron2"
     assert found.path == zoo_weights_cached(R50)
     assert found.path.read_bytes() == BODY
+    assert found.description == f"{R50} of Detectron2's zoo ({found.path})"
     assert find_base_weights("COCO-Detection/faster_rcnn_R_50_FPN_1x", R50, "bbox") == found
     assert len(Server.requests) == 1
     # Detectron2's own loader finds the same file, and does not fetch it again.
