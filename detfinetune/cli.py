@@ -69,6 +69,16 @@ def predict(argv: list[str]) -> None:
     predict(config)
 
 
+def merge(argv: list[str]) -> None:
+    """Write a fine-tuned Florence-2 as a plain model that transformers loads."""
+    from detfinetune.config.load import load_merge_config
+
+    config = load_merge_config(argv)
+    from detfinetune.models.merge import merge
+
+    merge(config)
+
+
 def doctor(argv: list[str]) -> int:
     """Check whether this machine can train; if not, exit with 1."""
     from detfinetune.doctor import as_json, as_text, can_train, examine
@@ -89,7 +99,7 @@ def doctor(argv: list[str]) -> int:
 
 _COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "train": train, "check": check, "convert": convert,
-    "evaluate": evaluate, "predict": predict, "doctor": doctor,
+    "evaluate": evaluate, "predict": predict, "merge": merge, "doctor": doctor,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from detfinetune.engine.recipe import resolve_recipe
 from detfinetune.labels.dataset.statistics import DatasetStatistics
 
 STATISTICS = DatasetStatistics(
-    num_images=24, median_side=96.0, object_sizes=(0.2, 0.25, 0.3), fullest_image=3
+    num_images=24, median_side=96.0, object_sizes=(0.2, 0.25, 0.3), objects_per_image=(3,)
 )
 
 

@@ -14,6 +14,7 @@ from detfinetune.config.schema import (
     CheckConfig,
     ConvertConfig,
     EvaluateConfig,
+    MergeConfig,
     PredictConfig,
     Section,
     TrainConfig,
@@ -32,6 +33,7 @@ _TOOLS: dict[str, tuple[str, type[Section]]] = {
     "convert_labels": ("convert", ConvertConfig),
     "evaluate": ("evaluate", EvaluateConfig),
     "predict": ("predict", PredictConfig),
+    "merge": ("merge", MergeConfig),
 }
 # Words that stand for any name, and `config`, which is a file of keys.
 _PLACEHOLDERS = {"section.key", "group", "key", "config"}

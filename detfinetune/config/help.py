@@ -29,6 +29,10 @@ _ABOUT = {
         "Evaluate the AP of a run or a checkpoint.",
         "run=RUN [split=test] [key=value ...]",
     ),
+    "merge": (
+        "Write a fine-tuned Florence-2 as a plain model that transformers loads.",
+        "run=RUN output=DIR [key=value ...]",
+    ),
     "predict": (
         "Predict on an image, a folder or a video, and draw the detections.",
         "run=RUN input=PATH [key=value ...]",

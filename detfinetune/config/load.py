@@ -30,6 +30,7 @@ from detfinetune.config.schema import (
     ConvertConfig,
     EvaluateConfig,
     HardwareConfig,
+    MergeConfig,
     PredictConfig,
     Section,
     TrainConfig,
@@ -58,6 +59,11 @@ def load_check_config(argv: Sequence[str]) -> CheckConfig:
 def load_evaluate_config(argv: Sequence[str]) -> EvaluateConfig:
     """Load `configs/evaluate.yaml` with overrides."""
     return _load("evaluate", argv, EvaluateConfig)
+
+
+def load_merge_config(argv: Sequence[str]) -> MergeConfig:
+    """Load `configs/merge.yaml` with overrides."""
+    return _load("merge", argv, MergeConfig)
 
 
 def load_predict_config(argv: Sequence[str]) -> PredictConfig:

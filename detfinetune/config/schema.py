@@ -474,6 +474,22 @@ class EvaluateConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
 
 
+class MergeConfig(Section):
+    """A merge of what was trained into its base weights."""
+
+    run: UserPath | None = None
+    """Run folder; its best checkpoint is used."""
+
+    checkpoint: UserPath | None = None
+    """Checkpoint file instead of a run."""
+
+    output: UserPath | None = None
+    """Folder for the merged model, in the format of the base weights."""
+
+    overwrite: bool = False
+    """Replace an existing output of this command; nothing else is ever replaced."""
+
+
 class PredictConfig(Section):
     """A prediction."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detfinetune.config.resolved import RunConfig
@@ -80,6 +81,12 @@ class Florence2Family(ModelFamily):
         from detfinetune.models.florence2.build import build_model
 
         return build_model(config, classes, base)
+
+    def write_merged(self, model: DetectionModel, config: RunConfig, folder: Path) -> None:
+        """Write a folder that `transformers` loads."""
+        from detfinetune.models.florence2.merge import write_merged
+
+        write_merged(model.get_submodule("network"), config, folder)
 
 
 FAMILY = Florence2Family()

@@ -32,7 +32,7 @@ def read_processor(folder: Path) -> Any:
     """
     from transformers import AutoProcessor
 
-    with _quiet():
+    with quiet():
         try:
             return AutoProcessor.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # OSError, ValueError, KeyError, and what tokenizers raises
@@ -47,7 +47,7 @@ def read_network(folder: Path) -> Any:
     """
     from transformers import Florence2ForConditionalGeneration
 
-    with _quiet():
+    with quiet():
         try:
             network, report = Florence2ForConditionalGeneration.from_pretrained(
                 folder,
@@ -77,7 +77,7 @@ def _cannot_load(folder: Path, what: str, error: Exception) -> WeightsError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the progress bars and messages of `transformers` off the screen."""
     from transformers.utils import logging
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detfinetune.config.schema import ModelConfig
+from detfinetune.console import command_line
 from detfinetune.errors import WeightsError
 from detfinetune.models.family import BaseWeights
 
@@ -37,8 +38,7 @@ def model_shape(model: ModelConfig) -> ModelShape:
     Raises:
         WeightsError: `model.weights` is neither a name nor a folder with Florence-2.
     """
-    folder = Path(model.weights).expanduser()
-    if folder.is_dir():
+    if (folder := _given_folder(model)) is not None:
         return folder_shape(folder)
     return ModelShape(width=1024 if "large" in _hub_name(model) else 768)
 
@@ -73,9 +73,7 @@ def base_folder(model: ModelConfig) -> Path:
     Raises:
         WeightsError: there is none, or it has no Florence-2; the text lists alternatives.
     """
-    folder = Path(model.weights).expanduser()
-    if not folder.is_dir():
-        folder = _download(_hub_name(model))
+    folder = _given_folder(model) or _download(_hub_name(model))
     _read_config(folder)
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(
@@ -92,6 +90,24 @@ def folder_sha256(folder: Path) -> str:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def _given_folder(model: ModelConfig) -> Path | None:
+    """Return the folder that `model.weights` names, or None if it is a name.
+
+    Raises:
+        WeightsError: it is a run or a checkpoint.
+    """
+    path = Path(model.weights).expanduser()
+    key = "checkpoint" if path.suffix == ".pth" else "run"
+    if key == "checkpoint" or (path / "checkpoints").is_dir():
+        raise WeightsError(
+            f"model.weights={path} is a {key}, which holds only what was trained. Merge it into "
+            f"its base weights first, and start from the merged model:\n"
+            f"  {command_line('merge')} {key}={path} output=merged\n"
+            "  model.weights=merged"
+        )
+    return path if path.is_dir() else None
 
 
 def _hub_name(model: ModelConfig) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bright_shapes import SIDE
+from bright_shapes import CLASSES, SIDE
+from run_configs import run_config
 
 from detfinetune.config.load import load_train_config
 from detfinetune.config.resolved import RunConfig
 from detfinetune.engine.recipe import resolve_recipe
 from detfinetune.labels.dataset.statistics import DatasetStatistics
+from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
+from detfinetune.models.rcnn.build import build_model
 
 STATISTICS = DatasetStatistics(8, 64.0, (0.2, 0.3), (1, 3))
 
@@ -27,3 +30,11 @@ def resolved(base: Path, *overrides: str) -> RunConfig:
     """Return the configuration of a quick run, without nulls."""
     config, _ = resolve_recipe(load_train_config(settings(base, *overrides)), STATISTICS)
     return config
+
+
+def write_rcnn_checkpoint(path: Path) -> Path:
+    """Write a checkpoint of an R-CNN with random weights."""
+    config = run_config(model={"name": "efficientnet_lite0_fpn", "weights": "random"})
+    state = build_model(config, CLASSES, None).checkpoint_state()
+    write_checkpoint(path, Checkpoint(state, CLASSES, config, 1))
+    return path

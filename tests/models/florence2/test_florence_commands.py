@@ -70,6 +70,13 @@ def test_lora_learns_eight_images(commands: Commands, trained_base: Path, eight:
         "predict", "run=run", f"input={eight / 'images' / 'val'}", "output=out", "hardware=cpu"
     )
     assert len(list((commands.folder / "out").rglob("*.jpg"))) == 8
+    commands("merge", "run=run", "output=merged")
+    merged = [word for word in common if not word.startswith("model.weights")]
+    commands(
+        "train", *merged, "model.weights=merged", "solver.base_lr=1e-9", "solver.max_iter=1",
+        "output_dir=again",
+    )  # fmt: skip
+    assert metrics(commands.folder / "again", "val")["AP"] >= 90
     found = Predictor(run)(eight / "images" / "val" / "0.png")
     labels = (eight / "labels" / "val" / "0.txt").read_text(encoding="utf-8").splitlines()
     assert len(found) == len(labels)
