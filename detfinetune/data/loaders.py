@@ -135,6 +135,7 @@ class DataErrorLoader(DataLoader[Any]):
 
         Raises:
             DataError: an image cannot be read.
+            RuntimeError: a worker is dead, as torch says it.
         """
         batches = super().__iter__()
         try:
@@ -146,6 +147,9 @@ class DataErrorLoader(DataLoader[Any]):
             plain = type(error)(
                 text.rsplit(marker, 1)[-1].strip() if "Original Traceback" in text else text
             )
+        except (ConnectionError, EOFError) as error:
+            # It died while its batch was handed over.
+            raise RuntimeError("DataLoader worker exited unexpectedly") from error
         finally:
             _end_workers(batches)
         # Raised outside the except block, so that torch's traceback is not its context.

@@ -149,7 +149,7 @@ def test_help_names_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "solver.base_lr  [float; default null]" in text
     assert "hardware.precision  [auto|fp32|bf16|fp16; default fp32]" in text
-    names = "airport, bccd, chess, custom, florence2_lora, nuclei, satellite"
+    names = "airport, bccd, chess, custom, dit, florence2_lora, nuclei, satellite"
     assert f"experiment  {names}" in text
     assert "model.anchor_sizes  [list[float]; default null]" in text
 
