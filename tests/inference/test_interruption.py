@@ -53,10 +53,10 @@ def interrupt(run: Path, source: Path, output: Path, monkeypatch: pytest.MonkeyP
     read = predict_module.read_rgb
     calls = iter(range(COUNT))
 
-    def stop_at_the_seventh(path: Path) -> object:
+    def stop_at_the_seventh(path: Path, window: None) -> object:
         if next(calls) == 7:
             raise KeyboardInterrupt
-        return read(path)
+        return read(path, window)
 
     with monkeypatch.context() as patch:
         patch.setattr(predict_module, "read_rgb", stop_at_the_seventh)

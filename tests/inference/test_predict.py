@@ -255,7 +255,9 @@ def test_the_predictor_takes_files_and_arrays(run: Path, tmp_path: Path) -> None
     (first, *_) = found.to_coco(image_id=9, category_ids=[5, 6])
     assert first["bbox"] == pytest.approx([x, y, right - x, bottom - y])
     assert (first["image_id"], first["category_id"]) == (9, 5 + int(found.class_ids[0]))
-    with pytest.raises(DataError, match=r"not float64 with shape \[60, 90\]"):
+    with pytest.raises(DataError, match=r"not float64 with shape \[60, 90, 3\]"):
+        predictor(np.zeros((60, 90, 3)))
+    with pytest.raises(DataError, match=r"^the array: the image has more than 8 bits"):
         predictor(np.zeros((60, 90)))
 
 

@@ -10,8 +10,6 @@ import torch
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.modeling.meta_arch import retinanet
-from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor, nn
 
 from detfinetune.config.resolved import RunConfig
@@ -27,9 +25,6 @@ from detfinetune.models.rcnn.model import RcnnModel
 from detfinetune.models.rcnn.roi_align import use_sparse_roi_align
 from detfinetune.models.rcnn.weights import RcnnWeights
 from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
-
-# The compiled one has other gradients in its first call, so that resumed runs would differ.
-retinanet.sigmoid_focal_loss_jit = sigmoid_focal_loss
 
 # Caffe2's files lack these statistics, because they are folded into scale and shift.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
