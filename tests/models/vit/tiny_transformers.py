@@ -65,7 +65,8 @@ def write_four_pictures(folder: Path) -> Path:
 
 def statistics(**changes: object) -> DatasetStatistics:
     values: dict[str, object] = {
-        "num_images": 4, "median_side": 96.0, "object_sizes": (0.2, 0.25, 0.3), "objects_per_image": (3,),
+        "num_images": 4, "median_side": 96.0, "object_sizes": (0.2, 0.25, 0.3),
+        "objects_per_image": (3,),
     }  # fmt: skip
     return DatasetStatistics(**{**values, **changes})  # type: ignore[arg-type]
 
