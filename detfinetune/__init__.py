@@ -1,6 +1,6 @@
 """Fine-tune Detectron2 detectors on your own images and labels.
 
-    from detfinetune import Detector, check, convert, evaluate, predict, train
+    from detfinetune import Detector, ask, check, convert, evaluate, merge, predict, train
 
 They are imported on first use, so `import detfinetune` is fast and needs neither torch nor
 Detectron2.
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from detfinetune._detectron2 import add_packaged_detectron2
 
 if TYPE_CHECKING:
-    from detfinetune.api import Detector, check, convert, evaluate, predict, train
+    from detfinetune.api import Detector, ask, check, convert, evaluate, merge, predict, train
     from detfinetune.prediction import Prediction
 
 __all__ = [
-    "Detector", "Prediction", "__version__", "check", "convert", "evaluate", "predict", "train",
+    "Detector", "Prediction", "__version__", "ask", "check", "convert", "evaluate", "merge",
+    "predict", "train",
 ]  # fmt: skip
 
 __version__ = "0.1.0"

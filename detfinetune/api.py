@@ -23,9 +23,11 @@ from PIL import Image
 
 from detfinetune.config.load import build_config, load_hardware
 from detfinetune.config.schema import (
+    AskConfig,
     CheckConfig,
     ConvertConfig,
     EvaluateConfig,
+    MergeConfig,
     PredictConfig,
     Section,
     TrainConfig,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from detfinetune.check_dataset import CheckReport
     from detfinetune.engine.train import TrainResult
     from detfinetune.evaluation.result import EvaluationResult
+    from detfinetune.inference.ask import AskResult
     from detfinetune.inference.predict import PredictionResult
     from detfinetune.inference.predictor import Predictor
     from detfinetune.prediction import Prediction
@@ -131,6 +134,50 @@ def predict(
         return predict_config(run)
     values = _source(run) | {"input": None if input is None else str(input)} | settings
     return predict_config(build_config("predict", PredictConfig, values))
+
+
+def ask(
+    input: AnyPath | AskConfig,
+    prompt_task: str | None = None,
+    text: str | None = None,
+    **settings: Any,
+) -> AskResult:
+    """Ask a model about an image or a folder of images; as `detfinetune ask`.
+
+    Args:
+        input: image or folder, or a whole configuration.
+        prompt_task: such as `caption` or `referring_segmentation`.
+        text: words to look for, if the task needs them.
+        settings: the model, as in `run="runs/custom"` or `model="florence2"`, and `output="DIR"`.
+
+    Raises:
+        DetFinetuneError: the input, the model or the configuration cannot be used.
+    """
+    from detfinetune.inference.ask import ask as ask_config
+
+    if isinstance(input, AskConfig):
+        return ask_config(input)
+    values = {"input": str(input), "prompt_task": prompt_task, "text": text} | settings
+    return ask_config(build_config("ask", AskConfig, values))
+
+
+def merge(run: AnyPath | MergeConfig, output: AnyPath | None = None, **settings: Any) -> None:
+    """Write a fine-tuned Florence-2 as a plain model; as `detfinetune merge`.
+
+    Args:
+        run: folder of a run, a checkpoint file, or a whole configuration.
+        output: folder for the model.
+        settings: such as `overwrite=True`.
+
+    Raises:
+        DetFinetuneError: the run cannot be merged, or the output exists.
+    """
+    from detfinetune.models.merge import merge as merge_config
+
+    if not isinstance(run, MergeConfig):
+        values = _source(run) | {"output": None if output is None else str(output)} | settings
+        run = build_config("merge", MergeConfig, values)
+    merge_config(run)
 
 
 class Detector:

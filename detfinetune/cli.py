@@ -69,6 +69,16 @@ def predict(argv: list[str]) -> None:
     predict(config)
 
 
+def ask(argv: list[str]) -> None:
+    """Ask Florence-2 about images: captions, boxes, polygons, text."""
+    from detfinetune.config.load import load_ask_config
+
+    config = load_ask_config(argv)
+    from detfinetune.inference.ask import ask
+
+    ask(config)
+
+
 def merge(argv: list[str]) -> None:
     """Write a fine-tuned Florence-2 as a plain model that transformers loads."""
     from detfinetune.config.load import load_merge_config
@@ -99,7 +109,7 @@ def doctor(argv: list[str]) -> int:
 
 _COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "train": train, "check": check, "convert": convert,
-    "evaluate": evaluate, "predict": predict, "merge": merge, "doctor": doctor,
+    "evaluate": evaluate, "predict": predict, "ask": ask, "merge": merge, "doctor": doctor,
 }  # fmt: skip
 
 

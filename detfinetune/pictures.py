@@ -6,6 +6,7 @@ import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -16,6 +17,7 @@ from detfinetune.image_files import IMAGE_ERRORS, describe_image_error, open_ima
 Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 Polygon = tuple[float, ...]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # Okabe and Ito's palette for colour-blind people ("Color Universal Design", 2008), without black,
 # which is invisible on dark images.
@@ -30,6 +32,7 @@ _TITLE_SIZE = 20
 _BACKGROUND: Color = (250, 250, 250)
 _INK: Color = (25, 25, 25)
 _LONGEST_TEXT = 60
+_NARROWEST_CAPTION = 320
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,37 @@ def draw_objects(
     return canvas
 
 
+def with_caption(image: Image.Image, text: str) -> Image.Image:
+    """Return an RGB copy of `image` with `text` in lines below it."""
+    font = _font(_CAPTION_SIZE, text)
+    width = max(image.width, _NARROWEST_CAPTION)
+    lines = _wrapped(text, font, width - 2 * _MARGIN)
+    line_height = _CAPTION_SIZE + 5
+    height = image.height + len(lines) * line_height + _MARGIN
+    sheet = Image.new("RGB", (width, height), _BACKGROUND)
+    sheet.paste(_as_rgb(image), (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for number, line in enumerate(lines):
+        place = (_MARGIN, image.height + 4 + number * line_height)
+        draw.text(place, line, font=font, fill=_INK)
+    return sheet
+
+
+def _wrapped(text: str, font: Font, width: int) -> list[str]:
+    """Divide a text into lines; words that are longer than a line, as of Chinese, are divided."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+            continue
+        lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
 def _draw_areas(canvas: Image.Image, objects: Sequence[DrawnObject], scale: float) -> Image.Image:
     if not any(item.polygons for item in objects):
         return canvas
@@ -180,7 +214,7 @@ def _draw_tag(
 ) -> None:
     """Draw `text` above a box's top left corner, or nearby if there is no room."""
     text = _one_line(text)
-    font = _font(font_size)
+    font = _font(font_size, text)
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height = math.ceil(right - left) + 6, math.ceil(bottom - top) + 5
     x = min(max(0, round(corner[0])), max(0, size[0] - width))
@@ -230,12 +264,13 @@ def contact_sheet(
     sheet = Image.new("RGB", (sheet_width, _MARGIN + header + rows * row_height), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((_MARGIN, _MARGIN), _one_line(title, 200), font=_font(_TITLE_SIZE), fill=_INK)
+        font = _font(_TITLE_SIZE, title)
+        draw.text((_MARGIN, _MARGIN), _one_line(title, 200), font=font, fill=_INK)
     y = _MARGIN + (_TITLE_SIZE + 12 if title else 0)
     for line in legend_lines:
         for x, name, color in line:
             draw.rectangle((x, y + 2, x + 14, y + 16), fill=color, outline=_INK)
-            draw.text((x + 20, y), name, font=_font(_CAPTION_SIZE), fill=_INK)
+            draw.text((x + 20, y), name, font=_font(_CAPTION_SIZE, name), fill=_INK)
         y += caption_height
     for number, (image, caption) in enumerate(tiles):
         x = _MARGIN + number % columns * (tile_width + _MARGIN)
@@ -243,7 +278,7 @@ def contact_sheet(
         fitted = _fitted(image, tile_width, tile_height)
         sheet.paste(fitted, (x + (tile_width - fitted.width) // 2, top))
         text = _cut_to(draw, _one_line(caption, 200), tile_width)
-        draw.text((x, top + tile_height + 2), text, font=_font(_CAPTION_SIZE), fill=_INK)
+        draw.text((x, top + tile_height + 2), text, font=_font(_CAPTION_SIZE, text), fill=_INK)
     return sheet
 
 
@@ -261,7 +296,7 @@ def _legend_lines(
     x = width + 1
     for name, color in legend:
         name = _one_line(name, 40)
-        needed = 36 + math.ceil(_font(_CAPTION_SIZE).getlength(name))
+        needed = 36 + math.ceil(_font(_CAPTION_SIZE, name).getlength(name))
         if x + needed > width or not lines:
             lines.append([])
             x = _MARGIN
@@ -272,7 +307,7 @@ def _legend_lines(
 
 def _cut_to(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
     """Shorten a caption in the middle: both ends of a file name matter."""
-    font = _font(_CAPTION_SIZE)
+    font = _font(_CAPTION_SIZE, text)
     if draw.textlength(text, font=font) <= width:
         return text
     keep = len(text)
@@ -289,8 +324,19 @@ def _one_line(text: str, longest: int = _LONGEST_TEXT) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _font(size: int, text: str = "") -> Font:
+    """Return a font for a text; Pillow's own has no letters beyond ASCII."""
+    if text.isascii():
+        return ImageFont.load_default(size)
+    return ImageFont.truetype(_unicode_font(), size)
+
+
+@cache
+def _unicode_font() -> str:
+    """Return the file of DejaVu Sans, which comes with matplotlib: Latin, Greek, Cyrillic, ..."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
 def _scaled(polygon: Polygon, scale: float) -> list[float]:

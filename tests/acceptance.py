@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ import yaml
 from tabulate import tabulate
 
 from detfinetune.config.hardware import detect_hardware
+from detfinetune.models.download import reachable
+from detfinetune.models.florence2.family import FAMILY as FLORENCE_FAMILY
 from detfinetune.models.rcnn.weights import zoo_reachable, zoo_weights_cached
 from detfinetune.sample_scenes import write_sample_scenes
 
@@ -97,6 +100,38 @@ def zoo_weights(name: str) -> Need:
     return need
 
 
+def florence_weights() -> str | None:
+    """Need Florence-2's packages, and its weights, cached or to be downloaded."""
+    if not all(map(find_spec, FLORENCE_FAMILY.requires)):
+        return "the extra 'florence' is not installed"
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        snapshot_download("florence-community/Florence-2-base", local_files_only=True)
+    except LocalEntryNotFoundError:
+        known = not constants.HF_HUB_OFFLINE and reachable(constants.ENDPOINT, 3.0)
+        return None if known else "the weights' hub cannot be reached"
+    return None
+
+
+FLORENCE = ("model=florence2",)
+FLORENCE_STEPS = 20
+# Run without detfinetune: loads the merged model, and captions a picture.
+RELOAD = """
+import sys
+from PIL import Image
+from transformers import AutoProcessor, Florence2ForConditionalGeneration
+
+folder, picture = sys.argv[1:]
+model = Florence2ForConditionalGeneration.from_pretrained(folder).eval()
+processor = AutoProcessor.from_pretrained(folder)
+image = Image.open(picture).convert("RGB")
+inputs = processor(text="<CAPTION>", images=image, return_tensors="pt")
+answer = model.generate(**inputs, num_beams=3, do_sample=False, max_new_tokens=100)
+print(processor.batch_decode(answer, skip_special_tokens=True)[0])
+assert "detfinetune" not in sys.modules
+"""
 FASTER = "COCO-Detection/faster_rcnn_R_50_FPN_3x"
 MASK = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
 MODELS = (
@@ -122,7 +157,7 @@ class Acceptance:
         steps = [Step("doctor", "can train", self.doctor), scenes, check]
         for model in MODELS:
             steps += self.model_steps(model)
-        return steps
+        return steps + self.florence_steps()
 
     def model_steps(self, model: Model) -> list[Step]:
         """Return the steps of one model."""
@@ -146,6 +181,56 @@ class Acceptance:
             Step(name, expected, partial(run, model), model.needs, after)
             for name, expected, run, after in table
         ]
+
+    def florence_steps(self) -> list[Step]:
+        """Return the steps of Florence-2."""
+        needs, train = (gpu, florence_weights), "Florence-2: train"
+        merge, reload = "Florence-2: merge", "Florence-2: reload"
+        return [
+            Step("Florence-2: caption", "a caption", self.caption, needs, "scenes"),
+            Step(train, f"{FLORENCE_STEPS} steps", self.fine_tune_florence, needs, "scenes"),
+            Step(merge, "a plain model", self.merge_florence, needs, train),
+            Step(reload, "a caption, by transformers alone", self.reload_florence, needs, merge),
+        ]
+
+    def caption(self) -> str:
+        """Ask the published model about a picture."""
+        output = self.folder / "Florence-2 caption"
+        self.command("Florence-2 caption", "ask", *FLORENCE, "prompt_task=caption",
+                     f"input={self.picture()}", f"output={output}")  # fmt: skip
+        answers = json.loads((output / "answers.json").read_text(encoding="utf-8"))
+        return _caption(answers["images"][0]["text"])
+
+    def fine_tune_florence(self, *overrides: str) -> str:
+        """Fine-tune it for a few steps."""
+        model = Model("Florence-2", FLORENCE)
+        self.command(f"{model.name} train", "train", "+experiment=florence2_lora", *self.data(),
+                     *FLORENCE, f"solver.max_iter={FLORENCE_STEPS}", "evaluation.eval_period=0",
+                     "evaluation.test_at_end=false", f"output_dir={self.run_of(model)}",
+                     *overrides)  # fmt: skip
+        losses = [line["loss_tokens"] for line in self.logged(model)]
+        return f"{self.finished(model)}; loss {losses[0]:.2f} to {losses[-1]:.2f}"
+
+    def merge_florence(self) -> str:
+        """Write the plain model."""
+        run, output = self.folder / "Florence-2 run", self.folder / "Florence-2 merged"
+        self.command("Florence-2 merge", "merge", f"run={run}", f"output={output}")
+        return f"{sum(path.stat().st_size for path in output.iterdir()) >> 20} MiB"
+
+    def reload_florence(self) -> str:
+        """Caption the same picture with transformers alone."""
+        done = subprocess.run(
+            [sys.executable, "-c", RELOAD, self.folder / "Florence-2 merged", self.picture()],
+            capture_output=True, text=True, timeout=LONGEST, check=False, cwd=self.folder,
+        )  # fmt: skip
+        self.log("Florence-2 reload").write_text(done.stdout + done.stderr, encoding="utf-8")
+        if done.returncode:
+            raise StepFailed(self.last_line("Florence-2 reload"))
+        return _caption(done.stdout)
+
+    def picture(self) -> Path:
+        """Return a picture to caption."""
+        return min((self.folder / "scenes" / "images" / "test").glob("*.jpg"))
 
     def doctor(self) -> str:
         """Describe the machine."""
@@ -286,6 +371,12 @@ class Acceptance:
         """Return the last line that a command has printed, and where the others are."""
         text = self.log(name).read_text(encoding="utf-8").strip()
         return f"{text.rpartition(chr(10))[2]} ({self.log(name)})"
+
+
+def _caption(text: str) -> str:
+    if not text.strip():
+        raise StepFailed("an empty caption")
+    return text.strip()
 
 
 def _detfinetune(*words: str) -> list[str]:

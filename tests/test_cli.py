@@ -13,7 +13,7 @@ from detfinetune.config.load import load_evaluate_config
 
 SCRIPTS = {
     "train": "train_net", "check": "check_dataset", "convert": "convert_labels",
-    "evaluate": "evaluate", "predict": "predict", "merge": "merge",
+    "evaluate": "evaluate", "predict": "predict", "ask": "ask", "merge": "merge",
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def test_a_wrong_command_gets_the_nearest_one() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error: 'trian' is not a command. Did you mean 'train'? Choose from: train, check, "
-        "convert, evaluate, predict, merge, doctor.\n"
+        "convert, evaluate, predict, ask, merge, doctor.\n"
     )
 
 

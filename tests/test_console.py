@@ -96,7 +96,16 @@ def test_many_names_are_cut_with_a_count() -> None:
 
 @pytest.mark.parametrize(
     "tool",
-    ["check_dataset", "convert_labels", "doctor", "evaluate", "merge", "predict", "train_net"],
+    [
+        "ask",
+        "check_dataset",
+        "convert_labels",
+        "doctor",
+        "evaluate",
+        "merge",
+        "predict",
+        "train_net",
+    ],
 )
 def test_a_removed_working_directory_is_a_message(repo: Path, tmp_path: Path, tool: str) -> None:
     program = (

@@ -11,6 +11,7 @@ import pytest
 from detfinetune.config.keys import config_keys, unknown_key
 from detfinetune.config.load import config_groups
 from detfinetune.config.schema import (
+    AskConfig,
     CheckConfig,
     ConvertConfig,
     EvaluateConfig,
@@ -33,6 +34,7 @@ _TOOLS: dict[str, tuple[str, type[Section]]] = {
     "convert_labels": ("convert", ConvertConfig),
     "evaluate": ("evaluate", EvaluateConfig),
     "predict": ("predict", PredictConfig),
+    "ask": ("ask", AskConfig),
     "merge": ("merge", MergeConfig),
 }
 # Words that stand for any name, and `config`, which is a file of keys.

@@ -36,7 +36,9 @@ def test_imports_without_torch_and_detectron2(module: str) -> None:
     assert HEAVY.isdisjoint(json.loads(run.stdout))
 
 
-@pytest.mark.parametrize("name", ["Detector", "check", "convert", "evaluate", "predict", "train"])
+@pytest.mark.parametrize(
+    "name", ["Detector", "ask", "check", "convert", "evaluate", "merge", "predict", "train"]
+)
 def test_package_offers_its_calls(name: str) -> None:
     assert name in dir(detfinetune)
     assert callable(getattr(detfinetune, name))

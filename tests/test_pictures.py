@@ -14,6 +14,7 @@ from detfinetune.pictures import (
     contact_sheet,
     draw_objects,
     open_image,
+    with_caption,
 )
 
 GREY = (128, 128, 128)
@@ -134,3 +135,27 @@ def test_image_that_cannot_be_opened(tmp_path: Path, content: bytes | None) -> N
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.png: (the image cannot be|not an image)"):
         open_image(path)
+
+
+def test_a_caption_stands_below_the_image_in_lines_that_fit() -> None:
+    image = blank(400, 80)
+    one, many = with_caption(image, "Short."), with_caption(image, f"many words {'x' * 200} " * 3)
+    assert one.size == (400, 80 + 20 + 10)
+    assert ImageChops.difference(one.crop((0, 0, 400, 80)), image).getbbox() is None
+    assert (many.height - 80 - 10) % 20 == 0
+    assert many.height > 80 + 3 * 20
+    below = many.crop((0, 80, 400, many.height))
+    ink = changed(Image.new("RGB", below.size, below.getpixel((0, 0))), below)
+    assert ink is not None
+    assert ink[0] >= 9
+    assert ink[2] <= 391
+    # A narrow image gets a margin at its right.
+    assert with_caption(blank(30, 80), "Short.").width == 320
+
+
+def test_letters_beyond_ascii_are_drawn() -> None:
+    """And not all as the same empty square."""
+    tags = [
+        draw_objects(blank(), [DrawnObject((9, 30, 60, 40), f"Tag {letter}")]) for letter in "üßЖΩ"
+    ]
+    assert all(changed(tags[0], tag) for tag in tags[1:])

@@ -29,6 +29,10 @@ _ABOUT = {
         "Evaluate the AP of a run or a checkpoint.",
         "run=RUN [split=test] [key=value ...]",
     ),
+    "ask": (
+        "Ask Florence-2 about images: captions, boxes, polygons, text.",
+        "model=florence2 prompt_task=TASK input=PATH [text=WORDS] [key=value ...]",
+    ),
     "merge": (
         "Write a fine-tuned Florence-2 as a plain model that transformers loads.",
         "run=RUN output=DIR [key=value ...]",

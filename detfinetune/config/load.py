@@ -26,6 +26,7 @@ from detfinetune.config.hardware import detect_hardware
 from detfinetune.config.help import help_text
 from detfinetune.config.keys import config_keys, text_keys, unknown_key
 from detfinetune.config.schema import (
+    AskConfig,
     CheckConfig,
     ConvertConfig,
     EvaluateConfig,
@@ -59,6 +60,11 @@ def load_check_config(argv: Sequence[str]) -> CheckConfig:
 def load_evaluate_config(argv: Sequence[str]) -> EvaluateConfig:
     """Load `configs/evaluate.yaml` with overrides."""
     return _load("evaluate", argv, EvaluateConfig)
+
+
+def load_ask_config(argv: Sequence[str]) -> AskConfig:
+    """Load `configs/ask.yaml` with overrides."""
+    return _load("ask", argv, AskConfig)
 
 
 def load_merge_config(argv: Sequence[str]) -> MergeConfig:

@@ -474,6 +474,37 @@ class EvaluateConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
 
 
+class AskConfig(Section):
+    """A question to a model that answers prompts."""
+
+    run: UserPath | None = None
+    """Run folder; its best checkpoint is asked."""
+
+    checkpoint: UserPath | None = None
+    """Checkpoint file instead of a run."""
+
+    model: FamilySettings = Field(default_factory=_default_model)
+    """Base weights instead of a run, as they were published or from a folder."""
+
+    prompt_task: str | None = None
+    """What to ask: caption, detailed_caption, more_detailed_caption, dense_region_caption,
+    region_proposal, od, referring_segmentation, phrase_grounding, ocr or ocr_with_region."""
+
+    text: str | None = None
+    """Words to look for; needed by referring_segmentation and phrase_grounding alone."""
+
+    input: UserPath | None = None
+    """An image or a folder of images."""
+
+    output: UserPath | None = None
+    """Folder for pictures and answers.json. null: answers/<name of the input>."""
+
+    overwrite: bool = False
+    """Replace an existing output of this command; nothing else is ever replaced."""
+
+    hardware: HardwareConfig = HardwareConfig()
+
+
 class MergeConfig(Section):
     """A merge of what was trained into its base weights."""
 

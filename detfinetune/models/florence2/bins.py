@@ -31,6 +31,13 @@ def quantize(boxes: NDArray[np.float64], width: float, height: float) -> NDArray
 
 
 def dequantize(bins: NDArray[np.int64], width: float, height: float) -> NDArray[np.float64]:
-    """Return boxes in pixels, (n, 4): the centres of their bins."""
-    boxes: NDArray[np.float64] = (bins + 0.5) / BINS * np.array([width, height, width, height])
-    return boxes
+    """Return x, y, x, y, ... in pixels: the centres of their bins.
+
+    Args:
+        bins: x, y, x, y, ...; (..., 2 n).
+        width: of the image, pixels.
+        height: of the image, pixels.
+    """
+    sides = np.resize([width, height], bins.shape[-1])
+    points: NDArray[np.float64] = (bins + 0.5) / BINS * sides
+    return points

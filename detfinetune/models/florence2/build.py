@@ -42,9 +42,9 @@ def build_model(
     if settings.freeze_vision:
         network.model.vision_tower.requires_grad_(False)
     if settings.lora_rank:
-        _add_adapters(network, settings)
+        add_adapters(network, settings)
     if settings.gradient_checkpointing:
-        _checkpoint_activations(network)
+        checkpoint_activations(network)
     model = Florence2Model(
         network,
         vocabulary,
@@ -64,7 +64,7 @@ def build_model(
     return model
 
 
-def _add_adapters(network: Any, settings: Florence2Settings) -> None:
+def add_adapters(network: Any, settings: Florence2Settings) -> None:
     """Add LoRA to all linear layers but the head, in place, and freeze all other weights."""
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -78,7 +78,7 @@ def _add_adapters(network: Any, settings: Florence2Settings) -> None:
     inject_adapter_in_model(adapters, network)
 
 
-def _checkpoint_activations(network: Any) -> None:
+def checkpoint_activations(network: Any) -> None:
     """Compute activations again in the backward pass.
 
     What `transformers` offers for this covers only the language model, not the vision tower.

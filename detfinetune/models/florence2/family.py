@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detfinetune.config.resolved import RunConfig
-from detfinetune.config.schema import Task
+from detfinetune.config.schema import ModelConfig, Task
 from detfinetune.errors import ConfigError
+from detfinetune.models.abilities import Asked
 from detfinetune.models.choices import Choices
 from detfinetune.models.family import BaseWeights, InputSpec, ModelFamily, Packer
 from detfinetune.models.florence2.settings import Florence2Settings
+from detfinetune.models.florence2.tasks import TASKS
 
 if TYPE_CHECKING:
     from detfinetune.labels.dataset.statistics import DatasetStatistics
@@ -33,6 +35,7 @@ class Florence2Family(ModelFamily):
     requires = ("transformers", "peft")
     tasks = frozenset[Task]({"bbox"})
     Settings = Florence2Settings
+    prompt_tasks = TASKS
 
     def accepts(self, model_name: str) -> bool:
         """Return whether it is `florence2`, `florence2_large`, or a published name."""
@@ -81,6 +84,18 @@ class Florence2Family(ModelFamily):
         from detfinetune.models.florence2.build import build_model
 
         return build_model(config, classes, base)
+
+    def ask_base(self, settings: ModelConfig, device: str, task: str, text: str) -> Asked:
+        """Load the published weights, or those in a folder, and return them with a prompt."""
+        from detfinetune.models.florence2.ask import ask_base
+
+        return ask_base(settings, device, TASKS[task], text)
+
+    def ask_trained(self, model: DetectionModel, config: RunConfig, task: str, text: str) -> Asked:
+        """Return a trained model with a prompt."""
+        from detfinetune.models.florence2.ask import ask_trained
+
+        return ask_trained(model.get_submodule("network"), config, TASKS[task], text)
 
     def write_merged(self, model: DetectionModel, config: RunConfig, folder: Path) -> None:
         """Write a folder that `transformers` loads."""

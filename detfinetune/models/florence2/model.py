@@ -89,14 +89,8 @@ class Florence2Model(DetectionModel):
         return predictions
 
     def _inputs(self, pixels: Tensor) -> Tensor:
-        """Return the encoder's input: the image's features, then the prompt; (b, t, width).
-
-        The processor of `transformers` instead reserves tokens for one size of images.
-        """
         pixels = (pixels.to(self._prompt.device) - self._mean) / self._std
-        features = self.network.get_image_features(pixel_values=pixels).pooler_output
-        prompt = self.network.get_input_embeddings()(self._prompt)
-        return torch.cat([features.to(prompt), prompt.expand(len(features), -1, -1)], dim=1)
+        return encoder_inputs(self.network, pixels, self._prompt)
 
     def _count(self, parsed: ParsedAnswer) -> None:
         if parsed.cut_off and not self.cut_off:
@@ -155,3 +149,18 @@ class Florence2Model(DetectionModel):
             for name, parameter in self.named_parameters()
             if parameter.requires_grad
         }
+
+
+def encoder_inputs(network: Any, pixels: Tensor, prompt: Tensor) -> Tensor:
+    """Return the encoder's input: the image's features, then the prompt; (b, t, width).
+
+    The processor of `transformers` instead reserves tokens for one size of images.
+
+    Args:
+        network: `Florence2ForConditionalGeneration`.
+        pixels: normalized RGB; (b, 3, h, w).
+        prompt: tokens; (t,).
+    """
+    features = network.get_image_features(pixel_values=pixels).pooler_output
+    words = network.get_input_embeddings()(prompt)
+    return torch.cat([features.to(words), words.expand(len(features), -1, -1)], dim=1)

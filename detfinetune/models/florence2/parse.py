@@ -2,14 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.models.florence2.bins import COORDINATES, dequantize
 from detfinetune.models.florence2.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A part of an answer: some text, then locations. Either may be missing."""
+
+    text: list[int]
+    """Positions of its tokens in the answer."""
+
+    locations: list[int]
+    """Likewise."""
+
+    def groups(self, size: int) -> Iterator[list[int]]:
+        """Yield whole groups of `size` locations, as positions."""
+        for first in range(0, len(self.locations) - size + 1, size):
+            yield self.locations[first : first + size]
+
+
+def split_phrases(
+    tokens: Sequence[int], bins: Mapping[int, int], start: int, end: int
+) -> tuple[list[Phrase], bool]:
+    """Return the phrases of an answer, and whether it has an end.
+
+    Args:
+        tokens: of the answer; what follows its end is ignored.
+        bins: by location token.
+        start: token that is skipped.
+        end: token of the end.
+    """
+    phrases: list[Phrase] = []
+    for at, token in enumerate(tokens):
+        if token == end:
+            return phrases, True
+        if token == start:
+            continue
+        location = token in bins
+        if not phrases or (phrases[-1].locations and not location):
+            phrases.append(Phrase([], []))
+        (phrases[-1].locations if location else phrases[-1].text).append(at)
+    return phrases, False
 
 
 @dataclass(frozen=True)
@@ -50,40 +91,25 @@ def parse_answer(
         height: of the image, pixels.
     """
     found: list[tuple[int, list[int], float]] = []
-    name: list[int] = []
-    box: list[int] = []
-    name_probability, box_probability = 1.0, 1.0
-    named_boxes, invalid, ended = 0, 0, False
-    for token, probability in zip(tokens, probabilities, strict=True):
-        if token == vocabulary.start:
-            continue
-        if token == vocabulary.end:
-            ended = True
-            break
-        if token not in vocabulary.bins:
-            if box or named_boxes:
-                invalid += bool(box)
-                name, box, name_probability, named_boxes = [], [], 1.0, 0
-            name.append(token)
-            name_probability *= probability
-            continue
-        box_probability = probability * (box_probability if box else 1.0)
-        box.append(vocabulary.bins[token])
-        if len(box) == COORDINATES:
-            class_id = vocabulary.class_ids.get(tuple(name))
-            if class_id is None or box[2] <= box[0] or box[3] <= box[1]:
-                invalid += 1
-            else:
-                score = name_probability * box_probability ** (1 / COORDINATES)
-                found.append((class_id, box, score))
-            box = []
-            named_boxes += 1
-    pending = bool(box) or (bool(name) and not named_boxes)
+    phrases, ended = split_phrases(tokens, vocabulary.bins, vocabulary.start, vocabulary.end)
+    for phrase in phrases:
+        class_id = vocabulary.class_ids.get(tuple(tokens[at] for at in phrase.text))
+        name_probability = prod(probabilities[at] for at in phrase.text)
+        for at in phrase.groups(COORDINATES):
+            box = [vocabulary.bins[tokens[each]] for each in at]
+            if class_id is not None and box[2] > box[0] and box[3] > box[1]:
+                box_probability = prod(probabilities[each] for each in at) ** (1 / COORDINATES)
+                found.append((class_id, box, name_probability * box_probability))
+    whole = sum(len(phrase.locations) // COORDINATES for phrase in phrases)
+    partial = [
+        not phrase.locations or len(phrase.locations) % COORDINATES > 0 for phrase in phrases
+    ]
+    cut_off = not ended and partial[-1:] == [True]
     bins = np.array([box for _, box, _ in found], dtype=np.int64).reshape(-1, COORDINATES)
     return ParsedAnswer(
         dequantize(bins, width, height),
         np.array([class_id for class_id, _, _ in found], dtype=np.int64),
         np.array([score for _, _, score in found]),
-        cut_off=pending and not ended,
-        invalid=invalid + (pending and ended),
+        cut_off=cut_off,
+        invalid=whole - len(found) + sum(partial) - cut_off,
     )

@@ -58,21 +58,30 @@ def build_vocabulary(tokenizer: Any, classes: Sequence[str]) -> Vocabulary:
     Raises:
         WeightsError: the tokenizer has no locations.
     """
-    locations = tokenizer.convert_tokens_to_ids([f"<loc_{number}>" for number in range(BINS)])
-    if len(set(locations) - {tokenizer.unk_token_id}) < BINS:
-        raise WeightsError(
-            "The tokenizer of model.weights lacks the tokens <loc_0> to <loc_999>, so it is not "
-            "Florence-2's. Copy the tokenizer of the published model into the folder."
-        )
     written = written_names(classes)
     names = [tuple(tokenizer(name, add_special_tokens=False).input_ids) for name in written]
     return Vocabulary(
         written,
         tuple(names),
-        np.array(locations, dtype=np.int64),
+        location_tokens(tokenizer),
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
     )
+
+
+def location_tokens(tokenizer: Any) -> NDArray[np.int64]:
+    """Return the tokens of `<loc_0>` to `<loc_999>`; (1000,).
+
+    Raises:
+        WeightsError: the tokenizer does not have them.
+    """
+    tokens = tokenizer.convert_tokens_to_ids([f"<loc_{number}>" for number in range(BINS)])
+    if len(set(tokens) - {tokenizer.unk_token_id}) < BINS:
+        raise WeightsError(
+            "The tokenizer of model.weights lacks the tokens <loc_0> to <loc_999>, so it is not "
+            "Florence-2's. Copy the tokenizer of the published model into the folder."
+        )
+    return np.array(tokens, dtype=np.int64)
 
 
 def written_names(classes: Sequence[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from detfinetune.data.sample import Sample
 from detfinetune.engine.ema import AveragedWeights
 from detfinetune.errors import CheckpointError
 from detfinetune.models.detection_model import PredictOptions
-from detfinetune.models.florence2.build import _add_adapters, build_model
+from detfinetune.models.florence2.build import add_adapters, build_model
 from detfinetune.models.florence2.model import Florence2Model
 from detfinetune.models.florence2.pack import Florence2Batch, build_packer
 from detfinetune.models.florence2.settings import Florence2Settings
@@ -133,7 +133,7 @@ def test_the_trained_share_of_the_published_models(
     config = Florence2Config(text_config=text, vision_config=vision, image_token_id=51288)
     with torch.device("meta"):
         network = Florence2ForConditionalGeneration(config)
-        _add_adapters(network, Florence2Settings(lora_alpha=32))
+        add_adapters(network, Florence2Settings(lora_alpha=32))
     sizes = [(value.numel(), value.requires_grad) for value in network.parameters()]
     trained = sum(size for size, trains in sizes if trains)
     assert trained / sum(size for size, _ in sizes) == pytest.approx(share, abs=1e-4)

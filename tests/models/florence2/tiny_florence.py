@@ -66,8 +66,13 @@ def write_tiny_florence(folder: Path, seed: int = 0) -> Path:
     network.generation_config.no_repeat_ngram_size = 3
     network.generation_config.num_beams = 3
     network.save_pretrained(folder)
+    tiny_processor(tokenizer).save_pretrained(folder)
+    return folder
+
+
+def tiny_processor(tokenizer: PreTrainedTokenizerFast) -> Florence2Processor:
+    """Return the processor of the model."""
     images = CLIPImageProcessor(
         size={"height": SIDE, "width": SIDE}, do_center_crop=False, image_seq_length=145
     )
-    Florence2Processor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder)
-    return folder
+    return Florence2Processor(image_processor=images, tokenizer=tokenizer)
