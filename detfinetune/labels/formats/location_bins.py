@@ -6,19 +6,44 @@ in, and a bin stands for its centre.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 BINS = 1000
+COORDINATES = 4
+
+Sizes = NDArray[np.int64] | Sequence[float]
+"""Width and height of the image in pixels; (2,), or one row a box, (n, 2)."""
 
 
-def quantize(xyxy: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the bins, 0 to 999, of boxes in pixels: x2 > x1 and y2 > y1 also within one bin.
+def quantize(boxes: NDArray[np.float64], sizes: Sizes) -> NDArray[np.int64]:
+    """Return the bins of boxes, 0-999, with x2 > x1 and y2 > y1.
+
+    A box within one bin gets the nearer neighbour as well.
 
     Args:
-        xyxy: x1, y1, x2, y2, inside their image; (boxes, 4).
-        sizes: width and height of each box's image in pixels; (boxes, 2).
+        boxes: x1, y1, x2, y2 in pixels; (n, 4).
+        sizes: of the image, or of that of each box.
     """
-    bins = np.floor(xyxy / np.tile(sizes, 2) * BINS).astype(np.int64)
-    first = bins[:, :2].clip(0, BINS - 2)
-    return np.hstack((first, bins[:, 2:].clip(first + 1, BINS - 1)))
+    scaled = boxes / np.tile(sizes, 2) * BINS
+    bins: NDArray[np.int64] = np.clip(np.floor(scaled), 0, BINS - 1).astype(np.int64)
+    for low, high in ((0, 2), (1, 3)):
+        flat = bins[:, low] == bins[:, high]
+        middle = (scaled[:, low] + scaled[:, high]) / 2 - bins[:, low]
+        down = flat & (bins[:, low] > 0) & ((middle < 0.5) | (bins[:, low] == BINS - 1))
+        bins[:, low] -= down
+        bins[:, high] += flat & ~down
+    return bins
+
+
+def dequantize(bins: NDArray[np.int64], sizes: Sizes) -> NDArray[np.float64]:
+    """Return x, y, x, y, ... in pixels: the centres of their bins.
+
+    Args:
+        bins: x, y, x, y, ...; (..., 2 n).
+        sizes: of the image, or of that of each row.
+    """
+    points: NDArray[np.float64] = (bins + 0.5) / BINS * np.tile(sizes, bins.shape[-1] // 2)
+    return points

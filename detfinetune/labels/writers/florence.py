@@ -13,7 +13,7 @@ import numpy as np
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.table import LabelTable
 from detfinetune.labels.formats.json.florence import DETECTION
-from detfinetune.labels.formats.location_bins import BINS, quantize
+from detfinetune.labels.formats.location_bins import dequantize, quantize
 from detfinetune.labels.writers import BOX_MOVED_PIXELS, WrittenLabels, check_classes
 from detfinetune.labels.writers.files import kept_objects
 from detfinetune.labels.writers.txt import boxes_written
@@ -56,7 +56,7 @@ def write_florence(
     place = folder / split_folder(split)
     place.mkdir(parents=True, exist_ok=True)
     (place / "annotations.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
-    moved = np.abs((bins + 0.5) / BINS * np.tile(sizes, 2) - xyxy).max(axis=1) > BOX_MOVED_PIXELS
+    moved = np.abs(dequantize(bins, sizes) - xyxy).max(axis=1) > BOX_MOVED_PIXELS
     return replace(
         boxes_written("florence", split, table),
         files=1,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detfinetune.models.florence2.bins import BINS, COORDINATES
+from detfinetune.labels.formats.location_bins import BINS, COORDINATES
 from detfinetune.models.florence2.vocabulary import Vocabulary
 
 

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.models.florence2.bins import COORDINATES, dequantize
+from detfinetune.labels.formats.location_bins import COORDINATES, dequantize
 from detfinetune.models.florence2.vocabulary import Vocabulary
 
 
@@ -107,7 +107,7 @@ def parse_answer(
     cut_off = not ended and partial[-1:] == [True]
     bins = np.array([box for _, box, _ in found], dtype=np.int64).reshape(-1, COORDINATES)
     return ParsedAnswer(
-        dequantize(bins, width, height),
+        dequantize(bins, (width, height)),
         np.array([class_id for class_id, _, _ in found], dtype=np.int64),
         np.array([score for _, _, score in found]),
         cut_off=cut_off,

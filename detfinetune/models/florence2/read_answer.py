@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.answer import Answer, Region
-from detfinetune.models.florence2.bins import COORDINATES, dequantize
+from detfinetune.labels.formats.location_bins import COORDINATES, dequantize
 from detfinetune.models.florence2.parse import Phrase, split_phrases
 from detfinetune.models.florence2.tasks import Form
 from detfinetune.models.florence2.vocabulary import location_tokens
@@ -67,7 +67,9 @@ class AnswerReader:
             if not text and not phrase.locations:
                 continue
             groups, rest = self._groups(phrase, tokens, form)
-            kept = [dequantize(group, width, height) for group in groups if _has_area(group, form)]
+            kept = [
+                dequantize(group, (width, height)) for group in groups if _has_area(group, form)
+            ]
             invalid += len(groups) - len(kept) + rest
             if form == "polygons" and words == [self.separator] and shapes:
                 shapes[-1] += kept

@@ -8,8 +8,8 @@ from detectron2.utils import comm
 
 from detfinetune.console import warn
 from detfinetune.labels.dataset.statistics import DatasetStatistics
+from detfinetune.labels.formats.location_bins import COORDINATES
 from detfinetune.models.choices import Choices
-from detfinetune.models.florence2.bins import COORDINATES
 from detfinetune.models.florence2.settings import Florence2Settings
 from detfinetune.models.florence2.weights import model_shape
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from detfinetune.data.sample import Sample
-from detfinetune.models.florence2.bins import quantize
+from detfinetune.labels.formats.location_bins import quantize
 from detfinetune.models.florence2.vocabulary import Vocabulary
 
 Order = Literal["raster", "shuffled"]
@@ -29,7 +29,7 @@ def answer_tokens(
         max_tokens: of an answer.
     """
     height, width = sample.image.shape[:2]
-    bins = quantize(sample.boxes, width, height)
+    bins = quantize(sample.boxes, (width, height))
     numbers = (
         np.lexsort((bins[:, 0], bins[:, 1]))
         if order == "raster"

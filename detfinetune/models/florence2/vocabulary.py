@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detfinetune.errors import WeightsError
-from detfinetune.models.florence2.bins import BINS, COORDINATES
+from detfinetune.labels.formats.location_bins import BINS, COORDINATES
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,7 @@ def test_florence_text(tmp_path: Path) -> None:
     written = write_florence(tmp_path, "train", table, CLASSES)
     assert lines_of(tmp_path / "train" / "annotations.jsonl") == [
         '{"image": "ü/a.jpg", "prefix": "<OD>", "suffix": "größte Kuh<loc_0><loc_500><loc_999>'
-        '<loc_999>cat<loc_50><loc_100><loc_51><loc_101>"}',
+        '<loc_999>cat<loc_49><loc_99><loc_50><loc_100>"}',
         '{"image": "b.jpg", "prefix": "<OD>", "suffix": ""}',
         '{"image": "c.jpg", "prefix": "<OD>", "suffix": "cat<loc_998><loc_998><loc_999><loc_999>"}',
     ]

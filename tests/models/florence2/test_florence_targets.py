@@ -10,8 +10,8 @@ from answers import END, START, VOCABULARY, box
 
 from detfinetune.config.schema import DataConfig
 from detfinetune.data.sample import Sample
+from detfinetune.labels.formats.location_bins import dequantize, quantize
 from detfinetune.labels.prepare import prepare_dataset
-from detfinetune.models.florence2.bins import dequantize, quantize
 from detfinetune.models.florence2.targets import answer_tokens
 
 # Pixels of a 100x200 image, so that a bin is 0.1 x 0.2 px; bottom, top right, top left.
@@ -66,6 +66,6 @@ def test_real_labels_make_the_round_trip(shared_data: Path, name: str) -> None:
         for number, (width, height) in enumerate(table.sizes):
             rows = table.boxes[table.starts[number] : table.starts[number + 1]]
             boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
-            again = dequantize(quantize(boxes, width, height), width, height)
+            again = dequantize(quantize(boxes, (width, height)), (width, height))
             half = np.array([width, height, width, height]) / 2000
             assert (np.abs(again - boxes) <= half + 1e-9).all()

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detfinetune.models.florence2.bins import dequantize, quantize
+from detfinetune.labels.formats.location_bins import dequantize, quantize
 
 
 def bins_of(*box: float, width: float = 1000, height: float = 500) -> list[int]:
-    bins: list[int] = quantize(np.array([box]), width, height)[0].tolist()
+    bins: list[int] = quantize(np.array([box]), (width, height))[0].tolist()
     return bins
 
 
@@ -33,13 +33,13 @@ def test_a_box_within_a_bin_gets_the_nearer_neighbour(
 
 
 def test_boxes_are_the_centres_of_bins() -> None:
-    boxes = dequantize(np.array([[0, 499, 10, 999]]), 2000, 1000)
+    boxes = dequantize(np.array([[0, 499, 10, 999]]), (2000, 1000))
     assert boxes.tolist() == [[1, 499.5, 21, 999.5]]
 
 
 def test_no_boxes() -> None:
-    assert quantize(np.zeros((0, 4)), 10, 10).shape == (0, 4)
-    assert dequantize(np.zeros((0, 4), dtype=np.int64), 10, 10).shape == (0, 4)
+    assert quantize(np.zeros((0, 4)), (10, 10)).shape == (0, 4)
+    assert dequantize(np.zeros((0, 4), dtype=np.int64), (10, 10)).shape == (0, 4)
 
 
 @given(
@@ -53,11 +53,11 @@ def test_the_round_trip_keeps_boxes_within_half_a_bin(
     bin_sides = np.array([width, height, width, height]) / 1000
     low, high = np.sort(np.array(edges).reshape(2, 2), axis=0)
     box = np.array([[*low, *high]]) * [width, height, width, height]
-    bins = quantize(box, width, height)
+    bins = quantize(box, (width, height))
     assert bins.min() >= 0
     assert bins.max() <= 999
     assert (bins[:, 2:] > bins[:, :2]).all()
-    error = np.abs(dequantize(bins, width, height) - box) / bin_sides
+    error = np.abs(dequantize(bins, (width, height)) - box) / bin_sides
     flat = np.floor(np.minimum(high * 1000, 999)) == np.floor(np.minimum(low * 1000, 999))
     limits = np.where(flat, 1.5, 0.5)
     assert (error[0] <= np.tile(limits, 2) + 1e-6).all()
