@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from PIL import Image
-
-from detfinetune.answer import Answer
 from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import ModelConfig
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from detfinetune.answer import Answer
     from detfinetune.models.detection_model import DetectionModel
 
-Asked = Callable[[Image.Image], Answer]
+Asked = Callable[["Image.Image"], "Answer"]
 """A model with a prompt: returns its answer about an RGB image.
 
 Raises a ConfigError if the prompt does not fit the model.
