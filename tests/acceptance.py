@@ -100,22 +100,27 @@ def zoo_weights(name: str) -> Need:
     return need
 
 
-def florence_weights() -> str | None:
-    """Need Florence-2's packages, and its weights, cached or to be downloaded."""
-    if not all(map(find_spec, FLORENCE_FAMILY.requires)):
-        return "the extra 'florence' is not installed"
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def hub_weights(repository: str, extra: str = "", *modules: str) -> Need:
+    """Need the weights of a repository on the Hugging Face hub, and the modules of an extra."""
 
-    try:
-        snapshot_download("florence-community/Florence-2-base", local_files_only=True)
-    except LocalEntryNotFoundError:
-        known = not constants.HF_HUB_OFFLINE and reachable(constants.ENDPOINT, 3.0)
-        return None if known else "the weights' hub cannot be reached"
-    return None
+    def need() -> str | None:
+        if not all(map(find_spec, modules)):
+            return f"the extra '{extra}' is not installed"
+        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            snapshot_download(repository, local_files_only=True)
+        except LocalEntryNotFoundError:
+            known = not constants.HF_HUB_OFFLINE and reachable(constants.ENDPOINT, 3.0)
+            return None if known else "the weights' hub cannot be reached"
+        return None
+
+    return need
 
 
 FLORENCE = ("model=florence2",)
+FLORENCE_WEIGHTS = "florence-community/Florence-2-base"
 FLORENCE_STEPS = 20
 # Run without detfinetune: loads the merged model, and captions a picture.
 RELOAD = """
@@ -134,10 +139,14 @@ assert "detfinetune" not in sys.modules
 """
 FASTER = "COCO-Detection/faster_rcnn_R_50_FPN_3x"
 MASK = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+DINOV2 = "timm/vit_small_patch14_dinov2.lvd142m"
+DIT = "facebook/DiT-XL-2-256"
 MODELS = (
     Model("EfficientNet-Lite0", ("model.name=efficientnet_lite0_fpn",), killed=True),
     Model("Faster R-CNN", (f"model.name={FASTER}",), (gpu, zoo_weights(FASTER)), killed=True),
     Model("Mask R-CNN", (f"model.name={MASK}", "task=segm"), (gpu, zoo_weights(MASK))),
+    Model("DINOv2", ("model=vit_dinov2",), (gpu, hub_weights(DINOV2))),
+    Model("DiT", ("model=dit_diffusion",), (gpu, hub_weights(DIT, "dit", "diffusers"))),
 )
 
 
@@ -184,7 +193,8 @@ class Acceptance:
 
     def florence_steps(self) -> list[Step]:
         """Return the steps of Florence-2."""
-        needs, train = (gpu, florence_weights), "Florence-2: train"
+        weights = hub_weights(FLORENCE_WEIGHTS, "florence", *FLORENCE_FAMILY.requires)
+        needs, train = (gpu, weights), "Florence-2: train"
         merge, reload = "Florence-2: merge", "Florence-2: reload"
         return [
             Step("Florence-2: caption", "a caption", self.caption, needs, "scenes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import acceptance
@@ -36,11 +37,9 @@ def test_steps_need_what_the_machine_lacks(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert acceptance.florence_weights() == "the weights' hub cannot be reached"
-    monkeypatch.setattr(
-        acceptance.FLORENCE_FAMILY, "requires", ("transformers_of_tomorrow",), raising=False
-    )
-    assert acceptance.florence_weights() == "the extra 'florence' is not installed"
+    need = partial(acceptance.hub_weights, acceptance.FLORENCE_WEIGHTS, "florence")
+    assert need("transformers")() == "the weights' hub cannot be reached"
+    assert need("transformers_of_tomorrow")() == "the extra 'florence' is not installed"
     steps = acceptance.Acceptance(tmp_path, 14, None).florence_steps()
     assert [step.after for step in steps] == [
         "scenes", "scenes", "Florence-2: train", "Florence-2: merge",
