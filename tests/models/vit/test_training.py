@@ -16,7 +16,7 @@ SETTINGS = [
     "evaluation.eval_period=0",
 ]  # fmt: skip
 DIFFUSION = ["model.name=dit_diffusion", "model.timestep=20", "solver.base_lr=0.002"]
-LONG = pytest.mark.slow  # half a minute to a minute each on an idle core
+LONG = pytest.mark.slow  # a quarter of a minute to a minute each on an idle core
 SHORT = [*SETTINGS, "augment.image_size=64", "solver.base_lr=0.001", "solver.decay=constant",
          "solver.warmup_iters=0", "solver.images_per_batch=2"]  # fmt: skip
 
@@ -34,7 +34,7 @@ def average_precision(run: Path, task: str = "bbox") -> float:
 @pytest.mark.parametrize(
     ("words", "steps", "least"),
     [
-        (["model.name=dit_document", "solver.base_lr=0.001"], 100, 60),
+        pytest.param(["model.name=dit_document", "solver.base_lr=0.001"], 100, 60, marks=LONG),
         pytest.param([*DIFFUSION, "model.loss=focal"], 150, 60, marks=LONG),
         pytest.param(
             [*DIFFUSION, "model.loss=cross_entropy", "model.box_loss=giou"], 150, 60, marks=LONG
@@ -121,6 +121,7 @@ def test_losses_on_val_do_not_change_what_follows(short_run: Path) -> None:
     assert any("val/loss_cls" in json.loads(line) for line in lines)
 
 
+@LONG
 def test_odd_pictures_are_evaluated_and_predicted(
     short_run: Path, four_pictures: Path, tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_odd_pictures_are_evaluated_and_predicted(
     assert scored["bbox"]["AP"] == pytest.approx(average_precision(short_run / "whole"))
 
 
+@LONG
 def test_training_goes_on_from_a_checkpoint_with_other_classes(
     short_run: Path, four_pictures: Path, tmp_path: Path
 ) -> None:
