@@ -141,6 +141,13 @@ def test_a_file_of_timm_is_loaded(tmp_path: Path) -> None:
                        whole.blocks[5].attn.qkv.weight)  # fmt: skip
 
 
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    torch.save({"network.lora_A.weight": torch.zeros(4, 4)}, tmp_path / "other.pth")
+    config = resolved("model.name=vit/test_vit", f"model.weights={tmp_path / 'other.pth'}")
+    with pytest.raises(WeightsError, match=r"other.pth has 0 of the \d+ weights of test_vit"):
+        built(config)
+
+
 def test_a_checkpoint_has_no_vae_but_knows_it(dit_folder: Path, tmp_path: Path) -> None:
     words = ["model.name=dit_diffusion", "model.tap_block=2"]
     folder = shutil.copytree(dit_folder, tmp_path / "dit")
