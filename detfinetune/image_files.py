@@ -68,7 +68,11 @@ def open_image_file(source: Path | str | BinaryIO) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = int(max_megapixels() * 1e6 / 2)
     if isinstance(source, Path | str):
         refuse_special_file(Path(source))
-    return Image.open(source)
+    image = Image.open(source)
+    if image.format == "TIFF":
+        # Pillow maps grey levels of a named file into memory, with wrong sides if EXIF turns them.
+        image.filename = ""
+    return image
 
 
 def is_deep_grey(image: Image.Image) -> bool:

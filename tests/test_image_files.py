@@ -1,4 +1,4 @@
-"""Images that are refused: above the limit of megapixels, or not files at all."""
+"""Images that are turned, or refused: above the limit of megapixels, or not files at all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from run_configs import run_config
 
 from detfinetune.checks.images.image_content import scan_image
 from detfinetune.config.schema import DataConfig
-from detfinetune.data.load import read_image
+from detfinetune.data.load import decode_image, read_image
 from detfinetune.data.loaders import build_test_loader
 from detfinetune.data.pipeline import build_test_pipeline
 from detfinetune.data.register import register_split
@@ -34,6 +35,19 @@ def problem(read: Callable[[Path], Any], path: Path) -> str:
         return str(read(path).problem)
     except (DataError, UnreadableImage) as error:
         return str(error)
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_grey_tiff_is_turned(tmp_path: Path, kind: type, orientation: int) -> None:
+    levels = np.arange(0, 240, 10, dtype=kind).reshape(4, 6)
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(levels).save(tmp_path / "a.tif", exif=exif)
+    turned = np.rot90(levels, {6: -1, 8: 1}[orientation])
+    found = decode_image(tmp_path / "a.tif", "RGB", (0, 255))
+    assert found[:, :, 0].tolist() == turned.tolist()
+    assert read_image_size(tmp_path / "a.tif") == (4, 6)
 
 
 def read_record(path: Path) -> Any:

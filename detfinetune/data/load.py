@@ -81,10 +81,25 @@ class LoadSample:
     Crowd regions are no objects; with masks, neither are objects without one.
     """
 
-    def __init__(self, color: Color, masks: bool, window: Window | None = None) -> None:
+    def __init__(
+        self,
+        color: Color,
+        masks: bool,
+        window: Window | None = None,
+        class_ids: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Initialize the step.
+
+        Args:
+            color: order of the channels.
+            masks: whether objects need masks.
+            window: for grey levels of more than 8 bits.
+            class_ids: the model's, by class id of the data; None: the same.
+        """
         self.color = color
         self.window = window
         self.masks = masks
+        self.class_ids = class_ids
 
     def __call__(self, record: dict[str, Any]) -> Sample:
         """Return the sample.
@@ -101,10 +116,11 @@ class LoadSample:
         boxes = [
             BoxMode.convert(item["bbox"], item["bbox_mode"], BoxMode.XYXY_ABS) for item in objects
         ]
+        class_ids = np.array([item["category_id"] for item in objects], dtype=np.int64)
         return Sample(
             image,
             np.array(boxes, dtype=np.float64).reshape(-1, 4),
-            np.array([item["category_id"] for item in objects], dtype=np.int64),
+            class_ids if self.class_ids is None else self.class_ids[class_ids],
             [_mask(item["segmentation"]) for item in objects] if self.masks else None,
             record["height"],
             record["width"],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from detfinetune.config.resolved import RunConfig
 from detfinetune.data.augment import Augment, build_augmentations, build_resize
@@ -39,13 +41,26 @@ def build_train_pipeline(config: RunConfig, classes: tuple[str, ...]) -> Pipelin
 
 
 def build_test_pipeline(
-    config: RunConfig, classes: tuple[str, ...], *, labels: bool = False
+    config: RunConfig,
+    classes: tuple[str, ...],
+    *,
+    labels: bool = False,
+    data_classes: Sequence[str] | None = None,
 ) -> Pipeline:
-    """Return the steps of images that are only resized; `labels`: to compute losses on them."""
+    """Return the steps of images that are only resized.
+
+    Args:
+        config: of the run.
+        classes: names by class id of the model.
+        labels: whether to compute losses on them.
+        data_classes: the same names by class id of the data; None: in the same order.
+    """
     family = family_of(config.model.name)
     spec = family.input_spec(config)
+    masks = labels and config.task == "segm"
+    class_ids = None if data_classes is None else np.array([*map(classes.index, data_classes)])
     return Pipeline(
-        LoadSample(spec.color, labels and config.task == "segm", config.augment.window),
+        LoadSample(spec.color, masks, config.augment.window, class_ids),
         Augment([build_resize(config.augment, spec)]),
         family.packer(config, classes),
     )

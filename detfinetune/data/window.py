@@ -51,13 +51,16 @@ def _samples(paths: Iterable[Path]) -> Iterator[NDArray[np.float32]]:
                 values = np.asarray(image, dtype=np.float32).ravel()
         except IMAGE_ERRORS:
             continue
-        yield np.nan_to_num(values[:: max(len(values) // _PIXELS_AN_IMAGE, 1)])
+        # NaN and infinity stand for pixels without data.
+        values = values[np.isfinite(values)]
+        if len(values):
+            yield values[:: max(len(values) // _PIXELS_AN_IMAGE, 1)]
 
 
 def apply_window(
     values: NDArray[np.generic], window: Window | None, where: str
 ) -> NDArray[np.uint8]:
-    """Return grey levels of any type and shape (H, W) as 0 to 255, (H, W, 3).
+    """Return grey levels of any type and shape (H, W) as 0 to 255, (H, W, 3); NaN becomes black.
 
     Raises:
         DataError: there is no window, because the images for training had 8 bits.
@@ -68,6 +71,7 @@ def apply_window(
             "Train with augment.window=[LOW,HIGH], the grey levels that become black and white."
         )
     low, high = window
-    scaled = (np.nan_to_num(values.astype(np.float32)) - low) * (255 / (high - low))
+    finite = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
+    scaled = (finite - low) * (255 / (high - low))
     grey = np.clip(np.round(scaled), 0, 255).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)

@@ -65,7 +65,12 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     given = config.evaluation.detections_per_image
     loader = build_test_loader(
         truth.name,
-        build_test_pipeline(detector.config, detector.classes, labels=config.evaluation.loss),
+        build_test_pipeline(
+            detector.config,
+            detector.classes,
+            labels=config.evaluation.loss,
+            data_classes=dataset.classes,
+        ),
         images_per_batch=detector.family.input_spec(detector.config).evaluation_batch,
         num_workers=config.hardware.num_workers,
         labels=config.evaluation.loss,

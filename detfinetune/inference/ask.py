@@ -11,6 +11,7 @@ from PIL import Image
 from detfinetune import console, files
 from detfinetune.answer import Answer
 from detfinetune.config.schema import AskConfig
+from detfinetune.data.window import Window
 from detfinetune.errors import ConfigError, DataError, ModelError, did_you_mean
 from detfinetune.families import families, family_of
 from detfinetune.inference.inputs import ImageInputs, VideoInput, find_inputs
@@ -56,14 +57,14 @@ def ask(config: AskConfig) -> AskResult:
     output = config.output or Path("answers") / inputs.name
     files.check_output(output, config.overwrite)
     files.check_replaceable(output, ANSWERS_NAME, [path for path in _sources(config) if path])
-    asked, model = _load(config)
+    asked, model, window = _load(config)
     answers: dict[str, Answer] = {}
     skipped: list[str] = []
     with files.atomic_folder(output, config.overwrite) as folder:
         pictures = picture_names(inputs.names)
         for name in console.progress(inputs.names, description="ask", unit="image"):
             try:
-                image = Image.fromarray(read_rgb(inputs.root / name))
+                image = Image.fromarray(read_rgb(inputs.root / name, window))
             except DataError as error:
                 skipped.append(str(error))
                 console.warn(str(error))
@@ -93,8 +94,8 @@ def _sources(config: AskConfig) -> tuple[Path | None, ...]:
     return config.input, config.run, config.checkpoint, Path(config.model.weights)
 
 
-def _load(config: AskConfig) -> tuple[Asked, str]:
-    """Return the model with the prompt, and what it is for the user."""
+def _load(config: AskConfig) -> tuple[Asked, str, Window | None]:
+    """Return the model with the prompt, what it is for the user, and its window of grey levels."""
     if config.model.name == config.model.weights == "auto":
         if config.run is config.checkpoint is None:
             raise ConfigError(
@@ -105,7 +106,7 @@ def _load(config: AskConfig) -> tuple[Asked, str]:
         family = _able(detector.config.model.name)
         task, text = _prompt(config, family.prompt_tasks)
         asked = family.ask_trained(detector.model, detector.config, task, text)
-        return asked, str(detector.checkpoint)
+        return asked, str(detector.checkpoint), detector.config.augment.window
     if config.run is not None or config.checkpoint is not None:
         raise ConfigError(
             "model.* cannot be combined with run or checkpoint, which have a model of their own. "
@@ -117,7 +118,7 @@ def _load(config: AskConfig) -> tuple[Asked, str]:
     family_of(name).require_extra(name)
     check_device(config.hardware.device)
     asked = family.ask_base(config.model, config.hardware.device, task, text)
-    return asked, name if config.model.weights == "auto" else config.model.weights
+    return asked, name if config.model.weights == "auto" else config.model.weights, None
 
 
 def _able(model_name: str) -> AnswersPrompts:

@@ -33,6 +33,19 @@ def test_window_is_of_all_images(tmp_path: Path, suffix: str, kind: type) -> Non
     assert (pixels.min(), pixels.max()) == (128, 255)
 
 
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, -np.inf])
+def test_pixels_without_data_do_not_count(tmp_path: Path, nothing: float) -> None:
+    values = RAMP.astype(np.float32) - 100_000
+    Image.fromarray(values).save(tmp_path / "whole.tif")
+    wanted = grey_window([tmp_path / "whole.tif"])
+    Image.fromarray(np.vstack([np.full((5, 50), nothing, np.float32), values])).save(
+        tmp_path / "part.tif"
+    )
+    Image.fromarray(np.full((5, 5), nothing, np.float32)).save(tmp_path / "none.tif")
+    assert grey_window([tmp_path / "part.tif", tmp_path / "none.tif"]) == wanted
+    assert grey_window([tmp_path / "none.tif"]) is None
+
+
 def test_eight_bits_need_no_window(tmp_path: Path) -> None:
     Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / "a.png")
     assert grey_window([tmp_path / "a.png", tmp_path / "missing.png"]) is None
@@ -42,6 +55,8 @@ def test_eight_bits_need_no_window(tmp_path: Path) -> None:
 def test_levels_by_hand() -> None:
     values = np.array([[-5.0, 10.0, 15.0, 20.0, 99.0, np.nan]])
     assert apply_window(values, (10, 20), "x")[0, :, 1].tolist() == [0, 0, 128, 255, 255, 0]
+    below_zero = np.array([[np.nan, -np.inf, -10.0, 10.0, np.inf]])
+    assert apply_window(below_zero, (-10, 10), "x")[0, :, 1].tolist() == [0, 0, 0, 255, 255]
     with pytest.raises(DataError, match=r"^x: the image has more than 8 bits.*augment.window"):
         apply_window(values, None, "x")
 

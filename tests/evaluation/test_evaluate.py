@@ -98,6 +98,33 @@ def test_other_classes_show_both_lists(toy_dataset: Path, tmp_path: Path) -> Non
     assert "data:  disc, square" in str(caught.value)
 
 
+def test_losses_on_data_with_the_classes_in_another_order(
+    toy_dataset: Path, tmp_path: Path
+) -> None:
+    run = _write_run(tmp_path / "run", toy_dataset, ("disc", "square"))
+    other = tmp_path / "other"
+    shutil.copytree(toy_dataset, other)
+    (other / "classes.txt").write_text("square\ndisc\n")
+    for path in other.glob("labels/*/*.txt"):
+        lines = path.read_text().splitlines()
+        path.write_text("".join(f"{1 - int(line[0])}{line[1:]}\n" for line in lines))
+    losses = []
+    for root in (toy_dataset, other):
+        torch.manual_seed(0)  # of the sampled regions
+        result = evaluate(
+            EvaluateConfig(
+                run=run,
+                data=DataConfig(name="toy", root=root),
+                hardware=CPU,
+                evaluation=EvaluationConfig(pictures=0, loss=True),
+                output=tmp_path / root.name,
+            )
+        )
+        losses.append(result.losses)
+    assert losses[0]["loss_cls"] > 0
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_configurations_that_cannot_be_meant(toy_dataset: Path, tmp_path: Path) -> None:
     run = _write_run(tmp_path / "run", toy_dataset, ("disc", "square"))
     with pytest.raises(ConfigError, match="Give either run or checkpoint; neither is given"):

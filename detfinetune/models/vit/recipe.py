@@ -13,7 +13,11 @@ from detfinetune.models.choices import Choices
 from detfinetune.models.vit.anchors import STRIDES
 from detfinetune.models.vit.blocks import count_blocks
 from detfinetune.models.vit.names import backbone_kind
-from detfinetune.models.vit.sources import choose_pretrained, read_architecture
+from detfinetune.models.vit.sources import (
+    checkpoint_timestep,
+    choose_pretrained,
+    read_architecture,
+)
 
 _CPU_SIDE, _GPU_SIDE = 256, 512
 # First guesses, from what served other tasks; docs/backbones.md says how to find better ones.
@@ -34,7 +38,7 @@ def choose(choices: Choices, statistics: DatasetStatistics) -> None:
     blocks = count_blocks(name, _find_architecture(choices))
     tap = choices.choose("model.tap_block", lambda: _choose_tap(blocks, diffusion))
     if diffusion:
-        choices.choose("model.timestep", lambda: (_TIMESTEP, "of 1000: a first guess"))
+        choices.choose("model.timestep", lambda: _choose_timestep(config.model.weights))
     choices.choose("model.freeze_blocks", lambda: _choose_freeze(config.model.weights, tap))
     head = choices.choose(
         "model.head",
@@ -88,6 +92,12 @@ def _choose_tap(blocks: int, diffusion: bool) -> tuple[int, str]:
         return blocks, "all blocks"
     tap = max(round(blocks * _TAP_SHARE), 1)
     return tap, f"of {blocks}: a first guess"
+
+
+def _choose_timestep(weights: str) -> tuple[int, str]:
+    if (trained_with := checkpoint_timestep(weights)) is not None:
+        return trained_with, "that of the checkpoint"
+    return _TIMESTEP, "of 1000: a first guess"
 
 
 def _choose_freeze(weights: str, tap: int) -> tuple[int, str]:

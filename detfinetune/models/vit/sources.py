@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from detfinetune.errors import WeightsError
+from detfinetune.errors import CheckpointError, WeightsError
 from detfinetune.models.family import BaseWeights
 from detfinetune.models.vit.names import PUBLISHED, backbone_kind, timm_name
 from detfinetune.models.vit.settings import VitSettings
@@ -60,6 +60,15 @@ def choose_pretrained(name: str, weights: str) -> tuple[str, str]:
             f"hub. Use {_expected(name)}, or random."
         )
     return weights, "model.weights"
+
+
+def checkpoint_timestep(weights: str) -> int | None:
+    """Return the timestep that a run's checkpoint was trained with; None if it is not one."""
+    path = Path(weights).expanduser()
+    try:
+        return _settings_of(path).timestep if path.is_file() else None
+    except CheckpointError:
+        return None
 
 
 def read_json(name: str, pretrained: str, file: str) -> dict[str, Any]:
@@ -122,6 +131,12 @@ def find_base_weights(settings: VitSettings) -> VitWeights:
     if settings.name == "dit_diffusion":
         # Its VAE is needed in any case.
         model_folder(settings.name, str(settings.pretrained))
+        trained_with = checkpoint_timestep(weights)
+        if trained_with not in (None, settings.timestep):
+            raise WeightsError(
+                f"model.timestep={settings.timestep}: the checkpoint {weights} was trained with "
+                f"{trained_with}, whose embedding is all that it keeps. Remove model.timestep."
+            )
     if weights == "random":
         return VitWeights("random weights, as requested")
     path = Path(weights).expanduser()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from quick_runs import resolved, write_rcnn_checkpoint
@@ -100,6 +101,24 @@ def test_a_folder_with_a_broken_image(taught: Path, photo: Path, tmp_path: Path)
     assert list(result.answers) == ["sub/photo.png"]
     assert "torn.png" in result.skipped[0]
     assert (tmp_path / "out" / "sub" / "photo.jpg").is_file()
+
+
+def test_a_run_keeps_its_window(random_base: Path, photo: Path, tmp_path: Path) -> None:
+    with Image.open(photo) as picture:
+        grey = np.asarray(picture.convert("L"))
+    eight, deep = tmp_path / "in" / "eight.png", tmp_path / "in" / "deep.png"
+    eight.parent.mkdir()
+    Image.fromarray(grey).save(eight)
+    Image.fromarray(grey.astype(np.uint16) * 200 + 900).save(deep)
+    config = resolved(random_base, "augment.window=[900,51900]")
+    state = build_model(config, ("disc",), None).checkpoint_state()
+    write_checkpoint(tmp_path / "best.pth", Checkpoint(state, ("disc",), config, 1))
+    result = detfinetune.ask(
+        tmp_path / "in", "caption", checkpoint=tmp_path / "best.pth", output=tmp_path / "out",
+        hardware="cpu",
+    )  # fmt: skip
+    assert result.skipped == ()
+    assert result.answers["deep.png"] == result.answers["eight.png"]
 
 
 def refusal(photo: Path, *words: str) -> str:

@@ -14,6 +14,7 @@ from tiny_transformers import built, resolved, save_tiny_dit
 
 from detfinetune.errors import CheckpointError, DetFinetuneError, ModelError, WeightsError
 from detfinetune.families import family_of
+from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
 from detfinetune.models.vit.backbones import timm_vit
 from detfinetune.models.vit.backbones.timm_vit import count_blocks
 from detfinetune.models.vit.sources import VitWeights
@@ -139,6 +140,27 @@ def test_a_file_of_timm_is_loaded(tmp_path: Path) -> None:
     model = built(resolved("model.name=vit/test_vit", f"model.weights={tmp_path / 'weights.pth'}"))
     assert torch.equal(model.backbone.model.blocks[5].attn.qkv.weight,
                        whole.blocks[5].attn.qkv.weight)  # fmt: skip
+
+
+def test_a_checkpoint_keeps_its_timestep(dit_folder: Path, tmp_path: Path) -> None:
+    words = ["model.name=dit_diffusion", "model.tap_block=2"]
+    config = resolved(*words, f"model.weights={dit_folder}", "model.timestep=250")
+    state = built(config).checkpoint_state()
+    file = tmp_path / "best.pth"
+    write_checkpoint(file, Checkpoint(state, ("disc", "square"), config, 1))
+    again = resolved(*words, f"model.weights={file}")
+    assert again.model.timestep == 250  # type: ignore[attr-defined]
+    built(again)
+    said = failure(*words, f"model.weights={file}", "model.timestep=100")
+    assert "model.timestep=100: the checkpoint" in said
+    assert "was trained with 250" in said
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    torch.save({"network.lora_A.weight": torch.zeros(4, 4)}, tmp_path / "other.pth")
+    config = resolved("model.name=vit/test_vit", f"model.weights={tmp_path / 'other.pth'}")
+    with pytest.raises(WeightsError, match=r"other.pth has 0 of the \d+ weights of test_vit"):
+        built(config)
 
 
 def test_a_checkpoint_has_no_vae_but_knows_it(dit_folder: Path, tmp_path: Path) -> None:

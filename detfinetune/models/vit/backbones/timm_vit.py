@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,10 @@ def load_pretrained(name: str, path: Path | None = None) -> Any:
     Raises:
         WeightsError: they cannot be loaded; the text lists alternatives.
     """
-    overlay = {} if path is None else {"state_dict": read_state_dict(path)}
+    state = None if path is None else read_state_dict(path)
+    overlay = {} if state is None else {"state_dict": dict(state)}
     try:
-        return _create(name, pretrained=True, pretrained_cfg_overlay=overlay)
+        model = _create(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # timm and its hub raise any error of their network library
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
@@ -78,6 +79,24 @@ def load_pretrained(name: str, path: Path | None = None) -> Any:
             "  - model.name=efficientnet_lite0_fpn, whose ImageNet weights are installed\n"
             "  - model.weights=random to train from scratch (needs far more data and time)"
         ) from error
+    if state is not None:
+        _check_loaded(name, model, state, path)
+    return model
+
+
+def _check_loaded(name: str, model: Any, state: Mapping[str, Tensor], path: Path | None) -> None:
+    """Raise an error if a file has less than half of the weights: timm leaves the rest random.
+
+    timm renames weights and changes a few, so they are recognized by their sums.
+    """
+    given = {(value.numel(), float(value.double().sum())) for value in state.values()}
+    own = [value.detach() for value in model.parameters() if value.ndim > 1]
+    found = sum((value.numel(), float(value.double().sum())) in given for value in own)
+    if 2 * found < len(own):
+        raise WeightsError(
+            f"{path} has {found} of the {len(own)} weights of {name}, so it belongs to another "
+            "model. Check model.name and model.weights."
+        )
 
 
 def build(settings: VitSettings) -> TimmBackbone:
