@@ -50,7 +50,7 @@ format: $(INSTALLED) ## Format the code and fix lint errors
 	$(BIN)/ruff format .
 
 # In an empty folder elsewhere, so that nothing of the checkout is found but the copied tests.
-CORE_TESTS := test_api.py config models/test_build.py engine/test_recipe.py engine/test_trainer.py \
+CORE_TESTS := test_api.py config models/rcnn/test_build.py engine/test_recipe.py engine/test_trainer.py \
   evaluation/test_metrics.py
 wheel: ## Build the wheel; import, train and test with it in a fresh environment, without extras
 	@rm -rf dist; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; unset PYTHONPATH; set -x; \

@@ -53,6 +53,8 @@ class Florence2Family(ModelFamily):
             f"detectron2.{key}: {config.model.name} is no model of Detectron2. Remove it."
             for key in config.detectron2
         ]
+        if config.solver.layer_decay < 1:
+            problems.append("solver.layer_decay has no effect on Florence-2. Remove it.")
         if config.augment.image_size > _LARGEST_SIDE:
             problems.append(
                 f"augment.image_size={config.augment.image_size}: {config.model.name} takes at "

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from detfinetune.console import warn
 from detfinetune.errors import CheckpointError
 from detfinetune.models.detection_model import DetectionModel, PredictOptions
 from detfinetune.models.florence2.decode import decode
-from detfinetune.models.florence2.pack import Florence2Batch
+from detfinetune.models.florence2.pack import IGNORED, Florence2Batch
 from detfinetune.models.florence2.parse import ParsedAnswer, parse_answer
 from detfinetune.models.florence2.vocabulary import Vocabulary
 from detfinetune.prediction import Prediction
@@ -67,10 +68,18 @@ class Florence2Model(DetectionModel):
         self.register_buffer("_std", 255 * pixel_std.view(3, 1, 1), persistent=False)
 
     def forward(self, batch: Florence2Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy of the answers' tokens, a mean over the tokens of the batch."""
+        """Return the cross-entropy of the answers' tokens.
+
+        In training a mean over the tokens of the batch; in eval mode over those of each image, then
+        over the images, so that it does not depend on the batches.
+        """
         inputs = self._inputs(batch.pixels)
         labels = batch.labels.to(inputs.device)
-        return {"loss_tokens": self.network(inputs_embeds=inputs, labels=labels).loss}
+        output = self.network(inputs_embeds=inputs, labels=labels)
+        if self.training:
+            return {"loss_tokens": output.loss}
+        losses = cross_entropy(output.logits.float().mT, labels, reduction="none")
+        return {"loss_tokens": (losses.sum(1) / (labels != IGNORED).sum(1)).mean()}
 
     def predict(self, batch: Florence2Batch, options: PredictOptions) -> list[Prediction]:
         """Return what is found in each image."""

@@ -52,7 +52,6 @@ class RcnnModel(DetectionModel):
     @contextmanager
     def _heads_in_training(self) -> Iterator[None]:
         """Set what chooses between losses and predictions, but no norm or dropout, to training."""
-        normalizer = getattr(self.model, _NORMALIZER, None)
         switched = [
             module
             for name, module in self.model.named_modules()
@@ -61,13 +60,17 @@ class RcnnModel(DetectionModel):
         ]
         for module in switched:
             module.training = True
+        retina = isinstance(self.model, RetinaNet)
+        if retina:
+            # By the objects of these images, not by a moving average over batches of training.
+            vars(self.model)["_ema_update"] = lambda name, value, *_: value
         try:
             yield
         finally:
             for module in switched:
                 module.training = False
-            if normalizer is not None:
-                setattr(self.model, _NORMALIZER, normalizer)
+            if retina:
+                del vars(self.model)["_ema_update"]
 
     def predict(self, batch: list[dict[str, Any]], options: PredictOptions) -> list[Prediction]:
         """Return what is found in each image."""

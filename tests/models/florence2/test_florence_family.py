@@ -59,11 +59,15 @@ def test_images_with_too_many_objects_are_counted(capsys: pytest.CaptureFixture[
 
 
 def test_what_does_not_fit_the_family(random_base: Path) -> None:
-    wrong = resolved(random_base, "augment.image_size=1024", "detectron2.MODEL.RPN.NMS_THRESH=0.6")
+    wrong = resolved(
+        random_base, "augment.image_size=1024", "detectron2.MODEL.RPN.NMS_THRESH=0.6",
+        "solver.layer_decay=0.9",
+    )  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         FAMILY.check(wrong, 2)
     assert "augment.image_size=1024" in str(caught.value)
     assert "no model of Detectron2" in str(caught.value)
+    assert "solver.layer_decay has no effect" in str(caught.value)
     FAMILY.check(resolved(random_base), 2)
     with pytest.raises(ModelError, match="cannot be trained for task=segm"):
         resolved(random_base, "task=segm")
