@@ -33,9 +33,12 @@ def families() -> dict[str, ModelFamily]:
     for entry in [*own, *entry_points(group=GROUP)]:
         try:
             family: ModelFamily = entry.load()
-            found.setdefault(family.name, family)
+            known = found.setdefault(family.name, family)
         except Exception as error:  # other people's code, which must not break everything else
             warn(f"the family '{entry.name}' ({entry.value}) cannot be loaded: {error}")
+            continue
+        if known is not family:
+            warn(f"the family '{family.name}' of {entry.value} is ignored: that name is taken")
     return found
 
 

@@ -115,9 +115,14 @@ def test_a_broken_family_warns_and_breaks_no_other(
     assert capsys.readouterr().err == ""
 
 
-def test_another_package_cannot_replace_a_family_of_ours(install: Callable[..., None]) -> None:
+def test_another_package_cannot_replace_a_family_of_ours(
+    install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     install(false=CRYSTAL.replace('name = "crystal"', 'name = "rcnn"'))
     assert list(families()) == OWN
+    assert capsys.readouterr().err == (
+        "warning: the family 'rcnn' of family_false:FAMILY is ignored: that name is taken\n"
+    )
     assert family_named("rcnn").Settings is RcnnSettings
 
 
