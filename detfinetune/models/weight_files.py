@@ -198,7 +198,8 @@ def read_torch_file(path: Path) -> TorchFile:
             "or of another type: download it again, or give another with model.weights=FILE."
         ) from error
     classes = content.get("classes") if isinstance(content, Mapping) else None
-    for wrapper in ("model", "state_dict", "model_state"):
+    # Averaged weights first: they are what evaluation and prediction take.
+    for wrapper in ("ema", "model", "state_dict", "model_state"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping):

@@ -257,3 +257,11 @@ def test_zoo_pickles_are_read_in_both_forms(tmp_path: Path) -> None:
     assert (second.author, second.match_by_name_ends) == ("torchvision", True)
     assert list(first.tensors) == list(second.tensors) == ["conv1_w"]
     assert first.tensors["conv1_w"].tolist() == [0, 1, 2, 3]
+
+
+def test_averaged_weights_are_taken_where_there_are_any(tmp_path: Path) -> None:
+    weights, average = {"a": torch.zeros(2)}, {"a": torch.ones(2)}
+    for name, ema, expected in (("plain", None, 0.0), ("averaged", average, 1.0)):
+        path = tmp_path / f"{name}.pth"
+        torch.save({"format": 1, "classes": ["x"], "model": weights, "ema": ema}, path)
+        assert read_state_dict(path)["a"].tolist() == [expected] * 2
