@@ -96,6 +96,11 @@ class DivergedError(TrainingError):
     """Losses, gradients or predictions are not finite; resuming would fail again."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of a library's error, at most 200 characters, or the error's type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest of `known`, or an empty string."""
     options = {name.lower(): name for name in known}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detfinetune.errors import WeightsError
+from detfinetune.errors import WeightsError, first_line
 
 _REBUILD_ARRAY = np.zeros(1).__reduce__()[0]
 _REBUILD_SCALAR = np.float32(0).__reduce__()[0]
@@ -85,8 +85,8 @@ def read_zoo_pickle(path: Path) -> ZooFile:
         raise WeightsError(f"{path}: {error}. {_TENSORS_ONLY}") from error
     except Exception as error:  # a broken pickle raises almost anything
         raise WeightsError(
-            f"{path} cannot be read as a weights file of Detectron2's zoo ({_reason(error)}). It "
-            "may be truncated: remove it to download it again."
+            f"{path} cannot be read as a weights file of Detectron2's zoo ({first_line(error)}). "
+            "It may be truncated: remove it to download it again."
         ) from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} contains a {type(content).__name__}, not named weights.")
@@ -194,7 +194,7 @@ def read_torch_file(path: Path) -> TorchFile:
         raise WeightsError(f"{path}: {error}. {_TENSORS_ONLY}") from error
     except Exception as error:  # zip, pickle and header errors of many kinds
         raise WeightsError(
-            f"{path} cannot be read as weights ({_reason(error)}). It may be truncated, damaged "
+            f"{path} cannot be read as weights ({first_line(error)}). It may be truncated, damaged "
             "or of another type: download it again, or give another with model.weights=FILE."
         ) from error
     classes = content.get("classes") if isinstance(content, Mapping) else None
@@ -213,7 +213,3 @@ def read_torch_file(path: Path) -> TorchFile:
     if not tensors:
         raise WeightsError(f"{path} has no named weights; give another with model.weights=FILE")
     return TorchFile(tensors, tuple(map(str, classes)) if isinstance(classes, list) else None)
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

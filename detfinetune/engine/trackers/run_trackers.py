@@ -13,6 +13,7 @@ from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.run_folder import truncate_metrics
 from detfinetune.engine.trackers.json_log import JsonLog
 from detfinetune.engine.trackers.tracker import Status, TrackedRun, Tracker
+from detfinetune.errors import first_line
 
 
 class RunTrackers:
@@ -57,8 +58,7 @@ class RunTrackers:
                 call(tracker)
             except Exception as error:
                 del self._trackers[name]
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                warn(f"{name} failed, and the run goes on without it: {reason}")
+                warn(f"{name} failed, and the run goes on without it: {first_line(error)}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from detfinetune.errors import WeightsError
+from detfinetune.errors import WeightsError, first_line
 from detfinetune.models.florence2.vocabulary import Vocabulary, build_vocabulary
 
 _SHOWN = 3
@@ -69,7 +69,7 @@ def read_network(folder: Path) -> Any:
 
 
 def _cannot_load(folder: Path, what: str, error: Exception) -> WeightsError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return WeightsError(
         f"{folder}: transformers cannot load its {what}: {reason}\nThe folder should have all "
         "files of a published model, or be written by save_pretrained."

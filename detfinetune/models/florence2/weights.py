@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detfinetune.config.schema import ModelConfig
 from detfinetune.console import command_line
-from detfinetune.errors import WeightsError
+from detfinetune.errors import WeightsError, first_line
 from detfinetune.models.family import BaseWeights
 
 _HUB_NAMES = {
@@ -132,7 +132,7 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=_FILES))
     except Exception as error:  # the hub raises any error of its network library
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"The weights of {name} are not in the cache and cannot be downloaded: {reason}\n"
             "Alternatives:\n"

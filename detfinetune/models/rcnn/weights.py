@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from detfinetune.config.schema import Task
-from detfinetune.errors import CacheError, WeightsError, did_you_mean
+from detfinetune.errors import CacheError, WeightsError, did_you_mean, first_line
 from detfinetune.models.download import DownloadError, download, reachable
 from detfinetune.models.family import BaseWeights
 from detfinetune.models.rcnn.zoo import (
@@ -148,7 +148,7 @@ def _timm_weights(model_name: str) -> RcnnWeights:
     try:
         timm.create_model(backbone, features_only=True, pretrained=True)
     except Exception as error:  # timm and its hub raise any error of their network library
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"timm's pretrained weights of {backbone} cannot be loaded: {reason}\n"
             + _alternatives(model_name, None, None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from detfinetune.errors import CheckpointError, WeightsError
+from detfinetune.errors import CheckpointError, WeightsError, first_line
 from detfinetune.models.family import BaseWeights
 from detfinetune.models.vit.names import PUBLISHED, backbone_kind, timm_name
 from detfinetune.models.vit.settings import VitSettings
@@ -234,7 +234,7 @@ def _from_hub(name: str, repository: str, file: str | None = None) -> str:
             return str(hf_hub_download(repository, file))
         return str(snapshot_download(repository, allow_patterns=_FILES[name]))
     except Exception as error:  # the hub raises any error of its network library
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"{repository} is not in the cache of the Hugging Face hub and cannot be downloaded: "
             f"{reason}\nAlternatives:\n"

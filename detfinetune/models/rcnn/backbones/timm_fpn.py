@@ -21,7 +21,7 @@ from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
-from detfinetune.errors import ModelError
+from detfinetune.errors import ModelError, first_line
 from detfinetune.models.rcnn.backbones.fold_norm import fold_frozen_norms
 
 FPN_BUILDER = "build_timm_fpn_backbone"
@@ -70,7 +70,7 @@ def feature_levels(backbone: str) -> tuple[FeatureLevel, ...]:
     except Exception as error:  # timm raises many kinds, from ValueError to AttributeError
         raise ModelError(
             f"model.name=timm/{backbone}: timm cannot build it as a feature extractor "
-            f"({_first_line(error)}). {advice}"
+            f"({first_line(error)}). {advice}"
         ) from error
     info = body.feature_info
     found = {
@@ -94,16 +94,12 @@ def feature_levels(backbone: str) -> tuple[FeatureLevel, ...]:
     except Exception as error:  # assertions and shape errors of all kinds come from inside timm
         raise ModelError(
             f"model.name=timm/{backbone}: it does not take images of {_TRIAL_SIZE[1]}x"
-            f"{_TRIAL_SIZE[0]} pixels ({_first_line(error)}), but detection needs any size. "
+            f"{_TRIAL_SIZE[0]} pixels ({first_line(error)}), but detection needs any size. "
             f"{advice}"
         ) from error
     for level in levels:
         _channels_first(maps[level.index], level)
     return levels
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _channels_first(features: torch.Tensor, level: FeatureLevel) -> torch.Tensor:

@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, DiTTransformer2DModel
 from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 
-from detfinetune.errors import ModelError, WeightsError
+from detfinetune.errors import ModelError, WeightsError, first_line
 from detfinetune.models.vit.backbones.transformer import STRIDE, TransformerBackbone
 from detfinetune.models.vit.settings import VitSettings
 from detfinetune.models.vit.sources import read_json, sha256, weight_file
@@ -196,7 +196,7 @@ def _from_folder(kind: Any, folder: Path, part: str) -> tuple[Any, dict[str, Any
                 low_cpu_mem_usage=False,
             )  # fmt: skip
     except Exception as error:  # diffusers raises many kinds, from OSError to RuntimeError
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"{folder / part} cannot be loaded by diffusers: {reason}. Download it again, or give "
             "another folder with model.weights=FOLDER."

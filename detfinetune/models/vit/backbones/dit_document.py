@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import BeitConfig, BeitModel
 from transformers import logging as transformers_logging
 
-from detfinetune.errors import WeightsError
+from detfinetune.errors import WeightsError, first_line
 from detfinetune.models.vit.backbones.transformer import STRIDE, TransformerBackbone
 from detfinetune.models.vit.settings import VitSettings
 
@@ -53,7 +53,7 @@ class DocumentBackbone(TransformerBackbone):
             missing = report["missing_keys"]
             self.model.load_state_dict(_trimmed(whole, len(self.blocks)).state_dict())
         except Exception as error:  # transformers raises many kinds, from OSError to RuntimeError
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise WeightsError(
                 f"{folder} cannot be loaded as the BEiT that model.architecture describes: "
                 f"{reason}. Check model.pretrained and model.weights."

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detfinetune.errors import ModelError, WeightsError, did_you_mean
+from detfinetune.errors import ModelError, WeightsError, did_you_mean, first_line
 from detfinetune.models.vit.backbones.transformer import STRIDE, TransformerBackbone
 from detfinetune.models.vit.names import TIMM_PREFIX, timm_name
 from detfinetune.models.vit.settings import VitSettings
@@ -71,7 +71,7 @@ def load_pretrained(name: str, path: Path | None = None) -> Any:
     try:
         model = _create(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # timm and its hub raise any error of their network library
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"{path or 'The pretrained weights'}: timm cannot load them into {name}: {reason}\n"
             "Alternatives:\n"
@@ -136,7 +136,7 @@ def count_blocks(name: str) -> int:
             images = torch.zeros(1, 3, 6 * patch, 10 * patch)
             size = tuple(_last_map(_trimmed(model, 1).eval(), images).shape[2:])
         except Exception as error:  # from inside timm: attributes, assertions, shapes
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ModelError(_refusal(name, reason)) from error
     if strides != {patch} or size != (6, 10):
         raise ModelError(
