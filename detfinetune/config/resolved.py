@@ -6,14 +6,14 @@ The same keys as in `schema`, without `None` for what the recipe chooses. It is 
 
 from __future__ import annotations
 
-from typing import Literal
-
 from detfinetune.config.schema import (
     AugmentConfig,
+    Decay,
     EvaluationConfig,
     HardwareConfig,
     NonNegativeFloat,
     NonNegativeInt,
+    Optimizer,
     PositiveFloat,
     PositiveInt,
     Precision,
@@ -33,13 +33,13 @@ class RunAugment(AugmentConfig):
 class RunSolver(SolverConfig):
     """Optimizer and schedule."""
 
-    optimizer: Literal["adamw", "sgd"]
+    optimizer: Optimizer
     base_lr: PositiveFloat
     weight_decay: NonNegativeFloat
     images_per_batch: PositiveInt
     max_iter: PositiveInt
     warmup_iters: NonNegativeInt
-    decay: Literal["cosine", "linear", "step", "constant", "cooldown"]
+    decay: Decay
     checkpoint_period: PositiveInt
 
 

@@ -54,6 +54,8 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 
 Task = Literal["bbox", "segm"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Optimizer = Literal["adamw", "sgd"]
+Decay = Literal["cosine", "linear", "step", "constant", "cooldown"]
 SplitName = Literal["train", "val", "test"]
 LabelFormat = Literal[
     "auto", "txt", "yolo", "dota", "coco", "voc", "labelme", "cvat", "openimages", "label_studio",
@@ -266,7 +268,7 @@ class AugmentConfig(Section):
 class SolverConfig(Section):
     """Optimizer and schedule."""
 
-    optimizer: Literal["adamw", "sgd"] | None = None
+    optimizer: Optimizer | None = None
     """Optimizer; null: adamw for timm models, sgd for zoo models."""
 
     base_lr: PositiveFloat | None = None
@@ -288,7 +290,7 @@ class SolverConfig(Section):
     warmup_iters: NonNegativeInt | None = None
     """Steps in which the learning rate rises to `base_lr`. null: a tenth of `max_iter`."""
 
-    decay: Literal["cosine", "linear", "step", "constant", "cooldown"] | None = None
+    decay: Decay | None = None
     """Learning rate schedule after warm-up; step divides by ten at 70 % and 90 %, cooldown is
     constant until the last fifth, in which it falls linearly. null: as the model needs, mostly
     cosine."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
-Decay = Literal["cosine", "linear", "step", "constant", "cooldown"]
+from detfinetune.config.schema import Decay
 
 # A rate of exactly 0 would waste the last steps.
 _FINAL_FACTOR = 0.01
