@@ -48,6 +48,11 @@ def family_of(model_name: str) -> ModelFamily:
     return next(accepting, families()[_DEFAULT])
 
 
+def suggested_names() -> list[str]:
+    """Return the model names that families suggest."""
+    return [name for family in families().values() for name in family.names]
+
+
 def family_named(name: str) -> ModelFamily:
     """Return a family by its name.
 

@@ -61,6 +61,9 @@ class ModelFamily(Protocol):
     """A family of detectors. Subclasses inherit the defaults that are given here."""
 
     name: str
+    names: tuple[str, ...] = ()
+    """Model names to suggest for one that nobody knows."""
+
     extra: str | None = None
     """The pip extra that it needs."""
 

@@ -31,6 +31,7 @@ class Florence2Family(ModelFamily):
     """
 
     name = "florence2"
+    names = _NAMES
     extra = "florence"
     requires = ("transformers", "peft")
     tasks = frozenset[Task]({"bbox"})

@@ -12,6 +12,7 @@ from typing import Literal
 
 from detfinetune.config.schema import Task
 from detfinetune.errors import ModelError, did_you_mean
+from detfinetune.families import suggested_names
 
 ModelKind = Literal["zoo", "timm"]
 
@@ -157,7 +158,8 @@ def _unknown_name(name: str) -> str:
         )
     bare = name.removesuffix(".yaml")
     exact = [known for known in ZOO_WEIGHTS if bare in (known, known.partition("/")[2])]
-    hint = f" Did you mean '{exact[0]}'?" if exact else did_you_mean(name, detector_names())
+    names = [*detector_names(), *suggested_names()]
+    hint = f" Did you mean '{exact[0]}'?" if exact else did_you_mean(name, names)
     return f"model.name={name} is not a known model.{hint} {_choices()}"
 
 

@@ -28,6 +28,7 @@ class VitFamily(ModelFamily):
     """
 
     name = "vit"
+    names = tuple(_LIBRARY)
     extra = "dit"
     tasks = frozenset[Task]({"bbox", "segm"})
     Settings = VitSettings

@@ -129,6 +129,9 @@ def test_every_faster_rcnn_has_its_mask_sibling() -> None:
         ("faster_rcnn_R_101_FPN_3x", "bbox", "'COCO-Detection/faster_rcnn_R_101_FPN_3x'?"),
         ("COCO-Detection/faster_rcnn_R_50_C4_1x.yaml", "bbox", "faster_rcnn_R_50_C4_1x'?"),
         ("efficientnet_lite_fpn", "bbox", "'efficientnet_lite0_fpn'?"),
+        # Of other families.
+        ("florence3", "bbox", "'florence2'?"),
+        ("dit_difusion", "bbox", "'dit_diffusion'?"),
         ("yolo", "bbox", "timm/<backbone>:\n  efficientnet_lite0_fpn\n  COCO-Detection/"),
         ("COCO-Detection/fcos_R_50_FPN_1x", "bbox", "lazy configs"),
         ("new_baselines/mask_rcnn_regnetx_4gf_dds_FPN_100ep_LSJ", "segm", "lazy configs"),
