@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -213,3 +214,13 @@ def cache_dir(*parts: str) -> Path:
     except OSError as error:
         raise CacheError.from_os_error(folder, error) from error
     return folder
+
+
+def sha256(*paths: Path) -> str:
+    """Return the SHA-256 of files, one after the other, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -208,3 +208,12 @@ def test_an_output_without_write_permission_is_reported_before_the_work(tmp_path
 def test_json_of_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a.json", {"name": "\udce4ä"})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "\udce4ä"}
+
+
+def test_the_hash_of_files_is_that_of_their_bytes_in_order(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "bc").write_bytes(b"bc")
+    # Of "abc", from FIPS 180-2.
+    assert files.sha256(tmp_path / "a", tmp_path / "bc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from detfinetune.config.schema import ModelConfig
 from detfinetune.console import command_line
 from detfinetune.errors import WeightsError, first_line
+from detfinetune.files import sha256
 from detfinetune.models.family import BaseWeights
 
 _HUB_NAMES = {
@@ -18,7 +18,6 @@ _HUB_NAMES = {
 }
 # Not PyTorch's pickles, which may lie beside the safetensors.
 _FILES = ["*.json", "*.txt", "*.safetensors"]
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,9 @@ def find_base_weights(model: ModelConfig) -> BaseWeights:
     folder = base_folder(model)
     given = str(folder) == str(Path(model.weights).expanduser())
     description = f"the folder {folder}" if given else f"{_hub_name(model)} ({folder})"
-    return BaseWeights(description, folder, folder_sha256(folder), licence="MIT")
+    return BaseWeights(
+        description, folder, sha256(*sorted(folder.glob("*.safetensors"))), licence="MIT"
+    )
 
 
 def base_folder(model: ModelConfig) -> Path:
@@ -80,16 +81,6 @@ def base_folder(model: ModelConfig) -> Path:
             f"{folder} has no .safetensors. Save the model with save_pretrained of transformers."
         )
     return folder
-
-
-def folder_sha256(folder: Path) -> str:
-    """Return the hash of a folder's weights."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _given_folder(model: ModelConfig) -> Path | None:

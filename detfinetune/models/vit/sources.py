@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detfinetune.errors import CheckpointError, WeightsError, first_line
+from detfinetune.files import sha256
 from detfinetune.models.family import BaseWeights
 from detfinetune.models.vit.names import PUBLISHED, backbone_kind, timm_name
 from detfinetune.models.vit.settings import VitSettings
@@ -168,15 +168,6 @@ def weight_file(folder: Path) -> Path:
         f"{folder}: there is no file of weights (*model.safetensors or *model.bin). Weights in "
         "several parts are not read."
     )
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _timm_weights(name: str, weights: str, path: Path) -> VitWeights:

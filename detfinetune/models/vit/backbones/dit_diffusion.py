@@ -18,9 +18,10 @@ from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 
 from detfinetune.errors import ModelError, WeightsError, first_line
+from detfinetune.files import sha256
 from detfinetune.models.vit.backbones.transformer import STRIDE, TransformerBackbone
 from detfinetune.models.vit.settings import VitSettings
-from detfinetune.models.vit.sources import read_json, sha256, weight_file
+from detfinetune.models.vit.sources import read_json, weight_file
 
 _NAME = "dit_diffusion"
 
