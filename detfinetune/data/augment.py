@@ -20,6 +20,12 @@ from detfinetune.data.resize import ResizeShortestEdge
 from detfinetune.data.sample import Mask, Sample
 from detfinetune.models.family import InputSpec
 
+BatchDraws = tuple[float, float] | None
+"""Random numbers in [0, 1) that the images of a batch have in common: scale and orientation.
+
+A batch is padded to its largest image, so images of different shapes would waste a third of a step.
+"""
+
 # Most of an aerial image is empty, and so would be most crops placed at random.
 _OBJECT_CROP_PROBABILITY = 0.7
 # Of float64 areas, so that a wholly visible object counts as 1.
@@ -63,7 +69,7 @@ def build_resize(
         return ResizeShortestEdge(size, longest)
     low, high = jitter
     sizes = (round(size * low), round(size * high))
-    return ResizeShortestEdge(sizes, round(longest * high), sample_style="range")
+    return RandomResize(sizes, round(longest * high), same_in_batch=not augment.crop_size)
 
 
 class Augment:
@@ -79,9 +85,10 @@ class Augment:
         self.augmentations = T.AugmentationList(list(augmentations))
         self.min_visible = min_visible
 
-    def __call__(self, sample: Sample) -> Sample:
+    def __call__(self, sample: Sample, batch_draws: BatchDraws = None) -> Sample:
         """Return the transformed sample, without the objects that are out of sight."""
         inputs = T.AugInput(sample.image, boxes=sample.boxes.copy())
+        inputs.batch_draws = batch_draws or (np.random.rand(), np.random.rand())
         transforms = self.augmentations(inputs)
         height, width = inputs.image.shape[:2]
         boxes = sample.boxes
@@ -157,12 +164,36 @@ class Rotate90Transform(Transform):  # type: ignore[misc]
         return self.apply_image(segmentation)
 
 
-class RandomRotate90(T.Augmentation):  # type: ignore[misc]
-    """Rotate by 0, 90, 180 or 270 degrees with equal probability."""
+class RandomResize(ResizeShortestEdge):
+    """Resize the shorter side to a random length, of which all in a range are equally likely."""
 
-    def get_transform(self, image: NDArray[Any]) -> Transform:
+    def __init__(self, sizes: tuple[int, int], max_size: int, *, same_in_batch: bool) -> None:
+        super().__init__(sizes, max_size, sample_style="range")
+        self._init({"same_in_batch": same_in_batch})
+
+    def get_transform(  # type: ignore[override]  # Detectron2 passes what the signature names
+        self, image: NDArray[Any], batch_draws: tuple[float, float]
+    ) -> Transform:
+        """Draw the length."""
+        low, high = self.short_edge_length
+        draw = batch_draws[0] if self.same_in_batch else np.random.rand()
+        resize = ResizeShortestEdge(low + int(draw * (high - low + 1)), self.max_size)
+        return resize.get_transform(image)
+
+
+class RandomRotate90(T.Augmentation):  # type: ignore[misc]
+    """Rotate by 0, 90, 180 or 270 degrees with equal probability.
+
+    Images of a batch that are not square all become upright, or all become wide.
+    """
+
+    def get_transform(self, image: NDArray[Any], batch_draws: tuple[float, float]) -> Transform:
         """Draw the angle."""
-        return Rotate90Transform(int(np.random.randint(4)), *image.shape[:2])
+        height, width = image.shape[:2]
+        turns = int(np.random.randint(4))
+        if height != width:
+            turns = turns // 2 * 2 + ((width > height) != (batch_draws[1] < 0.5))
+        return Rotate90Transform(turns, height, width)
 
 
 class RandomObjectCrop(T.Augmentation):  # type: ignore[misc]

@@ -30,7 +30,8 @@ from detfinetune.data.sample import Sample
 from detfinetune.errors import DataError
 from detfinetune.models.family import Batch, Packer
 
-Position = tuple[int, int]
+Position = tuple[int, int, int]
+"""Position of a sample in the whole order, number of its process's batch, index of its record."""
 
 
 def seed_everything(*numbers: int) -> None:
@@ -70,7 +71,7 @@ def build_train_loader(
         order: Sampler[int] = RepeatFactorTrainingSampler(factors, seed=seed)
     else:
         order = TrainingSampler(len(records), seed=seed)
-    sampler = _PositionSampler(order, start=start_iter * per_process)
+    sampler = _PositionSampler(order, start=start_iter * per_process, step_size=per_process)
     return DataErrorLoader(
         _SeededDataset(records, pipeline, seed),
         # torch's type hint for a batch sampler's items is int, but any key works.
@@ -167,21 +168,22 @@ def _end_workers(batches: Iterator[Any]) -> None:
 
 
 class _PositionSampler(Sampler[Position]):
-    """This process's part of an endless sampler, with each sample's global position."""
+    """This process's part of an endless sampler, with each sample's global position and step."""
 
-    def __init__(self, order: Iterable[int], start: int) -> None:
+    def __init__(self, order: Iterable[int], start: int, step_size: int) -> None:
         self.order = order
         self.start = start
+        self.step_size = step_size
 
     def __iter__(self) -> Iterator[Position]:
         rank, world = comm.get_rank(), comm.get_world_size()
         indices = itertools.islice(iter(self.order), self.start, None)
-        for step, index in enumerate(indices, start=self.start):
-            yield step * world + rank, index
+        for place, index in enumerate(indices, start=self.start):
+            yield place * world + rank, place // self.step_size * world + rank, index
 
 
 class _SeededDataset(Dataset[Sample]):
-    """Samples, augmented with random numbers that depend only on (seed, position)."""
+    """Samples, augmented with random numbers that depend only on seed, position and batch."""
 
     def __init__(self, records: list[dict[str, Any]], pipeline: Pipeline, seed: int) -> None:
         # Detectron2's list serializes the records, so that workers share their memory.
@@ -193,9 +195,10 @@ class _SeededDataset(Dataset[Sample]):
         return len(self.records)
 
     def __getitem__(self, key: Position) -> Sample:
-        position, index = key
+        position, batch, index = key
         seed_everything(self.seed, position)
-        return self.pipeline.sample(self.records[index])
+        scale, orientation = np.random.default_rng((self.seed, batch)).random(2)
+        return self.pipeline.sample(self.records[index], (scale, orientation))
 
 
 def _init_worker(worker: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from detfinetune.config.resolved import RunConfig
-from detfinetune.data.augment import Augment, build_augmentations, build_resize
+from detfinetune.data.augment import Augment, BatchDraws, build_augmentations, build_resize
 from detfinetune.data.load import LoadSample
 from detfinetune.data.sample import Sample
 from detfinetune.families import family_of
@@ -21,12 +21,12 @@ class Pipeline:
     """The three steps. Each can be replaced by another of its kind."""
 
     load: Callable[[dict[str, Any]], Sample]
-    augment: Callable[[Sample], Sample]
+    augment: Augment
     pack: Packer
 
-    def sample(self, record: dict[str, Any]) -> Sample:
+    def sample(self, record: dict[str, Any], batch_draws: BatchDraws = None) -> Sample:
         """Return the augmented sample of a record."""
-        return self.augment(self.load(record))
+        return self.augment(self.load(record), batch_draws)
 
 
 def build_train_pipeline(config: RunConfig, classes: tuple[str, ...]) -> Pipeline:

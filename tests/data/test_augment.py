@@ -50,6 +50,7 @@ def test_all_augmentations_together_keep_box_and_picture_together(seed: int) -> 
     )  # fmt: skip
     seed_everything(seed)
     inputs = T.AugInput(picture(), boxes=BOX.copy())
+    inputs.batch_draws = (np.random.rand(), np.random.rand())
     T.AugmentationList(build_augmentations(settings, InputSpec()))(inputs)
     # Resizing blurs the rim by about a pixel.
     np.testing.assert_allclose(inputs.boxes[0], white_box(inputs.image), atol=1.5)

@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,29 @@ def test_a_step_in_parts_has_the_same_images(dataset: LabelledDataset, workers: 
     assert [len(part) for part in parts] == [2] * 8
     for step, one in enumerate(whole):
         assert same(one, [*parts[2 * step], *parts[2 * step + 1]])
+
+
+def test_images_of_a_step_have_one_shape(dataset: LabelledDataset) -> None:
+    augment = RunAugment(image_size=96, max_size=160, crop_size=0, rotate90=True)
+    load = LoadSample("RGB", False)
+
+    def load_upper_part(record: dict[str, Any]) -> Sample:
+        sample = load(record)
+        return replace(sample, image=sample.image[:64])
+
+    steps = Pipeline(load_upper_part, Augment(build_augmentations(augment, InputSpec())), list)
+    loader = build_train_loader(
+        register_split(dataset, "train"), steps, images_per_batch=4, accumulate=2, seed=7
+    )
+    parts = list(itertools.islice(loader, 24))
+    shapes = [
+        {sample.image.shape for part in parts[first : first + 2] for sample in part}
+        for first in range(0, 24, 2)
+    ]
+    assert all(len(shape) == 1 for shape in shapes)
+    heights, widths, _ = zip(*(next(iter(shape)) for shape in shapes), strict=True)
+    assert len(set(heights)) > 5
+    assert {h > w for h, w in zip(heights, widths, strict=True)} == {True, False}
 
 
 def test_a_step_that_cannot_be_divided_into_parts_names_the_key(dataset: LabelledDataset) -> None:

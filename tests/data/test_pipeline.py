@@ -114,6 +114,7 @@ def of_detectron2(
         ]
     )
     inputs = T.AugInput(image, boxes=boxes)
+    inputs.batch_draws = (np.random.rand(), np.random.rand())
     transforms = T.AugmentationList(build_augmentations(augment, InputSpec()))(inputs)
     size = inputs.image.shape[:2]
     kept = []
