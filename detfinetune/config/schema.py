@@ -325,7 +325,8 @@ class HardwareConfig(Section):
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Number format of the forward and backward pass (autocast); weights stay fp32. auto: bf16 if
-    the device supports it, otherwise fp16 on a GPU and fp32 on a CPU."""
+    the device supports it (on a CPU: and the model gains by it), otherwise fp16 on a GPU and fp32
+    on a CPU."""
 
     num_workers: NonNegativeInt = 2
     """Data loader processes; 0 loads in the main process."""

@@ -60,7 +60,7 @@ def resolve_recipe(
 
 def _choose_precision(family: ModelFamily, gpu: bool) -> tuple[str, str]:
     if not gpu:
-        return "fp32", "autocast is hardly faster on a CPU"
+        return "fp32", "usual on a CPU"
     import torch
 
     if "bf16" in family.precisions and torch.cuda.is_bf16_supported(including_emulation=False):

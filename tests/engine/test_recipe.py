@@ -44,7 +44,8 @@ def test_without_a_gpu_the_quick_recipe_is_complete() -> None:
 def test_what_the_user_names_is_never_replaced() -> None:
     named = [
         "model.name=efficientnet_lite0_fpn", "model.freeze_at=0",
-        "model.anchor_sizes=[7,14,28,56,112]",
+        "model.anchor_sizes=[7,14,28,56,112]", "model.separable_convs=false",
+        "hardware.precision=fp32",
         "augment.image_size=500", "augment.max_size=501", "augment.crop_size=99",
         "solver.optimizer=sgd", "solver.base_lr=0.5", "solver.weight_decay=0", "solver.max_iter=7",
         "solver.images_per_batch=3", "solver.warmup_iters=0", "solver.decay=linear",
