@@ -44,7 +44,7 @@ def test_without_a_gpu_the_quick_recipe_is_complete() -> None:
 def test_what_the_user_names_is_never_replaced() -> None:
     named = [
         "model.name=efficientnet_lite0_fpn", "model.freeze_at=0",
-        "model.anchor_sizes=[7,14,28,56,112]", "model.separable_convs=false",
+        "model.anchor_sizes=[7,14,28,56,112]",
         "hardware.precision=fp32",
         "augment.image_size=500", "augment.max_size=501", "augment.crop_size=99",
         "solver.optimizer=sgd", "solver.base_lr=0.5", "solver.weight_decay=0", "solver.max_iter=7",

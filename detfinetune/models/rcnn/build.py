@@ -19,11 +19,11 @@ from detfinetune.models.family import BaseWeights
 
 # Imported to register the backbone in Detectron2.
 from detfinetune.models.rcnn.backbones import timm_fpn  # noqa: F401
+from detfinetune.models.rcnn.backbones.depthwise import use_fp32_depthwise
 from detfinetune.models.rcnn.backbones.timm_weights import backbone_state
 from detfinetune.models.rcnn.d2_cfg import build_cfg, model_settings
 from detfinetune.models.rcnn.model import RcnnModel
 from detfinetune.models.rcnn.roi_align import use_sparse_roi_align
-from detfinetune.models.rcnn.separable import use_fp32_depthwise, use_separable_convs
 from detfinetune.models.rcnn.weights import RcnnWeights
 from detfinetune.models.weight_files import read_state_dict, read_zoo_pickle
 
@@ -74,8 +74,6 @@ def build_model(config: RunConfig, classes: tuple[str, ...], base: BaseWeights |
         build_cfg(model_settings(config, len(classes))),
         channels_last=config.hardware.channels_last,
         sparse_roi_align=config.hardware.sparse_roi_align and on_cpu,
-        # Runs of older versions have no such key.
-        separable_convs=bool(getattr(config.model, "separable_convs", None)),
     )
     if on_cpu and config.hardware.precision == "bf16":
         use_fp32_depthwise(model)
@@ -86,11 +84,7 @@ def build_model(config: RunConfig, classes: tuple[str, ...], base: BaseWeights |
 
 
 def build_detector(
-    cfg: CfgNode,
-    *,
-    channels_last: bool = False,
-    sparse_roi_align: bool = True,
-    separable_convs: bool = False,
+    cfg: CfgNode, *, channels_last: bool = False, sparse_roi_align: bool = True
 ) -> nn.Module:
     """Build Detectron2's model of `cfg` on the CPU, with random weights.
 
@@ -98,11 +92,8 @@ def build_detector(
         cfg: from `d2_cfg.build_cfg`.
         channels_last: store convolution weights, and thus activations, as NHWC.
         sparse_roi_align: compute ROIAlign as a sparse matrix product, which is faster on a CPU.
-        separable_convs: use depthwise separable convolutions in FPN and RPN.
     """
     model: nn.Module = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
-    if separable_convs:
-        use_separable_convs(model)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     if sparse_roi_align:

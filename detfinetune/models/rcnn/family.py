@@ -40,16 +40,9 @@ class RcnnFamily(ModelFamily):
         choose(choices, statistics)
 
     def check(self, config: RunConfig, num_classes: int) -> None:
-        """Find mistakes in anchors, in raw keys of Detectron2, and in keys for other models."""
+        """Find mistakes in anchors and in raw keys of Detectron2."""
         from detfinetune.models.rcnn.d2_cfg import build_cfg, model_settings
-        from detfinetune.models.rcnn.zoo import model_kind
 
-        name = config.model.name
-        if getattr(config.model, "separable_convs", None) and model_kind(name) != "timm":
-            raise ConfigError(
-                f"model.separable_convs=true: {name} has convolutions of its own. Use "
-                "it with efficientnet_lite0_fpn or timm/<backbone>, or leave it out."
-            )
         build_cfg(model_settings(config, num_classes))
 
     def input_spec(self, config: RunConfig) -> InputSpec:

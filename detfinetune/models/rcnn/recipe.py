@@ -6,7 +6,6 @@ The rules are the same for every data set and never use the test split.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from detfinetune.config.schema import TrainConfig
 from detfinetune.labels.dataset.statistics import DatasetStatistics
@@ -40,9 +39,8 @@ def choose(choices: Choices, statistics: DatasetStatistics) -> None:
     timm = model_kind(name) == "timm"
     if timm:
         choices.choose("model.anchor_sizes", lambda: _choose_anchors(choices, statistics))
-        choices.choose("model.separable_convs", lambda: _choose_separable(choices))
-        if not choices.gpu:
-            choices.choose("hardware.precision", _choose_cpu_precision)
+    if not choices.gpu:
+        choices.choose("hardware.precision", _choose_cpu_precision)
     _choose_solver(choices, timm)
 
 
@@ -64,20 +62,6 @@ def _choose_freeze(config: TrainConfig) -> tuple[int, str]:
     if config.model.weights == "random":
         return 0, "random weights: train all layers"
     return 2, "keep the low-level features of the first layers"
-
-
-def _choose_separable(choices: Choices) -> tuple[bool, str]:
-    weights = Path(choices.config.model.weights).expanduser()
-    if weights.suffix == ".pth" and weights.is_file():
-        from detfinetune.models.weight_files import read_torch_file
-
-        outputs = [name for name in read_torch_file(weights).tensors if "fpn_output" in name]
-        if outputs:
-            # Two layers in place of one: fpn_output2.0.weight, fpn_output2.1.weight.
-            return "fpn_output" not in outputs[0].split(".")[-2], "as in model.weights"
-    if choices.gpu:
-        return False, "a GPU gains little by them"
-    return True, "twice as fast on a CPU, with the same AP"
 
 
 def _choose_cpu_precision() -> tuple[str, str]:

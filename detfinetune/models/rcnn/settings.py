@@ -23,7 +23,3 @@ class RcnnSettings(ModelConfig):
 
     rois_per_image: PositiveInt = 128
     """RoIs sampled from each training image for the ROI heads of a timm model."""
-
-    separable_convs: bool | None = None
-    """Use depthwise separable convolutions in the FPN and RPN of a timm model, which are several
-    times as fast on a CPU. null: on a CPU, if the base weights have none of these layers."""
