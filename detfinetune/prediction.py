@@ -28,7 +28,7 @@ class Prediction:
     boxes: NDArray[np.float32]
     """x1, y1, x2, y2; (n, 4)."""
 
-    scores: NDArray[np.float32]
+    scores: NDArray[np.floating[Any]]
     """0-1; (n,)."""
 
     class_ids: NDArray[np.int64]

@@ -25,6 +25,7 @@ from detfinetune.engine.hooks.writing import WriteMetrics
 from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.trainer import Trainer
+from detfinetune.evaluation.calibrate import fit_calibration
 from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
 from detfinetune.evaluation.report import print_result
@@ -32,6 +33,7 @@ from detfinetune.evaluation.result import EvaluationResult, write_result
 from detfinetune.evaluation.score_split import evaluate_split
 from detfinetune.families import family_of
 from detfinetune.files import write_json
+from detfinetune.models.calibration import UNCALIBRATED, Calibration
 from detfinetune.models.checkpoint import (
     FALLBACK_THRESHOLD,
     BestResult,
@@ -57,6 +59,7 @@ class TrainingJob:
         self.best_evaluation: EvaluationResult | None = None
         self.self_checked: set[str] = set()
         self.threshold: float | None = None
+        self.calibration = UNCALIBRATED
         self.scored_iteration: int | None = None
         """Steps behind the weights that are evaluated at the end; None during training."""
         self.progress = ProgressBar()
@@ -110,6 +113,7 @@ class TrainingJob:
             self.averaged.load(stored.ema)
         self.trainer.finished_steps = stored.iteration
         self.best, self.threshold = stored.best, stored.score_threshold
+        self.calibration = stored.calibration
 
     def fit(self, stop: StopRequest, log: Callable[[Mapping[str, float], int], None]) -> bool:
         """Train; return False if a stop was requested, even during the last step.
@@ -166,8 +170,9 @@ class TrainingJob:
             self.best = BestResult(
                 f"{result.task}/AP", float(result.ap), self.trainer.finished_steps
             )
-            self.best_evaluation = result
-            self.threshold = result.score_threshold
+            self.calibration = fit_calibration(metrics.matches)
+            self.best_evaluation = result.calibrated(self.calibration)
+            self.threshold = self.best_evaluation.score_threshold
             checkpoint = replace(
                 self._checkpoint(), optimizer=None, grad_scaler=None, ema=None,
                 model=self.averaged.state if self.averaged else self.model.checkpoint_state(),
@@ -175,7 +180,7 @@ class TrainingJob:
             write_checkpoint(self.plan.run.best_checkpoint, checkpoint)
         return figures
 
-    def _evaluate(self, split: str) -> EvaluationResult:
+    def _evaluate(self, split: str, calibration: Calibration = UNCALIBRATED) -> EvaluationResult:
         config, dataset = self.config, self.plan.dataset
         # The ground truth does not change during a run: check it once.
         self_check = split not in self.self_checked
@@ -201,6 +206,7 @@ class TrainingJob:
                 classes=dataset.classes,
                 detections_per_image=config.evaluation.detections_per_image,
                 score_threshold=None if split == "val" else self.threshold,
+                calibration=calibration,
                 output_dir=self.plan.run.evaluation(split),
                 provenance=self._provenance(split),
                 self_check=self_check,
@@ -220,7 +226,7 @@ class TrainingJob:
         if "val" in dataset.tables:
             results["val"] = self._evaluate_best_on_val()
         if evaluation.test_at_end and "test" in dataset.tables:
-            results["test"] = self._evaluate("test")
+            results["test"] = self._evaluate("test", self.calibration)
         if comm.is_main_process() and results:
             which = "best" if best.is_file() else "last"
             for split, result in results.items():
@@ -246,7 +252,7 @@ class TrainingJob:
         """Return the result of the best checkpoint; after a resume, evaluate it again."""
         known = run_on_main(lambda: self.best_evaluation is not None)
         if not known:
-            return self._evaluate("val")
+            return self._evaluate("val", self.calibration)
         result = self.best_evaluation or EvaluationResult(dataset_name="")
         if comm.is_main_process():
             # Later evaluations of this run overwrote the files.
@@ -276,6 +282,7 @@ class TrainingJob:
             ema=self.averaged.state if self.averaged else None,
             best=self.best,
             score_threshold=self.threshold,
+            calibration=self.calibration,
             data_fingerprint=self.plan.dataset.fingerprint,
         )
 

@@ -82,6 +82,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         task=detector.config.task,
         classes=detector.classes,
         detections_per_image=given or detector.config.evaluation.detections_per_image,
+        calibration=detector.calibration,
         score_threshold=None if config.split == "val" and own_data else detector.score_threshold,
         output_dir=output,
         provenance=_provenance(config, detector, dataset, split) | {"changes": changes},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from detfinetune import console
 from detfinetune.evaluation.result import EvaluationResult
+from detfinetune.models.calibration import UNCALIBRATED
 
 _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
 _ENDS = 20
@@ -45,7 +46,7 @@ def classes_table(result: EvaluationResult, classes: Sequence[str]) -> str:
 
 
 def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str) -> None:
-    """Print tables, threshold with its figures, notes, diagnosis; nothing for an empty result."""
+    """Print tables, threshold, calibration, notes, diagnosis; nothing for an empty result."""
     if not result.metrics:
         return
     console.say(f"\n{title}: {result.num_images} images, {result.seconds:.0f} s")
@@ -58,6 +59,12 @@ def print_result(result: EvaluationResult, classes: Sequence[str], *, title: str
         console.say(
             f"\n{which} score threshold {at.score:.2f}: recall "
             f"{at.recall:.0%}, precision {at.precision:.0%}, F1 {at.f1:.0%} at IoU 0.5"
+        )
+    before, after = result.calibration_errors
+    if result.calibration != UNCALIBRATED and before is not None and after is not None:
+        console.say(
+            f"scores are calibrated on val: {after:.1%} expected calibration error ({before:.1%} "
+            "before)"
         )
     for note in result.notes:
         console.say(f"note: {note}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from detfinetune import files
 from detfinetune.config.schema import Task
+from detfinetune.evaluation.calibrate import calibration_error
 from detfinetune.evaluation.metrics import Detection, Metrics
 from detfinetune.evaluation.threshold import Threshold
+from detfinetune.models.calibration import UNCALIBRATED, Calibration
 
 METRICS_FILE = "metrics.json"
 DETECTIONS_FILE = "detections.json"
@@ -28,6 +30,12 @@ class EvaluationResult:
     threshold: Threshold | None = None
     """Score threshold with the highest F1 at IoU 0.5, on val or else on this split, and its figures
     on this split; None without true positives or objects."""
+
+    calibration: Calibration = UNCALIBRATED
+    """Applied to all scores here."""
+
+    calibration_errors: tuple[float | None, float | None] = (None, None)
+    """Expected calibration error on this split, 0-1: before and after; None without detections."""
 
     diagnosis: tuple[str, ...] = ()
     """Known causes of an AP that is 0, near 0 or undefined."""
@@ -57,11 +65,35 @@ class EvaluationResult:
         """That score threshold, 0-1."""
         return self.threshold.score if self.threshold else None
 
+    def calibrated(self, calibration: Calibration) -> EvaluationResult:
+        """Return the result of a model's own scores with calibrated ones; AP and the like stay."""
+        metrics = {}
+        for task, each in self.metrics.items():
+            scores = calibration(each.matches.score)
+            metrics[task] = replace(each, matches=replace(each.matches, score=scores))
+        scores = calibration([found["score"] for found in self.detections])
+        pairs = zip(self.detections, scores.tolist(), strict=True)
+        return replace(
+            self,
+            metrics=metrics,
+            detections=[{**found, "score": score} for found, score in pairs],
+            threshold=self.threshold and self.threshold.calibrated(calibration),
+            calibration=calibration,
+            calibration_errors=(
+                calibration_error(self.metrics[self.task].matches),
+                calibration_error(metrics[self.task].matches),
+            ),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return metrics, threshold and messages, without detections, as JSON values."""
         return {
             **{task: metrics.to_json() for task, metrics in self.metrics.items()},
             "score_threshold": self.threshold.to_json() if self.threshold else None,
+            "calibration": {
+                **asdict(self.calibration),
+                **dict(zip(("error_before", "error"), self.calibration_errors, strict=True)),
+            },
             "diagnosis": list(self.diagnosis),
             "notes": list(self.notes),
             **({"losses": self.losses} if self.losses else {}),

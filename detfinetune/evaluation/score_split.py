@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from detfinetune.evaluation.metrics import DEFAULT_DETECTIONS_PER_IMAGE, score_d
 from detfinetune.evaluation.result import EvaluationResult, write_result
 from detfinetune.evaluation.self_check import check_ground_truth
 from detfinetune.evaluation.threshold import best_threshold, figures_at
+from detfinetune.models.calibration import UNCALIBRATED, Calibration
 from detfinetune.models.detection_model import DetectionModel, PredictOptions
 
 
@@ -27,6 +29,7 @@ def evaluate_split(
     classes: Sequence[str],
     detections_per_image: int = DEFAULT_DETECTIONS_PER_IMAGE,
     score_threshold: float | None = None,
+    calibration: Calibration = UNCALIBRATED,
     output_dir: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
     self_check: bool = True,
@@ -44,6 +47,8 @@ def evaluate_split(
         detections_per_image: number of top-scoring detections to keep per image.
         score_threshold: the best one of val, at which precision and recall are reported; None
             reports them at the best one of this split.
+        calibration: of the model's scores, fitted on val; `score_threshold` is one of calibrated
+            scores.
         output_dir: folder for `metrics.json` and `detections.json`; None writes no files.
         provenance: origin of the metrics, written to `metrics.json`.
         self_check: check first that the ground truth scores AP 100 against itself.
@@ -76,20 +81,19 @@ def evaluate_split(
         each: score_detections(content, detections, each, detections_per_image) for each in tasks
     }
     main = metrics[task]
-    threshold = (
-        best_threshold(main) if score_threshold is None else figures_at(main, score_threshold)
-    )
     result = EvaluationResult(
         dataset_name=truth.name,
         metrics=metrics,
         detections=detections,
-        threshold=threshold,
+        threshold=best_threshold(main),
         diagnosis=tuple(diagnose(content, detections, main)),
         notes=(*notes, *empty_size_ranges(main)),
         losses=found.losses,
         num_images=len(content["images"]),
         seconds=time.monotonic() - start,
-    )
+    ).calibrated(calibration)
+    if score_threshold is not None:
+        result = replace(result, threshold=figures_at(result.metrics[task], score_threshold))
     if output_dir is not None:
         write_result(result, output_dir, provenance)
     return result

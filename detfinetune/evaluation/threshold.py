@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detfinetune.evaluation.metrics import Matches, Metrics
+from detfinetune.models.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Threshold:
     def to_json(self) -> dict[str, Any]:
         """Return the threshold as JSON values."""
         return asdict(self)
+
+    def calibrated(self, calibration: Calibration) -> Threshold:
+        """Return the threshold that keeps the same detections once their scores are calibrated."""
+        by_class = {name: own.calibrated(calibration) for name, own in self.by_class.items()}
+        return replace(self, score=float(calibration(self.score)), by_class=by_class)
 
 
 def best_threshold(metrics: Metrics) -> Threshold | None:

@@ -80,8 +80,9 @@ class Predictor:
         sample = self._pipeline.augment(Sample.unlabelled(np.ascontiguousarray(turned)))
         with torch.no_grad():
             found = self.detector.model.predict(self._pipeline.pack([sample]), self._options)[0]
+        scores = self.detector.calibration(found.scores)
         lowest = self.score_threshold if threshold is None else threshold
-        return replace(found[found.scores >= lowest], image=pixels)
+        return replace(found, scores=scores, image=pixels)[scores >= lowest]
 
 
 def _pixels(

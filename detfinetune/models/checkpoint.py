@@ -19,6 +19,7 @@ from detfinetune.console import command_line, warn
 from detfinetune.errors import CheckpointError, ConfigError, TrainingError
 from detfinetune.families import family_named, family_of
 from detfinetune.files import atomic_path
+from detfinetune.models.calibration import UNCALIBRATED, Calibration
 from detfinetune.models.detection_model import DetectionModel
 from detfinetune.models.family import ModelFamily
 from detfinetune.models.weight_files import CodeInFile, DamagedFile, check_finite, load_torch_file
@@ -69,7 +70,10 @@ class Checkpoint:
 
     best: BestResult | None = None
     score_threshold: float | None = None
-    """Best score threshold on val; None before the first evaluation."""
+    """Best threshold of calibrated scores on val; None before the first evaluation."""
+
+    calibration: Calibration = UNCALIBRATED
+    """Of the scores of the best weights, fitted on val."""
 
     data_fingerprint: str = ""
 
@@ -92,6 +96,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "ema": checkpoint.ema,
         "best": asdict(checkpoint.best) if checkpoint.best else None,
         "score_threshold": checkpoint.score_threshold,
+        "calibration": asdict(checkpoint.calibration),
         "data_fingerprint": checkpoint.data_fingerprint,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,6 +169,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             ema=_average(payload.get("ema")),
             best=BestResult(**payload["best"]) if payload["best"] else None,
             score_threshold=payload["score_threshold"],
+            calibration=Calibration(**payload.get("calibration", {})),
             data_fingerprint=payload["data_fingerprint"],
         )
     except (KeyError, TypeError) as error:
@@ -239,6 +245,7 @@ class LoadedDetector:
     classes: tuple[str, ...]
     iteration: int
     score_threshold: float | None
+    calibration: Calibration
     checkpoint: Path
 
     data_fingerprint: str = ""
@@ -275,6 +282,7 @@ def load_detector(checkpoint: Path, hardware: HardwareConfig) -> LoadedDetector:
         classes=stored.classes,
         iteration=stored.iteration,
         score_threshold=stored.score_threshold,
+        calibration=stored.calibration,
         checkpoint=checkpoint,
         data_fingerprint=stored.data_fingerprint,
     )
