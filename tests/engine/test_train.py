@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from detfinetune import evaluate
 from detfinetune.config.load import load_train_config
 from detfinetune.engine.train import train
+from detfinetune.evaluation.calibrate import fit_calibration
+from detfinetune.models.calibration import UNCALIBRATED, Calibration
 
 # Small, quick, and still every part of a real run.
 QUICK = [
@@ -111,13 +115,40 @@ def test_checkpoints_hold_classes_best_value_and_threshold(trained: tuple[Path, 
     assert best["classes"] == ["disc", "square"]
     assert last["iteration"] == 80
     assert last["best"] == best["best"]
+    assert last["calibration"] == best["calibration"]
     assert 0 < best["score_threshold"] < 1
     aps = [line["val/bbox/AP"] for line in metric_lines(trained[0]) if "val/bbox/AP" in line]
     assert best["best"]["value"] == pytest.approx(max(aps))
     for split, chosen_on in (("val", "this split"), ("test", "val")):
         path = trained[0] / "evaluation" / split / "metrics.json"
-        at = json.loads(path.read_text(encoding="utf-8"))["score_threshold"]
+        written = json.loads(path.read_text(encoding="utf-8"))
+        at = written["score_threshold"]
         assert (at["score"], at["chosen_on"]) == (best["score_threshold"], chosen_on)
+        assert best["calibration"].items() <= written["calibration"].items()
+
+
+def test_scores_are_calibrated_on_val(trained: tuple[Path, str], tmp_path: Path) -> None:
+    """Against the same weights in a checkpoint without calibration, as older versions wrote it."""
+    run, output = trained
+    best = torch.load(run / "checkpoints/best.pth", weights_only=True)
+    calibration = Calibration(**best.pop("calibration"))
+    torch.save({**best, "score_threshold": None}, tmp_path / "older.pth")
+    for split in ("val", "test"):
+        again = evaluate(run, split=split, output=str(tmp_path / split), hardware="cpu")
+        own = evaluate(
+            tmp_path / "older.pth", split=split, output=str(tmp_path / "older"), hardware="cpu"
+        )
+        ended = json.loads((run / "evaluation" / split / "detections.json").read_text())
+        assert again.detections == ended == own.calibrated(calibration).detections
+        assert again.detections != own.detections
+        assert again.metrics["bbox"].figures == own.metrics["bbox"].figures
+        before, after = again.calibration_errors
+        assert own.calibration_errors == (before, before)
+        assert after < before
+        if split == "val":
+            assert fit_calibration(own.metrics["bbox"].matches) == calibration
+            assert calibration(own.score_threshold) == again.score_threshold
+    assert output.count("scores are calibrated on val: ") == 2
 
 
 def test_a_finished_run_says_so_and_can_be_trained_further(
@@ -131,6 +162,10 @@ def test_a_finished_run_says_so_and_can_be_trained_further(
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / "last.pth", weights_only=True)["model"]
+
+
+def calibration(run: Path) -> dict[str, float]:
+    return torch.load(run / "checkpoints" / "last.pth", weights_only=True)["calibration"]
 
 
 def wait_for_step(run: Path, process: subprocess.Popen[str], step: int) -> None:
@@ -172,6 +207,11 @@ def test_killed_three_times_and_resumed_the_weights_are_bit_equal(
     one, other = weights(whole), weights(killed)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+    assert calibration(whole) == calibration(killed) != asdict(UNCALIBRATED)
+    for name in ("val/detections.json", "test/detections.json"):
+        assert (killed / "evaluation" / name).read_bytes() == (
+            whole / "evaluation" / name
+        ).read_bytes()
     assert [line["iteration"] for line in metric_lines(killed)] == sorted(
         {line["iteration"] for line in metric_lines(whole)}
     )

@@ -28,6 +28,7 @@ from detfinetune.evaluation.ground_truth import GroundTruth, ground_truth
 from detfinetune.evaluation.report import print_result
 from detfinetune.evaluation.score_split import evaluate_split
 from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.models.calibration import Calibration
 from detfinetune.models.detection_model import DetectionModel
 from detfinetune.models.rcnn.model import RcnnModel
 from detfinetune.models.rcnn.pack import pack
@@ -182,6 +183,46 @@ def test_figures_of_test_are_those_at_the_threshold_of_val(
         "val's best score threshold 0.85: recall 25%, precision 100%, F1 40% at IoU 0.5"
         in capsys.readouterr().out
     )
+
+
+def test_calibrated_scores(
+    truth: GroundTruth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The threshold is one of calibrated scores; AP and what is kept are the same."""
+    own = _evaluate(truth, known_detections(HITS), score_threshold=0.75)
+    print_result(own, CLASSES, title="test")
+    assert "calibrat" not in capsys.readouterr().out
+    assert own.to_json()["calibration"] == {
+        "a": 1.0, "b": 0.0, "error_before": pytest.approx(0.25), "error": pytest.approx(0.25),
+    }  # fmt: skip
+    # The odds are squared: 0.9, 0.8, 0.7 and 0.4 become 81/82, 16/17, 49/58 and 4/13.
+    calibration = Calibration(2.0, 0.0)
+    result = _evaluate(
+        truth, known_detections(HITS), score_threshold=float(calibration(0.75)),
+        calibration=calibration, output_dir=tmp_path,
+    )  # fmt: skip
+    scores = [81 / 82, 16 / 17, 49 / 58, 4 / 13]
+    written = json.loads((tmp_path / "detections.json").read_text())
+    assert [entry["score"] for entry in written] == pytest.approx(scores, abs=1e-6)
+    assert result.metrics["bbox"].matches.score.max() == max(e["score"] for e in written)
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["bbox"]["AP"] == own.ap
+    error = (1 - scores[0] + 1 - scores[1] + 1 - scores[2] + scores[3]) / 4
+    assert figures["calibration"] == {
+        "a": 2.0, "b": 0.0, "error_before": pytest.approx(0.25),
+        "error": pytest.approx(error, abs=1e-6),
+    }  # fmt: skip
+    at = figures["score_threshold"]
+    assert (at["score"], at["chosen_on"]) == (pytest.approx(0.9), "val")
+    assert (at["recall"], at["precision"]) == (own.threshold.recall, own.threshold.precision)
+    assert at["recall"] == 0.5
+    print_result(result, CLASSES, title="test")
+    assert (
+        "scores are calibrated on val: 13.3% expected calibration error (25.0% before)"
+        in capsys.readouterr().out
+    )
+    best = _evaluate(truth, known_detections(HITS), calibration=calibration).score_threshold
+    assert best == calibration(_evaluate(truth, known_detections(HITS)).score_threshold)
 
 
 def test_agrees_with_detectron2s_own_evaluator(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from detfinetune.inference.picture_names import picture_names
 from detfinetune.inference.predict import predict
 from detfinetune.inference.predictor import Predictor, read_rgb
 from detfinetune.inference.video import VideoFormat
+from detfinetune.models.calibration import UNCALIBRATED, Calibration
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
 from detfinetune.models.rcnn.build import build_model
 
@@ -31,7 +32,11 @@ CLASSES = ("disc", "square")
 CPU = HardwareConfig(name="cpu", device="cpu")
 
 
-def _write_run(folder: Path, score_threshold: float | None = 0.0) -> Path:
+def _write_run(
+    folder: Path,
+    score_threshold: float | None = 0.0,
+    calibration: Calibration = UNCALIBRATED,
+) -> Path:
     config = run_config(
         task="segm",
         model={"name": "efficientnet_lite0_fpn", "weights": "random", "freeze_at": 0},
@@ -48,6 +53,7 @@ def _write_run(folder: Path, score_threshold: float | None = 0.0) -> Path:
             config=config,
             iteration=3,
             score_threshold=score_threshold,
+            calibration=calibration,
         ),
     )
     (folder / "config.yaml").write_text("{}")
@@ -228,6 +234,22 @@ def test_the_threshold_is_the_runs_unless_one_is_given(run: Path, tmp_path: Path
     assert _predict(run, source, tmp_path / "none", score_threshold=1.0)["annotations"] == []
     fresh = _write_run(tmp_path / "fresh", score_threshold=None)
     assert Predictor(fresh, CPU).score_threshold == 0.5
+
+
+def test_calibrated_scores_keep_the_same_detections(run: Path, tmp_path: Path) -> None:
+    source = _save_image(tmp_path / "a.png")
+    own = Predictor(run, CPU)(source)
+    calibration = Calibration(3.0, -2.0)
+    third = float(own.scores[2])
+    calibrated = _write_run(tmp_path / "calibrated", float(calibration(third)), calibration)
+    predictor = Predictor(calibrated, CPU)
+    found = predictor(source)
+    assert np.array_equal(found.boxes, own[:3].boxes)
+    assert np.array_equal(found.scores, calibration(own.scores[:3]))
+    # A threshold that is given is one of calibrated scores.
+    assert len(predictor(source, third)) == int((calibration(own.scores) >= third).sum()) != 3
+    written = _predict(calibrated, source, tmp_path / "out")["annotations"]
+    assert [entry["score"] for entry in written] == found.scores.tolist()
 
 
 def test_the_predictor_takes_files_and_arrays(run: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from run_configs import run_config
 
 from detfinetune.config.schema import HardwareConfig
 from detfinetune.errors import CheckpointError, ConfigError, TrainingError
+from detfinetune.models.calibration import UNCALIBRATED, Calibration
 from detfinetune.models.checkpoint import (
     BestResult,
     Checkpoint,
@@ -51,6 +52,7 @@ def some_checkpoint(value: float = 1.0, size: int = 1000) -> Checkpoint:
         grad_scaler={"scale": 65536.0},
         best=BestResult("bbox/AP", 41.5, 10),
         score_threshold=0.35,
+        calibration=Calibration(1.25, -0.5),
         data_fingerprint="abc",
     )
 
@@ -274,11 +276,13 @@ def test_a_worker_that_dies_during_a_write_is_not_taken_for_a_full_disk(tmp_path
 
 def test_a_detector_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "best.pth"
-    stored = replace(detector_checkpoint(), score_threshold=0.4)
+    calibration = Calibration(2.0, -1 / 3)
+    stored = replace(detector_checkpoint(), score_threshold=0.4, calibration=calibration)
     write_checkpoint(path, stored)
     detector = load_detector(path, CPU)
     assert not detector.model.training
     assert (detector.classes, detector.score_threshold) == (("disc", "square"), 0.4)
+    assert detector.calibration == calibration
     assert detector.family.name == "rcnn"
     own = detector.model.checkpoint_state()
     assert own.keys() == stored.model.keys()
@@ -313,6 +317,14 @@ def test_checkpoints_from_before_there_were_families(tmp_path: Path) -> None:
     assert read_checkpoint(path).config == CONFIG
     own = load_detector(path, CPU).model.checkpoint_state()
     assert all(torch.equal(own[name], value) for name, value in stored.model.items())
+
+
+def test_checkpoints_from_before_scores_were_calibrated(tmp_path: Path) -> None:
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, some_checkpoint())
+    edit(path, lambda payload: payload.pop("calibration"))
+    assert read_checkpoint(path).calibration == UNCALIBRATED
+    assert read_checkpoint(path).score_threshold == 0.35
 
 
 def test_a_family_that_is_not_installed(tmp_path: Path) -> None:
