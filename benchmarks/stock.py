@@ -28,9 +28,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import pairwise
-from multiprocessing import get_context, set_start_method
+from itertools import pairwise, product
 from pathlib import Path
 
 from labels_needed import COLOURS, label_ends
@@ -68,6 +66,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, help="default: runs/stock/<data>-<minutes>")
     parser.add_argument("--steps-only", action="store_true", help="only the time of steps")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     if arguments.steps_only:
@@ -76,32 +75,22 @@ def main() -> None:
     if arguments.data_root is None:
         parser.error("give the folder of the data set with --data-root")
     name = f"{arguments.data}-{arguments.minutes:g}"
-    output = (arguments.output or Path("runs/stock") / name).absolute()
-    data = output / "data"
-    if not data.exists():
-        convert(arguments.data, arguments.data_root, data)
-    print(in_own_process(describe, data), flush=True)
-    seconds = 60 * arguments.minutes
-    for seed in arguments.seeds:
-        for system in arguments.systems:
-            if seed in read_curves(output).get(system, {}):
-                continue
-            print(f"\n{system}, seed {seed}", flush=True)
-            run = output / "runs" / f"{system}-{seed}"
-            points = in_own_process(
-                train_one, system, data, seed, seconds, arguments.evaluations, run
-            )
-            append(output / "stock.csv", system, seed, points)
-            write_results(read_curves(output), output, arguments.data, arguments.minutes)
+    output = arguments.output or Path("runs/stock") / name
+    if arguments.alone:
+        system, seed = arguments.systems[0], arguments.seeds[0]
+        points = train_one(system, output, seed, 60 * arguments.minutes, arguments.evaluations)
+        append(output / "stock.csv", system, seed, points)
+        return
+    if not (output / "data").exists():
+        convert(arguments.data, arguments.data_root, output / "data")
+    for seed, system in product(arguments.seeds, arguments.systems):
+        if seed in read_curves(output).get(system, {}):
+            continue
+        print(f"\n{system}, seed {seed}", flush=True)
+        one = ["--systems", system, "--seeds", str(seed), "--alone"]
+        subprocess.run([sys.executable, *sys.argv, *one], check=True)
+        write_results(read_curves(output), output, arguments.data, arguments.minutes)
     print(f"\n{(output / 'stock.md').read_text(encoding='utf-8')}\nWritten to {output}")
-
-
-def in_own_process(function, *arguments):  # type: ignore[no-untyped-def]
-    """Call a function in a new process: its threads, memory and settings are its own."""
-    # There, loaders fork their workers as in a script; started otherwise, these import everything.
-    fork = {"initializer": set_start_method, "initargs": ("fork", True)}
-    with ProcessPoolExecutor(1, get_context("spawn"), **fork) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def convert(name: str, root: Path, folder: Path) -> None:
@@ -111,32 +100,20 @@ def convert(name: str, root: Path, folder: Path) -> None:
     subprocess.run([*command, *DATA_KEYS.get(name, [])], check=True)
 
 
-def describe(data: Path) -> str:
-    """Return what all systems share."""
-    ignore_known_warnings()
-    from systems.timed import load_data
-
-    config = load_data(data).config
-    return (
-        f"{config.model.name}; shorter side {config.augment.image_size} px, longer side at most "
-        f"{config.augment.max_size} px (ours trains on crops of {config.augment.crop_size}; 0: "
-        f"none); {config.solver.images_per_batch} images a step; at most "
-        f"{config.evaluation.detections_per_image} detections"
-    )
-
-
 def train_one(
-    system: str, data: Path, seed: int, seconds: float, evaluations: int, run: Path
+    system: str, output: Path, seed: int, seconds: float, evaluations: int
 ) -> list[Point]:
-    """Train a system in this process; torch is not imported yet."""
+    """Train a system in this process, into which torch is not imported yet."""
+    data = output / "data"
     if system == "ours":
         from systems.ours import train_ours
 
-        return train_ours(data, seed, seconds, run)
+        return train_ours(data, seed, seconds, output / "runs" / f"ours-{seed}")
     ignore_known_warnings()
     from systems.timed import load_data, train_on_budget
 
     loaded = load_data(data)
+    print(loaded.text, flush=True)
     if system == "torchvision":
         from systems.torchvision_reference import torchvision_system
 

@@ -40,6 +40,17 @@ class Data:
         content: dict[str, Any] = json.loads((self.folder / "dataset.json").read_text("utf-8"))
         return content
 
+    @property
+    def text(self) -> str:
+        """What all systems share."""
+        augment, solver = self.config.augment, self.config.solver
+        return (
+            f"{self.config.model.name}; shorter side {augment.image_size} px, longer side at most "
+            f"{augment.max_size} px (ours trains on crops of {augment.crop_size}; 0: none); "
+            f"{solver.images_per_batch} images a step; at most "
+            f"{self.config.evaluation.detections_per_image} detections"
+        )
+
     def split(self, name: str) -> tuple[Path, str]:
         """Return the COCO JSON of a split, and the folder of its images."""
         return self.folder / f"{name}.json", self._manifest["splits"][name]["image_root"]
