@@ -129,42 +129,39 @@ def _train_seed(config: TrainConfig, folder: Path, seeds: list[int], seed: int) 
 def _write_results(folder: Path, seeds: list[int]) -> dict[str, dict[str, Spread]]:
     """Write seeds.json and seeds.txt; return the spread by split and figure."""
     runs = {seed: _figures(_run_of(folder, seed)) for seed in seeds}
-    columns = list(dict.fromkeys(column for figures in runs.values() for column in figures))
-    rows: list[list[object]] = [
-        [seed, *(figures.get(column) for column in columns)] for seed, figures in runs.items()
-    ]
-    spread: dict[str, dict[str, Spread]] = {}
-    for split, name in columns:
-        values = [figures[split, name] for figures in runs.values() if (split, name) in figures]
-        spread.setdefault(split, {})[name] = Spread.of(values)
-    for kind in fields(Spread):
-        values_of = [getattr(spread[split][name], kind.name) for split, name in columns]
-        rows.append([kind.name, *values_of])
-    headers = ["seed", *(f"{split} {name}" for split, name in columns)]
-    write_text(folder / "seeds.txt", table(rows, headers) + "\n")
-    content = {
-        split: {name: asdict(figure) for name, figure in figures.items()}
-        for split, figures in spread.items()
+    values: dict[str, dict[str, list[float]]] = {}
+    for figures in runs.values():
+        for split, by_name in figures.items():
+            for name, value in by_name.items():
+                values.setdefault(split, {}).setdefault(name, []).append(value)
+    spread = {
+        split: {name: Spread.of(found) for name, found in by_name.items()}
+        for split, by_name in values.items()
     }
-    write_json(folder / SEEDS_FILE, {"seeds": seeds, **content})
+    columns = [(split, name) for split in spread for name in spread[split]]
+    rows: list[list[object]] = []
+    for seed, figures in runs.items():
+        cells = [figures.get(split, {}).get(name) for split, name in columns]
+        rows.append([seed, *cells, str(_run_of(folder, seed).path)])
+    for kind in fields(Spread):
+        rows.append([kind.name, *(getattr(spread[s][name], kind.name) for s, name in columns), ""])
+    headers = ["seed", *(f"{split} {name}" for split, name in columns), "run"]
+    write_text(folder / "seeds.txt", table(rows, headers) + "\n")
+    shown = {s: {name: asdict(figure) for name, figure in spread[s].items()} for s in spread}
+    write_json(folder / SEEDS_FILE, {"seeds": seeds, "runs": runs, "spread": shown})
     return spread
 
 
-def _figures(run: RunFolder) -> dict[tuple[str, str], float]:
-    """Return AP and AP50 of a finished run's task by (split, name); empty for another run."""
+def _figures(run: RunFolder) -> dict[str, dict[str, float]]:
+    """Return AP and AP50 of a finished run's task by split; empty for another run."""
     if not run.results_file.is_file():
         return {}
-    content = json.loads(run.results_file.read_text(encoding="utf-8"))
-    by_split = {
-        split: tasks.get("segm", tasks.get("bbox", {}))
-        for split, tasks in content.items()
-        if split != "checkpoint"
-    }
+    results = json.loads(run.results_file.read_text(encoding="utf-8"))
+    results.pop("checkpoint")
+    main = {split: tasks.get("segm", tasks.get("bbox", {})) for split, tasks in results.items()}
     return {
-        (split, name): figures[name]
-        for split, figures in by_split.items()
-        for name in ("AP", "AP50")
-        if figures.get(name) is not None
+        split: {name: figures[name] for name in ("AP", "AP50") if figures.get(name) is not None}
+        for split, figures in main.items()
     }
 
 
@@ -172,6 +169,6 @@ def _print_end(folder: Path, finished: bool) -> None:
     say(f"\n{(folder / 'seeds.txt').read_text(encoding='utf-8')}")
     if not finished:
         say(
-            "Resume this seed and go on with the others with:\n"
+            "Resume this seed and train the others with:\n"
             f"  {command_line('train')} resume={folder}"
         )

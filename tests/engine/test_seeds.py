@@ -81,10 +81,12 @@ def test_the_spread_is_that_of_the_results(seeds: SeedsResult) -> None:
     assert seeds.spread["test"]["AP50"] == expected
     stored = json.loads((seeds.folder / "seeds.json").read_text(encoding="utf-8"))
     assert stored["seeds"] == [3, 4]
-    assert stored["test"]["AP50"]["std"] == pytest.approx(expected.std)
+    assert stored["spread"]["test"]["AP50"]["std"] == pytest.approx(expected.std)
     lines = (seeds.folder / "seeds.txt").read_text(encoding="utf-8").splitlines()
-    assert lines[0].split("  ")[0] == "seed"
-    assert re.split(r"\s{2,}", lines[0]) == ["seed", "val AP", "val AP50", "test AP", "test AP50"]
+    assert [stored["runs"][seed]["test"]["AP50"] for seed in ("3", "4")] == values
+    heads = ["seed", "val AP", "val AP50", "test AP", "test AP50", "run"]
+    assert re.split(r"\s{2,}", lines[0].rstrip()) == heads
+    assert lines[2].endswith(str(seeds.folder / "seed_3"))
     assert [line.split()[0] for line in lines[2:]] == ["3", "4", "mean", "std", "least", "most"]
     assert seeds.best == max((one.best for one in seeds.runs if one.best), key=lambda b: b.value)
 
