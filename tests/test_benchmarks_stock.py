@@ -192,20 +192,18 @@ def test_the_table_and_the_picture(benchmarks: None, tmp_path: Path) -> None:
     assert stock.minutes_to([(1.0, 5.0)], 6.0) is None
 
 
-@pytest.mark.slow  # seven processes that import torch, six that train
-def test_every_system_learns(toy_dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.slow  # processes that import torch and train
+def test_finished_runs_are_kept(toy_dataset: Path, tmp_path: Path) -> None:
+    systems = ["ours", "stock_same_zoo", "torchvision"]
     command = [
         sys.executable, str(REPO / "benchmarks" / "stock.py"), "toy", "--data-root",
-        str(toy_dataset), "--minutes", "0.3", "--evaluations", "2", "--seeds", "0",
-        "--output", str(tmp_path), "--threads", "1",
+        str(toy_dataset), "--minutes", "0.03", "--evaluations", "1", "--seeds", "0",
+        "--output", str(tmp_path), "--threads", "1", "--systems", *systems,
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     subprocess.run(command, check=True, env=environment)
     rows = (tmp_path / "stock.csv").read_text(encoding="utf-8").splitlines()
-    assert {row.split(",")[0] for row in rows[1:]} == {
-        "ours", "stock_tutorial", "stock_zoo", "stock_same_tutorial", "stock_same_zoo",
-        "torchvision",
-    }  # fmt: skip
+    assert list(dict.fromkeys(row.split(",")[0] for row in rows[1:])) == systems
     again = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
     assert "seed 0" not in again.stdout
     assert (tmp_path / "stock.csv").read_text(encoding="utf-8").splitlines() == rows
