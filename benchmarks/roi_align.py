@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable
 
 import torch
-from detectron2.layers import ROIAlign
 from torch import Tensor
 
 from detfinetune.console import table
-from detfinetune.models.rcnn.roi_align import SparseROIAlign
+from detfinetune.models.rcnn.roi_align import ROIAlign, SparseROIAlign
 
 # Images, RoIs, channels, height and width of the feature map, bins on a side.
 CASES = {

@@ -60,10 +60,14 @@ def train(root: AnyPath | TrainConfig | None = None, /, **settings: Any) -> Trai
         root: folder of the data set, or a whole configuration.
         settings: such as `task="segm"`, `solver={"max_iter": 300}`, `resume="runs/custom"`.
 
+    Returns:
+        The result; with `seeds=3` a `SeedsResult`, which is that of the best run on val and has
+        those of all `runs` and their `spread`.
+
     Raises:
         DetFinetuneError: a problem the user can fix; files already written are kept.
     """
-    from detfinetune.engine.train import train as train_config
+    from detfinetune.engine.seeds import train_config
 
     return train_config(_config("train", TrainConfig, root, settings))
 

@@ -22,10 +22,10 @@ def train(argv: list[str]) -> int:
     from detfinetune.config.load import load_train_config
 
     config = load_train_config(argv)
-    from detfinetune.engine.train import train
+    from detfinetune.engine.seeds import train_config
 
     # 130 or 143 for a run stopped by a signal.
-    stopped_by = train(config).stopped_by
+    stopped_by = train_config(config).stopped_by
     return 128 + stopped_by if stopped_by else 0
 
 

@@ -366,12 +366,16 @@ class TrainConfig(Section):
     seed: NonNegativeInt = 0
     """Seed of weights, sampling and augmentation."""
 
+    seeds: PositiveInt = 1
+    """Number of runs, one after the other, with seed, seed + 1, ... and the same splits; each has a
+    folder of its own in the run folder, beside the mean and the spread of their figures."""
+
     output_dir: UserPath | None = None
     """Run folder. null: runs/<data.name>, with a number when that is taken."""
 
     resume: UserPath | None = None
-    """Run folder to resume, with its own configuration; only `solver.max_iter`, and `data.root` for
-    data that was moved, may be changed."""
+    """Run folder to resume, or folder of several seeds, with its own configuration; only
+    `solver.max_iter`, and `data.root` for data that was moved, may be changed."""
 
     trackers: list[TrackerName] = ["tensorboard"]
     """Where curves go, beside train_metrics.jsonl. mlflow and wandb need the extra of that name, as

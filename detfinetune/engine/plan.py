@@ -105,19 +105,14 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
         DataError: the images for training or validation, or their labels, have changed since.
     """
     run = RunFolder(cast(Path, config.resume))
-    resolved = own = stored.config if stored else read_run_config(run)
+    own = stored.config if stored else read_run_config(run)
     done = stored.iteration if stored else 0
-    if config.solver.max_iter is not None:
-        if config.solver.max_iter < done:
-            raise ConfigError(
-                f"solver.max_iter={config.solver.max_iter}: {run.path} has already finished "
-                f"{done} steps. Give a larger value."
-            )
-        solver = resolved.solver.model_copy(update={"max_iter": config.solver.max_iter})
-        resolved = resolved.model_copy(update={"solver": solver})
-    if config.data.root is not None:
-        data = resolved.data.model_copy(update={"root": config.data.root.absolute()})
-        resolved = resolved.model_copy(update={"data": data})
+    if config.solver.max_iter is not None and config.solver.max_iter < done:
+        raise ConfigError(
+            f"solver.max_iter={config.solver.max_iter}: {run.path} has already finished "
+            f"{done} steps. Give a larger value."
+        )
+    resolved = resumed_config(own, config)
     dataset, run_split = run_on_main(lambda: prepare_run_dataset(resolved.data, run.path))
     run_on_main(lambda: remove_partial(run))
     if stored is not None:
@@ -134,6 +129,31 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
         else:
             say(f"resuming {run.path} after step {done} of {max_iter}")
     return TrainingPlan(resolved, dataset, run, base_weights=weights, resume_from=stored)
+
+
+def resumed_config(own: RunConfig, config: TrainConfig) -> RunConfig:
+    """Return a run's own configuration with what may be given beside `resume`."""
+    if config.solver.max_iter is not None:
+        solver = own.solver.model_copy(update={"max_iter": config.solver.max_iter})
+        own = own.model_copy(update={"solver": solver})
+    if config.data.root is not None:
+        data = own.data.model_copy(update={"root": config.data.root.absolute()})
+        own = own.model_copy(update={"data": data})
+    return own
+
+
+def check_same_images(run: RunFolder, like: RunFolder) -> None:
+    """Check that two runs have the same images, labels and splits.
+
+    Raises:
+        DataError: they differ.
+    """
+    if run.images_file.read_bytes() != like.images_file.read_bytes():
+        raise DataError(
+            f"{run.path}: the data has changed since {like.path} began, so that their figures "
+            f"cannot be compared. Restore it, remove {run.path}, and resume; or train all seeds "
+            "again in a new folder."
+        )
 
 
 def _keep_config(run: RunFolder, before: RunConfig, now: RunConfig) -> None:

@@ -28,7 +28,8 @@ from detfinetune.errors import ConfigError, OutputExistsError, TrainingError
 from detfinetune.files import write_json, write_text
 from detfinetune.labels.convert import write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.splits.run_split import write_run_split
+from detfinetune.labels.splits import run_split
+from detfinetune.models.checkpoint import SEEDS_FILE
 
 # Enough for logs, pictures and results.
 _MIN_FREE_BYTES = 200 << 20
@@ -62,6 +63,11 @@ class RunFolder:
     def metrics_file(self) -> Path:
         """One JSON object per line: losses, learning rate, validation AP by step."""
         return self.path / "train_metrics.jsonl"
+
+    @property
+    def images_file(self) -> Path:
+        """Each image with its split, and hashes of the file and its labels."""
+        return self.path / run_split.FILE_NAME
 
     @property
     def log_file(self) -> Path:
@@ -111,7 +117,7 @@ def _make_folder(config: TrainConfig) -> Path:
     if config.output_dir is not None:
         path = config.output_dir
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            is_run = (path / "config.yaml").is_file()
+            is_run = any((path / name).is_file() for name in ("config.yaml", SEEDS_FILE))
             resume = f", or resume that run with resume={path}" if is_run else ""
             raise OutputExistsError(
                 f"output_dir={path}: already exists. Give a new or empty folder{resume}"
@@ -138,7 +144,7 @@ def write_metadata(run: RunFolder, config: RunConfig, dataset: LabelledDataset) 
     """Write the environment, a summary of the data, its split, and the resolved configuration."""
     write_json(run.path / "environment.json", environment())
     write_accounts(dataset, run.path, _IMAGES_PER_SHEET)
-    write_run_split(run.path, dataset.classes, dataset.tables)
+    run_split.write_run_split(run.path, dataset.classes, dataset.tables)
     splits = {
         split: {
             "image_root": str(table.image_root.resolve()),

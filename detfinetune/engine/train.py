@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from detectron2.utils import comm
 
 from detfinetune.config.schema import TrainConfig
 from detfinetune.console import command_line, say, table
-from detfinetune.engine.distributed import process_group
+from detfinetune.engine.distributed import process_group, run_on_main
 from detfinetune.engine.failures import explain_failures
 from detfinetune.engine.hooks.stopping import stop_on_signals
 from detfinetune.engine.job import TrainingJob
-from detfinetune.engine.plan import TrainingPlan, plan_new_run, plan_resumed_run
+from detfinetune.engine.plan import (
+    TrainingPlan,
+    check_same_images,
+    plan_new_run,
+    plan_resumed_run,
+)
 from detfinetune.engine.run_folder import RunFolder, locked, read_run_config
 from detfinetune.engine.trackers.registry import build_trackers
 from detfinetune.engine.trackers.run_trackers import tracked
@@ -51,12 +57,13 @@ class TrainResult:
         return self.run
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, like: RunFolder | None = None) -> TrainResult:
     """Fine-tune a detector, evaluate its best checkpoint, and draw its predictions.
 
     Args:
         config: from `config.load_train_config`, or built in Python. Nulls are filled based on
             data and hardware; with `resume`, the run's own configuration is used.
+        like: a run that must have the same images, labels and splits.
 
     Raises:
         DetFinetuneError: a problem the user can fix; files already written are kept.
@@ -71,6 +78,8 @@ def train(config: TrainConfig) -> TrainResult:
         else:
             plan = plan_new_run(config)
             stack.enter_context(locked(plan.run))
+        if like is not None:
+            run_on_main(partial(check_same_images, plan.run, like))
         to_train = plan.start_iter < plan.max_iter
         if not to_train and plan.run.results_file.is_file():
             return _already_finished(plan)

@@ -32,6 +32,9 @@ _OTHER_ONE = (
     "A run keeps two, checkpoints/best.pth and checkpoints/last.pth: try the other one "
     "(checkpoint=FILE, or model.weights=FILE to train from it)."
 )
+SEEDS_FILE = "seeds.json"
+"""File that marks a folder with a run for each of several seeds."""
+
 FALLBACK_THRESHOLD = 0.5
 """Score threshold of a model that was never evaluated on validation."""
 # Number of differences between weights and model that a message lists.
@@ -204,6 +207,9 @@ def find_checkpoint(run: Path, which: Literal["best", "last"] = "best") -> Path:
     for name in dict.fromkeys((which, "last")):
         if (folder / f"{name}.pth").is_file():
             return folder / f"{name}.pth"
+    if (run / SEEDS_FILE).is_file():
+        one = next(iter(sorted(run.glob("seed_*"))), run / "seed_0")
+        raise CheckpointError(f"{run}: holds a run for each of several seeds. Give one: {one}")
     if not (run / "config.yaml").is_file():
         raise CheckpointError(f"{run}: this is not a run folder (config.yaml is missing).")
     if (folder / "best.pth").is_file():
