@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 from detfinetune.annotate.start import open_store
@@ -48,10 +49,8 @@ def label(config: LabelConfig) -> None:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     address = f"http://{_ADDRESS}:{port}/?token={token}"
     _say_where(store, queue, address, port, opened=config.browser and _open(address))
-    try:
+    with suppress(KeyboardInterrupt):  # How it is meant to end.
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass  # How it is meant to end.
     say("\nStopped. All labels are saved.")
 
 
@@ -90,11 +89,10 @@ def _open(address: str) -> bool:
 def _say_where(store: LabelStore, queue: object, address: str, port: int, *, opened: bool) -> None:
     done = sum(summary.state == "done" for _, summary in store.summaries())
     say(f"{len(store.images)} images in {store.root}, {done} of them done")
-    elsewhere = store.folder != store.root / STORE_FOLDER
-    option = f" data.labels={_shown(store.folder)}" if elsewhere else ""
-    say(
-        f"Labels are kept in {store.folder}; train on them with data.root={_shown(store.root)}{option}"
-    )
+    options = f"data.root={_shown(store.root)}"
+    if store.folder != store.root / STORE_FOLDER:
+        options += f" data.labels={_shown(store.folder)}"
+    say(f"Labels are kept in {store.folder}; train on them with {options}")
     say(f"{'Opening' if opened else 'Open'} {address}")
     if not opened:
         say(f"From another machine, first: ssh -L {port}:{_ADDRESS}:{port} THIS_MACHINE")

@@ -114,7 +114,7 @@ def _start(data: DataConfig, root: Path, folder: Path, images: dict[str, LabelIm
             (store / STORE_NAME).write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise _not_writable(folder, error.strerror) from error
+            raise _not_writable(folder, error.strerror or "no permission") from error
         raise
 
 
@@ -139,12 +139,10 @@ def _from_labels(
         # Only data that came divided keeps its splits.
         own = None if dataset.split_rows else split
         for number, name in enumerate(_names_below(root, table)):
-            # An image without a label file has not been looked at, and neither counts as labelled
-            # one of whose labels none can be used.
-            is_listed = (
-                table.label_files[number] and table.names[number] not in dataset.all_rejected[split]
-            )
-            if is_listed and name in images:
+            # An image without a label file has not been looked at; of one whose labels are all
+            # wrong, nothing is known either.
+            is_rejected = table.names[number] in dataset.all_rejected[split]
+            if table.label_files[number] and name in images and not is_rejected:
                 documents[name] = _document(table, number, own)
     _say_what_was_taken(dataset, documents)
     return dataset.classes, documents
@@ -181,7 +179,7 @@ def _document(table: LabelTable, number: int, split: str | None) -> ImageDocumen
         width=record.width,
         height=record.height,
         state="done",
-        split=split,  # type: ignore[arg-type]
+        split=split,
         revision=1,
         shapes=tuple(
             _shape(f"s{place}", annotation)

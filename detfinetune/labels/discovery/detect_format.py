@@ -165,8 +165,9 @@ class FormatChoice:
 def choose_format(data: DataConfig, root: Path) -> FormatChoice:
     """Choose the format from the configuration or, with `auto`, from the files.
 
-    Labels made with `detfinetune label` come first, then COCO JSON; then the file type of which most are named as an image (.txt, .xml,
-    .json); then files that describe many images (.xml, .json, .jsonl, .csv).
+    Labels made with `detfinetune label` come first, then COCO JSON; then the file type of which
+    most are named as an image (.txt, .xml, .json); then files that describe many images (.xml,
+    .json, .jsonl, .csv).
 
     Raises:
         ConfigError: `data.annotations` leads nowhere.
