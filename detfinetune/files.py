@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -148,7 +147,9 @@ def _remove_leftovers(path: Path) -> None:
     its folder, which the system releases when it dies, and takes it within a minute. Files are not
     locked, but none is written for a day without a change.
     """
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    with os.scandir(path.parent) as entries:  # Path.glob takes ten times as long in large folders.
+        names = [entry.name for entry in entries if entry.name.startswith(f".{path.name}.")]
+    for leftover in (path.parent / name for name in names if name.endswith(".part")):
         with suppress(OSError, OutputExistsError):
             age = time.time() - leftover.stat().st_mtime
             if leftover.is_dir() and age > _MINUTE:

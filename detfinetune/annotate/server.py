@@ -244,7 +244,7 @@ class _Api:
         if "split" not in edit.model_fields_set:
             split = self._store.document(image).split
         edited = ImageDocument(
-            width=max(image.width, 1), height=max(image.height, 1), state=edit.state, split=split,
+            width=image.width, height=image.height, state=edit.state, split=split,
             revision=revision, shapes=edit.shapes,
         )  # fmt: skip
         try:

@@ -123,12 +123,13 @@ def _from_labels(
 ) -> tuple[tuple[str, ...], dict[str, ImageDocument]]:
     """Return the classes and, by image, the documents of a data set's labels."""
     if not _has_labels(data, root):
-        found = given_class_names(data, root) or find_class_names(root, [])
+        found = given_class_names(data, root) or find_class_names(root, [root])
         return (found.names if found else ()), {}
     try:
         dataset = read_dataset(data.model_copy(update=_UNDIVIDED))
-        if refused := check_misread(dataset).refused:
-            raise DataError(f"{root}: {refused}.")
+        check = check_misread(dataset)
+        if check.refused:
+            raise DataError(f"{root}: {check.refused}. {check.advice}")
     except DataError as error:
         raise DataError(
             f"{error}\nLabelling starts from the labels that are there. Help reading them with "
@@ -194,7 +195,7 @@ def _shape(identity: str, annotation: Annotation) -> Shape:
     return Shape(
         id=identity,
         class_id=annotation.category,
-        box=(x, y, x + width, y + height),
+        box=(x, y, round(x + width, 3), round(y + height, 3)),
         polygons=tuple(polygon for polygon in annotation.polygons if len(polygon) >= 6),
         mask=None if mask is None else {"size": mask.size, "counts": mask.counts},
         crowd=annotation.crowd,

@@ -64,8 +64,9 @@ def load_label_config(argv: Sequence[str]) -> LabelConfig:
     `--no-browser` means `browser=false`.
     """
     words = ["browser=false" if word == "--no-browser" else word for word in argv]
-    if words and "=" not in words[0] and not words[0].startswith("-"):
-        words[0] = f"data.root={words[0]}"
+    folders = [n for n, word in enumerate(words) if "=" not in word and not word.startswith("-")]
+    if len(folders) == 1:
+        words[folders[0]] = f"data.root={words[folders[0]]}"
     return _load("label", words, LabelConfig)
 
 

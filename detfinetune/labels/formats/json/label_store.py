@@ -86,10 +86,10 @@ class ImageDocument(_Record):
     """All that is known of an image."""
 
     version: Literal[1] = _VERSION  # type: ignore[assignment]
-    width: Annotated[int, Field(gt=0)]
+    width: Annotated[int, Field(ge=0)]
     """Pixels, after rotation by the EXIF flag."""
 
-    height: Annotated[int, Field(gt=0)]
+    height: Annotated[int, Field(ge=0)]
     """Pixels, after rotation by the EXIF flag."""
 
     state: State = "todo"
