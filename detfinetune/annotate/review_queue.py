@@ -85,7 +85,9 @@ def read_queue(path: Path, root: Path, images: Iterable[LabelImage]) -> dict[str
         ) from error
     names = {image.name for image in images}
     known = {item.id: item for item in items if item.image in names}
-    if items and not known:
+    if not items:
+        raise DataError(f"queue={path}: names no places in images; there is nothing to review.")
+    if not known:
         raise DataError(
             f"queue={path}: none of its images, such as {items[0].image}, is in {root}. Give the "
             "queue of this folder."

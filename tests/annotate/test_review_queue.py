@@ -69,6 +69,7 @@ def test_the_findings_of_a_check_are_a_queue(
     ("text", "reason"),
     [
         ("[", r"neither the findings\.json of `detfinetune check` nor a list"),
+        ("[]", r"names no places in images; there is nothing to review"),
         ("{}", r"\(KeyError\('dataset'\)\)"),
         ('[{"image": "a.jpg"}]', r"\(0\.reason: Field required\)"),
         ('[{"image": "a.jpg", "reason": "r", "box": [1, 2]}]', r"\(0\.box\.2: Field required\)"),

@@ -117,7 +117,7 @@ class ClassList(_Record):
 
 def detect_store(head: str) -> str:
     """Return by what the beginning of a file shows the class list of a store, or nothing."""
-    return "labels made with `detfinetune label`" if _MARK.search(head) else ""
+    return "JSON with format detfinetune" if _MARK.search(head) else ""
 
 
 def parse_store(text: str) -> Document:
