@@ -49,6 +49,16 @@ def convert(argv: list[str]) -> None:
     convert_labels(config)
 
 
+def label(argv: list[str]) -> None:
+    """Label images in the browser."""
+    from detfinetune.config.load import load_label_config
+
+    config = load_label_config(argv)
+    from detfinetune.annotate.label import label
+
+    label(config)
+
+
 def evaluate(argv: list[str]) -> None:
     """Evaluate the AP of a run or a checkpoint."""
     from detfinetune.config.load import load_evaluate_config
@@ -108,7 +118,7 @@ def doctor(argv: list[str]) -> int:
 
 
 _COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
-    "train": train, "check": check, "convert": convert,
+    "label": label, "train": train, "check": check, "convert": convert,
     "evaluate": evaluate, "predict": predict, "ask": ask, "merge": merge, "doctor": doctor,
 }  # fmt: skip
 

@@ -151,7 +151,8 @@ def _check_working_directory() -> None:
         ) from None
 
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a disk, or a quota, that is full."""
 
 
 _SCRIPTS = {"train": "train_net", "check": "check_dataset", "convert": "convert_labels"}
@@ -193,7 +194,7 @@ def run_tool(main: Callable[[list[str]], int | None], argv: list[str]) -> NoRetu
         print("stopped.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except OSError as error:
-        if error.errno in _NO_ROOM and os.environ.get("DETFINETUNE_TRACEBACK") != "1":
+        if error.errno in NO_ROOM and os.environ.get("DETFINETUNE_TRACEBACK") != "1":
             # For an open file, Python does not report its name.
             print(  # noqa: T201
                 f"error: the output does not fit on the disk ({error.strerror}). Free some space, "

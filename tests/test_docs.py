@@ -15,6 +15,7 @@ from detfinetune.config.schema import (
     CheckConfig,
     ConvertConfig,
     EvaluateConfig,
+    LabelConfig,
     MergeConfig,
     PredictConfig,
     Section,
@@ -35,6 +36,7 @@ _TOOLS: dict[str, tuple[str, type[Section]]] = {
     "evaluate": ("evaluate", EvaluateConfig),
     "predict": ("predict", PredictConfig),
     "ask": ("ask", AskConfig),
+    "label": ("label", LabelConfig),
     "merge": ("merge", MergeConfig),
 }
 # Words that stand for any name, and `config`, which is a file of keys.

@@ -12,6 +12,8 @@ import detfinetune
 
 LIGHT = [
     "detfinetune",
+    "detfinetune.annotate.label",
+    "detfinetune.annotate.server",
     "detfinetune.checks.run",
     "detfinetune.cli",
     "detfinetune.config.load",

@@ -25,6 +25,10 @@ _ABOUT = {
         "code is 1 if there is a finding of severity `fail_on` or worse.",
         "data.root=DIR [--fix] [key=value ...]",
     ),
+    "label": (
+        "Label images in the browser, starting from labels that are there in any format.",
+        "DIR [--no-browser] [key=value ...]",
+    ),
     "evaluate": (
         "Evaluate the AP of a run or a checkpoint.",
         "run=RUN [split=test] [key=value ...]",

@@ -31,6 +31,7 @@ from detfinetune.config.schema import (
     ConvertConfig,
     EvaluateConfig,
     HardwareConfig,
+    LabelConfig,
     MergeConfig,
     PredictConfig,
     Section,
@@ -55,6 +56,18 @@ def load_convert_config(argv: Sequence[str]) -> ConvertConfig:
 def load_check_config(argv: Sequence[str]) -> CheckConfig:
     """Load `configs/check.yaml` with overrides; `--fix` means `fix=true`."""
     return _load("check", ["fix=true" if word == "--fix" else word for word in argv], CheckConfig)
+
+
+def load_label_config(argv: Sequence[str]) -> LabelConfig:
+    """Load `configs/label.yaml` with overrides; a folder alone is `data.root`.
+
+    `--no-browser` means `browser=false`.
+    """
+    words = ["browser=false" if word == "--no-browser" else word for word in argv]
+    folders = [n for n, word in enumerate(words) if "=" not in word and not word.startswith("-")]
+    if len(folders) == 1:
+        words[folders[0]] = f"data.root={words[folders[0]]}"
+    return _load("label", words, LabelConfig)
 
 
 def load_evaluate_config(argv: Sequence[str]) -> EvaluateConfig:

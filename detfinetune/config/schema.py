@@ -59,7 +59,7 @@ Decay = Literal["cosine", "linear", "step", "constant", "cooldown"]
 SplitName = Literal["train", "val", "test"]
 LabelFormat = Literal[
     "auto", "txt", "yolo", "dota", "coco", "voc", "labelme", "cvat", "openimages", "label_studio",
-    "via", "florence", "csv",
+    "via", "florence", "csv", "detfinetune",
 ]  # fmt: skip
 Policy = Literal["fix", "reject", "stop"]
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
@@ -456,6 +456,27 @@ class CheckConfig(Section):
     """Image size for the checks of object sizes."""
 
     hardware: HardwareConfig = HardwareConfig()
+
+
+class LabelConfig(Section):
+    """A session of labelling in the browser."""
+
+    data: DataConfig = DataConfig()
+    """The folder of images, and how to read labels that are there in another format."""
+
+    store: UserPath | None = None
+    """Folder for the labels, where the images' own cannot be written. null: .detfinetune in
+    `data.root`."""
+
+    queue: UserPath | None = None
+    """JSON file of places to review: the findings.json of a check, or a list of objects with
+    image, box and reason."""
+
+    port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    """Port of the server on this machine. null: a free one."""
+
+    browser: bool = True
+    """Open the page in the browser; false (same as `--no-browser`) only prints its address."""
 
 
 class EvaluateConfig(Section):

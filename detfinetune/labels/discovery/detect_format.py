@@ -22,6 +22,7 @@ from detfinetune.labels.discovery.annotation_files import (
 )
 from detfinetune.labels.discovery.folders import is_label_name, names_below
 from detfinetune.labels.discovery.unsupported import REFUSED_SUFFIXES
+from detfinetune.labels.formats.json.label_store import STORE_FOLDER, STORE_NAME
 from detfinetune.labels.formats.raw_labels import BadFile
 from detfinetune.labels.formats.registry import (
     DOCUMENT_FORMATS,
@@ -164,14 +165,18 @@ class FormatChoice:
 def choose_format(data: DataConfig, root: Path) -> FormatChoice:
     """Choose the format from the configuration or, with `auto`, from the files.
 
-    COCO JSON comes first; then the file type of which most are named as an image (.txt, .xml,
-    .json); then files that describe many images (.xml, .json, .jsonl, .csv).
+    Labels made with `detfinetune label` come first, then COCO JSON; then the file type of which
+    most are named as an image (.txt, .xml, .json); then files that describe many images (.xml,
+    .json, .jsonl, .csv).
 
     Raises:
         ConfigError: `data.annotations` leads nowhere.
         DataError: no file is in the format, or several could be the same split.
     """
     named = root / Path(data.labels).expanduser() if data.labels else None
+    store = (named or root / STORE_FOLDER) / STORE_NAME
+    if data.format in ("auto", "detfinetune") and not data.annotations and store.is_file():
+        return FormatChoice(*_format_of_file(store), {"all": store})
     files = {"all": named} if named is not None and named.is_file() else {}
     if data.annotations:
         files = configured_annotations(data, root)

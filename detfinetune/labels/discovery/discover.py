@@ -9,9 +9,11 @@ from detfinetune.config.schema import DataConfig
 from detfinetune.labels.discovery.detect_format import choose_format
 from detfinetune.labels.discovery.discover_documents import discover_documents
 from detfinetune.labels.discovery.discover_label_files import discover_label_files
+from detfinetune.labels.discovery.discover_store import discover_store
 from detfinetune.labels.discovery.discovered import DiscoveredDataset
 from detfinetune.labels.discovery.folders import listed_once
 from detfinetune.labels.discovery.unused import note_unused
+from detfinetune.labels.formats.registry import DOCUMENT_FORMATS
 
 
 def discover_dataset(data: DataConfig, root: Path) -> DiscoveredDataset:
@@ -22,6 +24,8 @@ def discover_dataset(data: DataConfig, root: Path) -> DiscoveredDataset:
     """
     with listed_once():
         choice = choose_format(data, root)
+        if choice.format is DOCUMENT_FORMATS["detfinetune"]:
+            return discover_store(data, root, choice)
         discover = discover_label_files if choice.file_per_image else discover_documents
         discovered = discover(data, root, choice)
         note_unused(data, discovered)

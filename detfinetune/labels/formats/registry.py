@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from detfinetune.labels.formats.json.coco import detect_coco, parse_coco
 from detfinetune.labels.formats.json.florence import detect_florence, parse_florence
+from detfinetune.labels.formats.json.label_store import detect_store, parse_store
 from detfinetune.labels.formats.json.label_studio import detect_label_studio, parse_label_studio
 from detfinetune.labels.formats.json.labelme import detect_labelme, parse_labelme
 from detfinetune.labels.formats.json.via import detect_via, parse_via
@@ -44,6 +45,7 @@ DOCUMENT_FORMATS = {
     for f in (
         DocumentFormat("voc", ".xml", True, detect_voc, parse_voc),
         DocumentFormat("cvat", ".xml", False, detect_cvat, parse_cvat),
+        DocumentFormat("detfinetune", ".json", False, detect_store, parse_store),
         DocumentFormat("coco", ".json", False, detect_coco, parse_coco),
         DocumentFormat("labelme", ".json", True, detect_labelme, parse_labelme),
         DocumentFormat("label_studio", ".json", False, detect_label_studio, parse_label_studio),

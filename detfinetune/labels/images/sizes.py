@@ -73,11 +73,11 @@ def read_image_size(path: Path) -> Size:
             complete = looks_complete(stream)
             stream.seek(0)
             with open_image_file(stream) as image:
-                rotated = _orientation(image, stream) >= 5
+                rotated = exif_orientation(image, stream) >= 5
                 if not complete or (rotated and image.format == "TIFF"):
                     # Pillow itself rotates a TIFF: when it is opened or loaded, by version.
                     image.load()
-                    rotated = _orientation(image, stream) >= 5
+                    rotated = exif_orientation(image, stream) >= 5
                 width, height = image.size
     except IMAGE_ERRORS as error:
         raise UnreadableImage(describe_image_error(error)) from error
@@ -109,7 +109,7 @@ def _ends_with(stream: BinaryIO, mark: bytes) -> bool:
     return False
 
 
-def _orientation(image: Image.Image, stream: BinaryIO) -> int:
+def exif_orientation(image: Image.Image, stream: BinaryIO) -> int:
     """Return the EXIF orientation, 1 to 8, without decoding a PNG that has none."""
     if image.format == "PNG" and not _png_has_exif(stream):
         return 1
