@@ -67,9 +67,7 @@ def build_resize(
         return T.Resize((size, size))
     if jitter is None:
         return ResizeShortestEdge(size, longest)
-    low, high = jitter
-    sizes = (round(size * low), round(size * high))
-    return RandomResize(sizes, round(longest * high), same_in_batch=not augment.crop_size)
+    return RandomResize(size, longest, jitter, same_in_batch=not augment.crop_size)
 
 
 class Augment:
@@ -164,21 +162,32 @@ class Rotate90Transform(Transform):  # type: ignore[misc]
         return self.apply_image(segmentation)
 
 
-class RandomResize(ResizeShortestEdge):
-    """Resize the shorter side to a random length, of which all in a range are equally likely."""
+class RandomResize(T.Augmentation):  # type: ignore[misc]
+    """Resize as for testing, times a random factor."""
 
-    def __init__(self, sizes: tuple[int, int], max_size: int, *, same_in_batch: bool) -> None:
-        super().__init__(sizes, max_size, sample_style="range")
-        self._init({"same_in_batch": same_in_batch})
+    def __init__(
+        self, size: int, longest: int, jitter: tuple[float, float], *, same_in_batch: bool
+    ) -> None:
+        """Initialize the augmentation.
 
-    def get_transform(  # type: ignore[override]  # Detectron2 passes what the signature names
-        self, image: NDArray[Any], batch_draws: tuple[float, float]
-    ) -> Transform:
-        """Draw the length."""
-        low, high = self.short_edge_length
+        Args:
+            size: shorter side in testing, pixels.
+            longest: limit of the longer side in testing, pixels.
+            jitter: range of the factor.
+            same_in_batch: whether images of a batch get the same one.
+        """
+        super().__init__()
+        self._init(
+            {"size": size, "longest": longest, "jitter": jitter, "same_in_batch": same_in_batch}
+        )
+
+    def get_transform(self, image: NDArray[Any], batch_draws: tuple[float, float]) -> Transform:
+        """Draw the factor; it applies to both sizes, or images at the limit would get none."""
+        low, high = (round(self.size * factor) for factor in self.jitter)
         draw = batch_draws[0] if self.same_in_batch else np.random.rand()
-        resize = ResizeShortestEdge(low + int(draw * (high - low + 1)), self.max_size)
-        return resize.get_transform(image)
+        size = low + int(draw * (high - low + 1))
+        longest = round(self.longest * size / self.size)
+        return ResizeShortestEdge(size, longest).get_transform(image)
 
 
 class RandomRotate90(T.Augmentation):  # type: ignore[misc]

@@ -76,6 +76,41 @@ def test_crop_larger_than_the_picture_takes_all_of_it() -> None:
     np.testing.assert_array_equal(transform.apply_image(picture()), picture())
 
 
+@pytest.mark.parametrize(("height", "width"), [(100, 140), (60, 300), (300, 60)])
+def test_images_of_any_shape_are_scaled_around_their_size_in_testing(
+    height: int, width: int
+) -> None:
+    """A long image, whose size `max_size` limits, gets the whole range too."""
+    settings = RunAugment(image_size=100, max_size=160, crop_size=0, scale_jitter=(0.5, 1.5))
+    image = picture(height, width)
+    tested = build_resize(settings, InputSpec()).get_transform(image)
+    scale = build_augmentations(settings, InputSpec())[0]
+    drawn = [scale.get_transform(image, (draw, 0.0)) for draw in np.linspace(0, 1, 100, False)]
+    factors = np.array([[t.new_h / tested.new_h, t.new_w / tested.new_w] for t in drawn])
+    # Sides are whole pixels, the shortest 16.
+    assert factors.min() == pytest.approx(0.5, abs=0.05)
+    assert factors.max() == pytest.approx(1.5, abs=0.05)
+    assert factors.mean() == pytest.approx(1, abs=0.05)
+
+
+def test_a_crop_bounds_zoomed_in_images_and_leaves_small_ones_as_they_are() -> None:
+    """Large-scale jitter: sides of 50 to 150 and 70 to 210 pixels, a canvas of 110."""
+    settings = RunAugment(image_size=100, max_size=200, crop_size=110, scale_jitter=(0.5, 1.5))
+    step = Augment(build_augmentations(settings, InputSpec()), 0.3)
+    seed_everything(0)
+    sample = Sample(picture(100, 140), BOX.copy(), np.array([0]), None, 100, 140)
+    found = [step(sample) for _ in range(200)]
+    sizes = {one.image.shape[:2] for one in found}
+    assert {max(size) for size in sizes} <= set(range(70, 111))
+    assert (110, 110) in sizes
+    whole = [size for size in sizes if size[1] < 110]
+    assert min(whole) == (50, 70)
+    assert all(width == pytest.approx(1.4 * height, abs=1) for height, width in whole)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for one in found for box in one.boxes]
+    # The box is 800 px² large.
+    assert max(areas) == pytest.approx(1800, rel=0.05)
+
+
 def test_visible_fraction_of_boxes_at_the_edge() -> None:
     boxes = np.array(
         [[0, 0, 10, 10], [-5, 0, 5, 10], [-5, -5, 5, 5], [30, 30, 40, 40], [1, 1, 1, 5]]
