@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -213,6 +214,41 @@ def _of_family(value: object, validate: ValidatorFunctionWrapHandler) -> ModelCo
 FamilySettings = Annotated[SerializeAsAny[ModelConfig], WrapValidator(_of_family)]
 
 
+class AlbumentationsTransform(BaseModel):
+    """A transform of albumentations with its arguments, of which null is the default."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    transforms: list[AlbumentationsTransform] | None = None
+    """Of one that is made of others, such as OneOf."""
+
+
+def _read_albumentations(value: object) -> object:
+    """Return the transforms of a file that `albumentations.save` wrote; others as they are."""
+    if not isinstance(value, (str, Path)):
+        return value
+    try:
+        saved = yaml.safe_load(Path(value).expanduser().read_text(encoding="utf-8"))
+        transform = _named(saved["transform"])
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"cannot be read ({error})") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError("should be a file as albumentations.save writes it, or a list") from error
+    # Its settings of boxes are for other labels than ours.
+    if transform["name"] == "Compose":
+        transform = {key: transform[key] for key in ("p", "transforms")} | {"name": "Sequential"}
+    return [transform]
+
+
+def _named(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a saved transform with its name as we have it."""
+    arguments = {key: value for key, value in saved.items() if key != "__class_fullname__"}
+    if "transforms" in arguments:
+        arguments["transforms"] = [_named(inner) for inner in arguments["transforms"]]
+    return {"name": saved["__class_fullname__"].rpartition(".")[2], **arguments}
+
+
 class AugmentConfig(Section):
     """Image sizes, and random augmentation in training. Test images are only resized."""
 
@@ -253,6 +289,12 @@ class AugmentConfig(Section):
 
     min_visible: Fraction = 0.3
     """Drop objects of which a crop or rotation leaves less than this share of the area."""
+
+    albumentations: Annotated[
+        list[AlbumentationsTransform] | None, BeforeValidator(_read_albumentations)
+    ] = None
+    """Transforms of albumentations to apply after these, as `[{name: GaussNoise, p: 0.2}]`, or a
+    file that `albumentations.save` wrote; needs `pip install 'detfinetune[albumentations]'`."""
 
     @model_validator(mode="after")
     def _check_sizes(self) -> AugmentConfig:

@@ -6,7 +6,7 @@ as in Detectron2's own augmentations; the loader seeds it for each sample.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -73,15 +73,22 @@ def build_resize(
 class Augment:
     """Transforms samples: the second of the steps load, augment, pack."""
 
-    def __init__(self, augmentations: Sequence[T.Augmentation], min_visible: float = 0.0) -> None:
+    def __init__(
+        self,
+        augmentations: Sequence[T.Augmentation],
+        min_visible: float = 0.0,
+        then: Callable[[Sample], Sample] | None = None,
+    ) -> None:
         """Initialize the step.
 
         Args:
             augmentations: applied in order.
             min_visible: drop objects of which less than this share of the box is left.
+            then: applied at the end.
         """
         self.augmentations = T.AugmentationList(list(augmentations))
         self.min_visible = min_visible
+        self.then = then
 
     def __call__(self, sample: Sample, batch_draws: BatchDraws = None) -> Sample:
         """Return the transformed sample, without the objects that are out of sight."""
@@ -99,11 +106,12 @@ class Augment:
         if found.masks is not None:
             masks = [_transformed(mask, transforms) for mask in found.masks]
             # The box of a rotated outline is tighter than the rotated box.
-            tight = np.array([_mask_box(mask) for mask in masks]).reshape(-1, 4)
+            tight = np.array([mask_box(mask) for mask in masks]).reshape(-1, 4)
             boxes = np.clip(tight, 0, [width, height, width, height])
             found = replace(found, masks=masks, boxes=boxes)
         sides = found.boxes[:, 2:].astype(np.float32) - found.boxes[:, :2].astype(np.float32)
-        return found.keep(sides.min(axis=1, initial=1) > _SMALLEST_SIDE)
+        found = found.keep(sides.min(axis=1, initial=1) > _SMALLEST_SIDE)
+        return self.then(found) if self.then else found
 
 
 def _transformed(mask: Mask, transforms: T.TransformList) -> Mask:
@@ -114,7 +122,7 @@ def _transformed(mask: Mask, transforms: T.TransformList) -> Mask:
     return [polygon.reshape(-1) for polygon in polygons]
 
 
-def _mask_box(mask: Mask) -> tuple[float, float, float, float]:
+def mask_box(mask: Mask) -> tuple[float, float, float, float]:
     """Return x1, y1, x2, y2; zeros for an empty bitmap, or an outline outside of a crop."""
     if isinstance(mask, np.ndarray):
         x, y = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))

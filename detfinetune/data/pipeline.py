@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from detfinetune.config.resolved import RunConfig
+from detfinetune.data.albumentations import build_albumentations
 from detfinetune.data.augment import Augment, BatchDraws, build_augmentations, build_resize
 from detfinetune.data.load import LoadSample
 from detfinetune.data.sample import Sample
@@ -35,7 +36,11 @@ def build_train_pipeline(config: RunConfig, classes: tuple[str, ...]) -> Pipelin
     spec = family.input_spec(config)
     return Pipeline(
         LoadSample(spec.color, config.task == "segm", config.augment.window),
-        Augment(build_augmentations(config.augment, spec), config.augment.min_visible),
+        Augment(
+            build_augmentations(config.augment, spec),
+            config.augment.min_visible,
+            build_albumentations(config, spec),
+        ),
         family.packer(config, classes),
     )
 

@@ -14,6 +14,7 @@ from detfinetune.checks.run import dataset_findings
 from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import DataConfig, Task, TrainConfig
 from detfinetune.console import command_line, name_list, say, table, warn
+from detfinetune.data.albumentations import check_albumentations
 from detfinetune.data.loaders import images_per_process
 from detfinetune.data.window import Window, grey_window
 from detfinetune.engine.distributed import run_on_main
@@ -82,6 +83,7 @@ def plan_new_run(config: TrainConfig) -> TrainingPlan:
     # Find configuration errors before the run folder is created.
     family = family_of(resolved.model.name)
     family.check(resolved, dataset.num_classes)
+    check_albumentations(resolved)
     weights = run_on_main(lambda: family.base_weights(resolved))
     run = run_on_main(lambda: new_run_folder(config))
     if comm.is_main_process():
