@@ -20,8 +20,7 @@ from detfinetune.errors import ConfigError
 from detfinetune.families import family_of
 from detfinetune.labels.convert import say_what_was_taken, write_converted
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.dataset.statistics import table_statistics
-from detfinetune.labels.dataset.table import LabelTable
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discovered import shown_path
 from detfinetune.labels.export import ExportFormat, export_read
@@ -77,7 +76,7 @@ def check_dataset(config: CheckConfig) -> CheckReport:
     dataset = read_dataset(data)
     say_what_was_taken(dataset)
     say(dataset_summary(dataset))
-    anchors = anchor_settings(config, dataset.tables)
+    anchors = anchor_settings(config, dataset)
     findings = dataset_findings(
         dataset, anchors, decode=not config.quick, num_workers=config.num_workers
     )
@@ -141,16 +140,16 @@ def _export_with_links(dataset: LabelledDataset, folder: Path) -> None:
     export_read(dataset, folder, output_format)
 
 
-def anchor_settings(config: CheckConfig, tables: dict[str, LabelTable]) -> AnchorSettings | None:
+def anchor_settings(config: CheckConfig, dataset: LabelledDataset) -> AnchorSettings | None:
     """Return the anchors and image size that training would use for these labels."""
-    whole = tables.get("train") or next(iter(tables.values()), None)
+    whole = dataset.tables.get("train") or next(iter(dataset.tables.values()), None)
     if whole is None or not whole.num_objects:
         return None
     train = TrainConfig(
         task=config.task, data=config.data, model=config.model, augment=config.augment,
         hardware=config.hardware,
     )  # fmt: skip
-    resolved, _ = resolve_recipe(train, table_statistics(whole))
+    resolved, _ = resolve_recipe(train, DatasetStatistics(whole, dataset.num_classes))
     return family_of(resolved.model.name).anchors(resolved)
 
 

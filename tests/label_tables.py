@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from detfinetune.labels.dataset.records import ImageRecord
+from detfinetune.labels.dataset.records import Annotation, ImageRecord
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 from detfinetune.labels.dataset.table import LabelTable
+
+Objects = Sequence[tuple[int, float, float]]
+"""Class id, width and height in pixels of each object."""
 
 
 def table_of(image_root: Path, records: Sequence[ImageRecord]) -> LabelTable:
@@ -29,3 +33,21 @@ def table_of(image_root: Path, records: Sequence[ImageRecord]) -> LabelTable:
         masks={i: a.mask for i, a in enumerate(objects) if a.mask is not None},
         areas={i: a.area for i, a in enumerate(objects) if a.area is not None},
     )
+
+
+def statistics_of(
+    images: Sequence[Objects], size: tuple[int, int] = (640, 480)
+) -> DatasetStatistics:
+    """Return the statistics of images of one size (w, h) with objects all over them."""
+    records, number = [], 0
+    for index, objects in enumerate(images):
+        annotations = []
+        for category, width, height in objects:
+            # Multiples of two irrational numbers fill the unit square evenly.
+            number += 1
+            x = number * 0.75488 % 1 * (size[0] - width)
+            y = number * 0.56984 % 1 * (size[1] - height)
+            annotations.append(Annotation(category, (x, y, width, height)))
+        records.append(ImageRecord(f"{index}.jpg", *size, tuple(annotations), f"{index}.txt"))
+    table = table_of(Path("images"), records)
+    return DatasetStatistics(table, int(table.categories.max(initial=0)) + 1)

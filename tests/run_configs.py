@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from label_tables import statistics_of
+
 from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import TrainConfig
 from detfinetune.engine.recipe import resolve_recipe
-from detfinetune.labels.dataset.statistics import DatasetStatistics
 
-STATISTICS = DatasetStatistics(
-    num_images=24, median_side=96.0, object_sizes=(0.2, 0.25, 0.3), objects_per_image=(3,)
-)
+STATISTICS = statistics_of(24 * [[(0, 19, 19), (0, 24, 24), (0, 29, 29)]], (96, 96))
 
 
 def run_config(**values: Any) -> RunConfig:

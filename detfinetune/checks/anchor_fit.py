@@ -1,4 +1,7 @@
-"""How well anchors fit boxes: sizes after resizing, and the best IoU over all positions."""
+"""How well anchors fit boxes: sizes after resizing, and the best IoU over all positions.
+
+The recipe chooses anchors by the same measure as the check reports (`checks.anchor_choice`).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detfinetune.config.anchors import DEFAULT_ASPECT_RATIOS, DEFAULT_STRIDES
+from detfinetune.config.anchors import DEFAULT_ASPECT_RATIOS, DEFAULT_STRIDES, AnchorSizes
 
-Sizes = Sequence[float] | Sequence[Sequence[float]]
+FITTING_IOU = 0.5
+"""An anchor with at least this IoU fits an object.
+
+Detectron2's RPN trains anchors with an IoU of 0.7 or more as positives, and the best anchor of each
+object whatever its IoU; those below 0.3 are negatives. An object whose best anchor has less than
+0.5 therefore has a single positive, far off, among negatives that look the same.
+"""
 
 _CHUNK = 200_000
 
@@ -25,7 +34,7 @@ class AnchorSettings:
     max_size: int
     """Limit of the longer side."""
 
-    anchor_sizes: Sizes
+    anchor_sizes: AnchorSizes
     """Anchor sides for each stride, one or several."""
 
     aspect_ratios: tuple[float, ...] = DEFAULT_ASPECT_RATIOS
@@ -47,6 +56,20 @@ def resize_scales(sizes: NDArray[np.int64], settings: AnchorSettings) -> NDArray
     # To whole pixels, at least one.
     scales: NDArray[np.float64] = np.maximum(np.floor(sizes * scale[:, None] + 0.5), 1) / sizes
     return scales
+
+
+def resized(
+    boxes: NDArray[np.float64], sizes: NDArray[np.int64], settings: AnchorSettings
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return boxes and image sizes after resizing.
+
+    Args:
+        boxes: xywh in pixels of the file; (n, 4).
+        sizes: width and height of the image of each box, pixels; (n, 2).
+        settings: the size to resize to.
+    """
+    scales = resize_scales(sizes, settings)
+    return boxes * np.tile(scales, 2), sizes * scales
 
 
 def cell_anchors(settings: AnchorSettings) -> NDArray[np.float64]:
@@ -92,3 +115,10 @@ def best_ious(
             iou = intersection / (areas + width * height - intersection)
             np.maximum(best[part], iou, out=best[part])
     return best
+
+
+def anchor_recall(
+    boxes: NDArray[np.float64], images: NDArray[np.float64], settings: AnchorSettings
+) -> float:
+    """Return the share of the boxes, at least one, that an anchor fits; as `best_ious`."""
+    return float((best_ious(boxes, images, cell_anchors(settings)) >= FITTING_IOU).mean())

@@ -8,29 +8,29 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from detfinetune.checks.anchor_choice import CLEARLY_MORE, anchor_candidates, choose_anchors
 from detfinetune.checks.anchor_fit import (
+    FITTING_IOU,
     AnchorSettings,
     best_ious,
     cell_anchors,
-    resize_scales,
+    resized,
 )
 from detfinetune.checks.findings import Finding, Severity
 from detfinetune.checks.places import AllObjects, percent
+from detfinetune.config.anchors import AnchorSizes
 from detfinetune.labels.dataset.table import LabelTable
 
 SMALL_PIXELS = 8.0
 """Objects with smaller sides after resizing cover at most two cells of the finest feature map."""
 
-FITTING_IOU = 0.5
 POSITIVE_IOU = 0.7
 """Anchors with at least this IoU are positives in training (Detectron2's RPN.IOU_THRESHOLDS)."""
 
 _LOW_RECALL, _FAIR_RECALL = 0.8, 0.9
 _SOME_SMALL, _MANY_SMALL = 0.1, 0.5
 _WANTED_PIXELS = 16.0
-_BETTER_BY = 0.05
 _STEP = 32
-_MOST_TO_SUGGEST_FROM = 50_000
 
 
 def check_anchors(
@@ -50,9 +50,7 @@ def check_anchors(
     wanted = np.flatnonzero(~objects.crowd)
     if not len(wanted):
         return []
-    scales = resize_scales(objects.image_sizes[wanted], settings)
-    boxes = objects.boxes[wanted] * np.tile(scales, 2)
-    images = objects.image_sizes[wanted] * scales
+    boxes, images = resized(objects.boxes[wanted], objects.image_sizes[wanted], settings)
     found = [
         _small(objects, wanted, boxes, settings, classes),
         _recall(objects, wanted, boxes, images, settings, classes),
@@ -126,13 +124,17 @@ def _recall(
         "recall_positive": round(float((best >= POSITIVE_IOU).mean()), 4),
         "mean_best_iou": round(float(best.mean()), 4),
     }
-    suggested, reached = suggest_anchors(boxes, images, settings)
+    candidates = [
+        replace(settings, anchor_sizes=anchors.sizes, aspect_ratios=anchors.ratios)
+        for anchors in anchor_candidates(boxes, settings.strides)
+    ]
+    index, reached = choose_anchors(boxes, images, candidates)
+    suggested = candidates[index]
     advice = "No other anchors fit clearly more. For small objects, raise augment.image_size."
-    if reached >= recall + _BETTER_BY:
-        options = f"model.anchor_sizes=[{','.join(f'{size:g}' for size in suggested.anchor_sizes)}]"
+    if reached >= recall + CLEARLY_MORE:
+        options = f"model.anchor_sizes={_listed(suggested.anchor_sizes)}"
         if suggested.aspect_ratios != settings.aspect_ratios:
-            listed = ",".join(f"{ratio:g}" for ratio in suggested.aspect_ratios)
-            options += f" 'detectron2.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS=[[{listed}]]'"
+            options += f" model.anchor_ratios={_listed(suggested.aspect_ratios)}"
         advice = f"Rerun with {options}: those anchors fit {percent(reached)} of the objects."
         figures |= {"suggested_recall": round(reached, 4)}
     order = np.argsort(best, kind="stable")
@@ -156,35 +158,10 @@ def _recall(
     )  # fmt: skip
 
 
-def suggest_anchors(
-    boxes: NDArray[np.float64], images: NDArray[np.float64], settings: AnchorSettings
-) -> tuple[AnchorSettings, float]:
-    """Return anchors from the boxes' own sizes and shapes, and the share of boxes that they fit.
-
-    Sizes double from level to level, starting at the 20th percentile. Aspect ratios are the
-    current ones, or the boxes' quantiles if those fit over 1 % more of the boxes.
-
-    Args:
-        boxes: xywh in pixels of the resized image; (n, 4), at least one.
-        images: width and height of the resized image of each box; (n, 2).
-        settings: the current anchors.
-    """
-    step = max(1, len(boxes) // _MOST_TO_SUGGEST_FROM)
-    boxes, images = boxes[::step], images[::step]
-    sides = np.sqrt(np.prod(boxes[:, 2:], axis=1))
-    first = max(round(float(np.quantile(sides, 0.2))), 4)
-    sizes = tuple(float(first * 2**level) for level in range(len(settings.strides)))
-    shapes = np.exp(np.quantile(np.log(boxes[:, 3] / boxes[:, 2]), (0.1, 0.5, 0.9)))
-    own = tuple(sorted({float(f"{ratio:.2g}") for ratio in shapes.tolist()}))
-    same, other = (
-        replace(settings, anchor_sizes=sizes, aspect_ratios=ratios)
-        for ratios in (settings.aspect_ratios, own)
-    )
-    recall, other_recall = (
-        float((best_ious(boxes, images, cell_anchors(anchors)) >= FITTING_IOU).mean())
-        for anchors in (same, other)
-    )
-    return (other, other_recall) if other_recall > recall + 0.01 else (same, recall)
+def _listed(values: AnchorSizes) -> str:
+    """Return numbers, or lists of them, as they are written on the command line."""
+    parts = (_listed(value) if isinstance(value, Sequence) else f"{value:g}" for value in values)
+    return f"[{','.join(parts)}]"
 
 
 def _rounded_up(pixels: float) -> int:

@@ -52,6 +52,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
+AnchorSides = list[PositiveFloat | list[PositiveFloat]]
 
 Task = Literal["bbox", "segm"]
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -32,7 +32,7 @@ from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.families import family_of
 from detfinetune.files import write_json
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.dataset.statistics import table_statistics
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
 from detfinetune.labels.splits.run_split import RunSplit
 from detfinetune.models.checkpoint import Checkpoint
@@ -77,7 +77,7 @@ def plan_new_run(config: TrainConfig) -> TrainingPlan:
     window = None
     if config.augment.window is None:
         window = run_on_main(lambda: _grey_window(dataset))
-    statistics = table_statistics(dataset.tables["train"])
+    statistics = DatasetStatistics(dataset.tables["train"], dataset.num_classes)
     resolved, choices = resolve_recipe(config, statistics, window)
     images_per_process(resolved.solver.images_per_batch, resolved.solver.accumulate)
     # Find configuration errors before the run folder is created.
@@ -297,5 +297,6 @@ def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
-        return " ".join(_format_value(item) for item in value)
+        between = ", " if value and isinstance(value[0], list) else " "
+        return between.join(_format_value(item) for item in value)
     return str(value)

@@ -102,7 +102,7 @@ def test_long_objects_get_aspect_ratios_that_fit() -> None:
     assert finding.severity == "warning"
     assert finding.figures["recall"] == 0
     assert len(finding.places) == 240
-    assert "detectron2.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS=[[7" in finding.advice
+    assert "model.anchor_ratios=[0.13,1,8]: those" in finding.advice
     ratios = finding.figures["aspect_ratios_suggested"]
     sizes = finding.figures["anchor_sizes_suggested"]
     assert finding.figures["suggested_recall"] > 0.95
@@ -111,7 +111,7 @@ def test_long_objects_get_aspect_ratios_that_fit() -> None:
 
 def test_anchors_too_large_get_sizes_that_fit() -> None:
     finding = findings_of(clean_records(), anchor_sizes=(128, 256, 512, 512, 512))["anchor_recall"]
-    assert "ASPECT_RATIOS" not in finding.advice
+    assert "anchor_ratios" not in finding.advice
     suggested = finding.figures["anchor_sizes_suggested"]
     assert findings_of(clean_records(), anchor_sizes=suggested) == {}
 

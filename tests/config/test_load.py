@@ -151,7 +151,7 @@ def test_help_names_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert "hardware.precision  [auto|fp32|bf16|fp16; default fp32]" in text
     names = "airport, bccd, chess, custom, dit, florence2_lora, nuclei, satellite"
     assert f"experiment  {names}" in text
-    assert "model.anchor_sizes  [list[float]; default null]" in text
+    assert "model.anchor_sizes  [list[float or list[float]]; default null]" in text
 
 
 def test_cfg_prints_the_composed_configuration(capsys: pytest.CaptureFixture[str]) -> None:

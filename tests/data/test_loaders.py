@@ -27,7 +27,7 @@ from detfinetune.data.register import register_split
 from detfinetune.data.sample import Sample
 from detfinetune.errors import DataError
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
-from detfinetune.labels.dataset.statistics import table_statistics
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 from detfinetune.labels.prepare import prepare_dataset
 from detfinetune.models.family import InputSpec, Packer
 from detfinetune.models.rcnn.pack import pack
@@ -223,8 +223,11 @@ def test_a_truncated_image_names_the_file(toy_dataset: Path, tmp_path: Path) -> 
 
 
 def test_statistics(dataset: LabelledDataset) -> None:
-    statistics = table_statistics(dataset.tables["train"])
+    statistics = DatasetStatistics(dataset.tables["train"], 2)
     assert (statistics.num_images, len(statistics.object_sizes)) == (24, 60)
+    assert len(statistics.boxes) == len(statistics.box_image_sizes) == 60
+    assert sum(statistics.objects_of_class) == 60
+    assert all(0 < count <= 24 for count in statistics.images_of_class)
     assert statistics.fullest_image == statistics.objects_per_image[-1] == 3
     assert sum(statistics.objects_per_image) == 60
     assert statistics.median_side == 96

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-from pydantic import ValidationError
+from pathlib import Path
+from typing import Any
 
+import pytest
+from label_tables import statistics_of
+from pydantic import ValidationError
+from run_configs import run_config
+
+from detfinetune.checks.anchor_fit import anchor_recall, resized
+from detfinetune.checks.anchors import check_anchors
+from detfinetune.checks.places import percent
 from detfinetune.config.load import load_train_config
 from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import TrainConfig
@@ -12,21 +20,22 @@ from detfinetune.engine.recipe import resolve_recipe
 from detfinetune.errors import ConfigError, ModelError
 from detfinetune.families import family_of
 from detfinetune.labels.dataset.statistics import DatasetStatistics
+from detfinetune.labels.read import read_dataset
+from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
 from detfinetune.models.choices import Choice
 
 
-def statistics(**changes: object) -> DatasetStatistics:
-    values: dict[str, object] = {
-        "num_images": 200,
-        "median_side": 480.0,
-        "object_sizes": (0.1, 0.2, 0.2, 0.3),
-        "objects_per_image": (0, 20),
-    }
-    return DatasetStatistics(**{**values, **changes})  # type: ignore[arg-type]
+def statistics(*sides: float, images: int = 200, size: tuple[int, int] = (640, 480)) -> Any:
+    """Return the statistics of images that each have square objects of these sides, pixels."""
+    return statistics_of(images * [[(0, side, side) for side in sides or (96, 120)]], size)
 
 
 def chosen(choices: list[Choice]) -> dict[str, object]:
     return {choice.key: choice.value for choice in choices}
+
+
+def reasons(choices: list[Choice]) -> dict[str, str]:
+    return {choice.key: choice.reason for choice in choices}
 
 
 def test_without_a_gpu_the_quick_recipe_is_complete() -> None:
@@ -44,7 +53,7 @@ def test_without_a_gpu_the_quick_recipe_is_complete() -> None:
 def test_what_the_user_names_is_never_replaced() -> None:
     named = [
         "model.name=efficientnet_lite0_fpn", "model.freeze_at=0",
-        "model.anchor_sizes=[7,14,28,56,112]",
+        "model.anchor_sizes=[7,14,28,56,112]", "model.anchor_ratios=[1,3]",
         "hardware.precision=fp32",
         "augment.image_size=500", "augment.max_size=501", "augment.crop_size=99",
         "solver.optimizer=sgd", "solver.base_lr=0.5", "solver.weight_decay=0", "solver.max_iter=7",
@@ -56,7 +65,7 @@ def test_what_the_user_names_is_never_replaced() -> None:
     after, choices = resolve_recipe(before, statistics())
     assert after.model_dump() == before.model_dump()
     assert choices == []
-    again, more = resolve_recipe(after, statistics(num_images=9999))
+    again, more = resolve_recipe(after, statistics(images=999))
     assert (again, more) == (after, [])
 
 
@@ -85,27 +94,130 @@ def test_in_a_run_nothing_is_left_to_choose(key: str) -> None:
 
 
 def test_small_objects_get_larger_images_and_crops() -> None:
-    small = statistics(object_sizes=(0.02, 0.03, 0.03, 0.04), median_side=600.0)
+    small = statistics(20, size=(800, 600))
     config, choices = resolve_recipe(load_train_config(["hardware=cpu"]), small)
+    # 20 px of 600 become 32 px at 960 px, but no image is enlarged beyond 1.5 times.
     assert config.augment.image_size == 896
     assert config.augment.crop_size == 320
-    reasons = {choice.key: choice.reason for choice in choices}
-    assert "objects are small" in reasons["augment.image_size"]
+    assert "objects are small" in reasons(choices)["augment.image_size"]
+
+
+def test_the_smallest_objects_count_too() -> None:
+    mixed = statistics_of(20 * [[*19 * [(0, 100.0, 100.0)], *2 * [(0, 10.0, 10.0)]]])
+    config, choices = resolve_recipe(load_train_config(["hardware=cpu"]), mixed)
+    # 10 px of 480 become 8 px at 384 px.
+    assert config.augment.image_size == 384
+    assert "95 % are 8 px or more" in reasons(choices)["augment.image_size"]
+
+
+def anchors(data: DatasetStatistics, *words: str) -> tuple[object, object, str]:
+    """Return the sizes and ratios chosen without a GPU, and the reason."""
+    config, choices = resolve_recipe(load_train_config(["hardware=cpu", *words]), data)
+    model = config.model.model_dump()
+    why = reasons(choices)
+    return (
+        model["anchor_sizes"],
+        model["anchor_ratios"],
+        why.get("model.anchor_sizes", why.get("model.anchor_ratios", "")),
+    )
+
+
+USUAL = [0.5, 1, 2]
 
 
 def test_anchors_follow_the_objects() -> None:
-    def anchors(*sizes: float) -> list[float] | None:
-        config, _ = resolve_recipe(
-            load_train_config(["hardware=cpu"]), statistics(object_sizes=sizes)
-        )
-        return config.model.anchor_sizes
+    assert anchors(statistics(96, 144, 192))[:2] == ([32, 64, 128, 256, 512], USUAL)
+    sizes, ratios, reason = anchors(statistics(27, 144, 192))
+    assert (sizes, ratios) == ([16, 32, 64, 128, 256], USUAL)
+    assert reason == "fit 100 % of the objects (IoU of 0.5 or more)"
 
-    assert anchors(0.2, 0.3, 0.4) == [32, 64, 128, 256, 512]
-    assert anchors(0.055, 0.3, 0.4) == [16, 32, 64, 128, 256]
+
+def test_objects_of_all_sizes_get_several_anchors_a_level() -> None:
+    sides = [12 * 1.3**step for step in range(14)]
+    sizes, ratios, _ = anchors(statistics(*sides, images=20))
+    assert (sizes, ratios) == ([11, 23, 45, 91, 181], USUAL)
+    # One size a level leaves gaps.
+    sides = [12 * 1.15**step for step in range(26)]
+    sizes, ratios, reason = anchors(statistics(*sides, images=20))
+    assert (sizes, ratios) == (
+        [[8, 11], [16, 23], [32, 45], [64, 91], [128, 181]], USUAL,
+    )  # fmt: skip
+    assert reason == "fit 95 % of the objects (IoU of 0.5 or more)"
+
+
+def test_long_objects_get_long_anchors() -> None:
+    pens = statistics_of(20 * [[(0, 30.0, 180.0), (0, 180.0, 30.0)]])
+    sizes, ratios, reason = anchors(pens)
+    assert (sizes, ratios) == ([32, 64, 128, 256, 512], [0.17, 1, 6])
+    assert reason == "fit 100 % of the objects (IoU of 0.5 or more)"
+    config, choices = resolve_recipe(load_train_config(["hardware=cpu"]), pens)
+    assert reasons(choices)["model.anchor_ratios"] == "for long and flat objects"
+    found = family_of(config.model.name).anchors(config)
+    assert found is not None
+    assert found.aspect_ratios == (0.17, 1, 6)
+
+
+def test_given_sizes_or_ratios_are_kept_and_the_other_is_chosen() -> None:
+    pens = statistics_of(20 * [[(0, 30.0, 180.0), (0, 180.0, 30.0)]])
+    sizes, ratios, reason = anchors(pens, "model.anchor_sizes=[32,64,128,256,512]")
+    assert (sizes, ratios) == ([32, 64, 128, 256, 512], [0.17, 1, 6])
+    assert reason == "fit 100 % of the objects (IoU of 0.5 or more)"
+    assert anchors(pens, "model.anchor_ratios=[0.2,5]")[1] == [0.2, 5]
+    assert anchors(pens, "model.anchor_sizes=[[8,9],[8,9],[8,9],[8,9],[8,9]]")[0] == 5 * [[8, 9]]
+
+
+def test_anchors_of_a_pretrained_detector_are_kept_unless_others_fit_far_more(
+    tmp_path: Path,
+) -> None:
+    zoo = ["model.name=COCO-Detection/faster_rcnn_R_50_FPN_3x"]
+    own = [32, 64, 128, 256, 512]
+    assert anchors(statistics(96, 144, 192), *zoo) == (
+        own, USUAL, "those of the weights; they fit 100 % of the objects (IoU of 0.5 or more)",
+    )  # fmt: skip
+    # The largest image size makes 14 px of these.
+    tiny = statistics(14, size=(640, 480))
+    given = ["augment.image_size=480"]
+    assert anchors(tiny, *zoo, *given)[0] == [16, 32, 64, 128, 256]
+    # As many anchors as the weights have, or they would not fit.
+    sides = [12 * 1.3**step for step in range(14)]
+    assert len(str(anchors(statistics(*sides, images=20), *zoo)[0]).split("[")) == 2
+    assert anchors(statistics(96, 144), *zoo, "model.weights=random")[0] == own
+    file = tmp_path / "model.pth"
+    model = {"name": "efficientnet_lite0_fpn", "weights": "random",
+             "anchor_sizes": [20, 40, 80, 160, 320], "anchor_ratios": [0.4, 1, 2.5]}  # fmt: skip
+    write_checkpoint(file, Checkpoint({}, ("a",), run_config(model=model), 1))
+    found = anchors(statistics(96, 144, 192), f"model.weights={file}")
+    assert found[:2] == ([20, 40, 80, 160, 320], [0.4, 1, 2.5])
+
+
+REAL_SETS = {
+    "airport": ["data=airport"],
+    "bccd": ["data=bccd"],
+    "chess": ["data=chess"],
+    "coco_tiny": ["task=segm"],
+    "deeppcb": ["data.columns='x1,y1,x2,y2,class'"],
+    "nuclei": ["data=nuclei", "task=segm"],
+}
+
+
+@pytest.mark.benchmark_data
+@pytest.mark.parametrize("name", REAL_SETS)
+def test_the_project_itself_has_no_objection(shared_data: Path, name: str) -> None:
+    given = load_train_config(["hardware=cpu", f"data.root={shared_data / name}", *REAL_SETS[name]])
+    dataset = read_dataset(given.data)
+    data = DatasetStatistics(dataset.tables["train"], dataset.num_classes)
+    config, choices = resolve_recipe(given, data)
+    found = family_of(config.model.name).anchors(config)
+    assert found is not None
+    assert check_anchors(dataset.tables, dataset.classes, found) == []
+    recall = anchor_recall(*resized(data.boxes, data.box_image_sizes, found), found)
+    assert recall >= 0.95
+    assert f"fit {percent(recall)} of" in reasons(choices)["model.anchor_sizes"]
 
 
 def test_crowded_images_keep_more_detections() -> None:
-    config, _ = resolve_recipe(load_train_config([]), statistics(objects_per_image=(3, 180)))
+    crowd = statistics_of([3 * [(0, 40.0, 40.0)], 180 * [(0, 40.0, 40.0)]])
+    config, _ = resolve_recipe(load_train_config([]), crowd)
     assert config.evaluation.detections_per_image == 360
 
 

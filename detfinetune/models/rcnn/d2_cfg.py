@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,12 @@ from typing import Any
 import detectron2
 from detectron2.config import CfgNode, get_cfg
 
-from detfinetune.config.anchors import DEFAULT_ASPECT_RATIOS, anchors_per_level
+from detfinetune.config.anchors import (
+    DEFAULT_ASPECT_RATIOS,
+    AnchorSizes,
+    anchor_size_problems,
+    anchors_per_level,
+)
 from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import Task
 from detfinetune.errors import ConfigError, ModelError
@@ -37,9 +42,12 @@ class ModelSettings:
     freeze_norm: bool = True
     """Freeze BatchNorm. False trains it, which only training from scratch needs."""
 
-    anchor_sizes: tuple[float, ...] | None = None
-    """Anchor side in pixels of the resized image for each of `anchor_strides(name)`. None: eight
-    times the stride, or those of the zoo entry."""
+    anchor_sizes: AnchorSizes | None = None
+    """Anchor side in pixels of the resized image for each of `anchor_strides(name)`, or several.
+    None: eight times the stride, or those of the zoo entry."""
+
+    anchor_ratios: tuple[float, ...] = DEFAULT_ASPECT_RATIOS
+    """Height over width of the anchors."""
 
     fpn_channels: int = 128
     """Channels of FPN and RPN of a timm model; zoo entries have their own."""
@@ -72,7 +80,9 @@ def model_settings(config: RunConfig, num_classes: int) -> ModelSettings:
         task=config.task,
         num_classes=num_classes,
         freeze_at=model.freeze_at,
-        anchor_sizes=tuple(model.anchor_sizes) if model.anchor_sizes else None,
+        anchor_sizes=model.anchor_sizes,
+        # Runs of older versions have no ratios.
+        anchor_ratios=tuple(model.anchor_ratios or DEFAULT_ASPECT_RATIOS),
         fpn_channels=model.fpn_channels,
         box_head_dim=model.box_head_dim,
         rois_per_image=model.rois_per_image,
@@ -99,7 +109,8 @@ def build_cfg(settings: ModelSettings) -> CfgNode:
     check_model_name(settings.name, settings.task)
     cfg = _timm_cfg(settings) if model_kind(settings.name) == "timm" else _zoo_cfg(settings)
     _set_common(cfg, settings)
-    problems = anchor_size_problems(settings.name, settings.anchor_sizes)
+    strides = anchor_strides(settings.name)
+    problems = anchor_size_problems(settings.name, settings.anchor_sizes, strides)
     if not problems:
         _set_anchors(cfg, settings)
     problems += apply_passthrough(cfg, settings.detectron2)
@@ -223,27 +234,17 @@ def _set_common(cfg: CfgNode, settings: ModelSettings) -> None:
     cfg.TEST.DETECTIONS_PER_IMAGE = settings.detections_per_image
 
 
-def anchor_size_problems(name: str, sizes: Sequence[float] | None) -> list[str]:
-    """Return why a model cannot have these anchor sizes; they are one for each feature level."""
-    strides = anchor_strides(name)
-    if sizes is None or len(sizes) == len(strides):
-        return []
-    return [
-        f"model.anchor_sizes has {len(sizes)} sizes, but {name} needs {len(strides)}, one for "
-        f"each of the strides {list(strides)}."
-    ]
-
-
 def _set_anchors(cfg: CfgNode, settings: ModelSettings) -> None:
-    sizes = settings.anchor_sizes
     generator = cfg.MODEL.ANCHOR_GENERATOR
     strides = anchor_strides(settings.name)
+    generator.ASPECT_RATIOS = [list(settings.anchor_ratios)]
+    sizes = settings.anchor_sizes
     if sizes is None:
         if model_kind(settings.name) == "zoo":
             return
-        sizes = tuple(8.0 * stride for stride in strides)
-    if len(set(strides)) == 1:
-        generator.SIZES = [list(sizes)]
-    else:
-        generator.SIZES = anchors_per_level(settings.name, sizes)
-    generator.ASPECT_RATIOS = [list(DEFAULT_ASPECT_RATIOS)]
+        sizes = [8.0 * stride for stride in strides]
+    levels = anchors_per_level(settings.name, sizes)
+    # A model with a single level has all of them on it.
+    generator.SIZES = (
+        levels if len(set(strides)) > 1 else [[side for level in levels for side in level]]
+    )

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detfinetune.config.anchors import DEFAULT_ANCHOR_SIZES, anchors_per_level
+from detfinetune.config.anchors import (
+    DEFAULT_ANCHOR_SIZES,
+    anchor_size_problems,
+    anchors_per_level,
+)
 from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import Task
 from detfinetune.errors import ConfigError
@@ -54,21 +58,18 @@ class RcnnFamily(ModelFamily):
     def anchors(self, config: RunConfig) -> AnchorSettings:
         """Return the anchors of each feature level."""
         from detfinetune.checks.anchor_fit import AnchorSettings
-        from detfinetune.models.rcnn.d2_cfg import (
-            anchor_size_problems,
-            anchor_strides,
-            model_settings,
-        )
+        from detfinetune.models.rcnn.d2_cfg import anchor_strides, model_settings
 
         settings = model_settings(config, num_classes=1)
         sizes, strides = settings.anchor_sizes, anchor_strides(settings.name)
-        if problems := anchor_size_problems(settings.name, sizes):
+        if problems := anchor_size_problems(settings.name, sizes, strides):
             raise ConfigError.from_problems(problems)
         return AnchorSettings(
             settings.image_size,
             settings.max_size,
             anchors_per_level(settings.name, sizes or DEFAULT_ANCHOR_SIZES[: len(strides)]),
-            strides=strides,
+            settings.anchor_ratios,
+            strides,
         )
 
     def base_weights(self, config: RunConfig) -> BaseWeights:

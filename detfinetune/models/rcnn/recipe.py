@@ -5,12 +5,19 @@ The rules are the same for every data set and never use the test split.
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 
+from detfinetune.checks.anchor_choice import AnchorSet
+from detfinetune.checks.anchors import SMALL_PIXELS
+from detfinetune.config.anchors import DEFAULT_ANCHOR_SIZES, DEFAULT_ASPECT_RATIOS
 from detfinetune.config.schema import TrainConfig
+from detfinetune.errors import DetFinetuneError
 from detfinetune.labels.dataset.statistics import DatasetStatistics
+from detfinetune.models.anchors import choose_anchor_keys
+from detfinetune.models.checkpoint import read_checkpoint
 from detfinetune.models.choices import Choices
 from detfinetune.models.rcnn.d2_cfg import anchor_strides
+from detfinetune.models.rcnn.settings import RcnnSettings
 from detfinetune.models.rcnn.weights import zoo_reachable, zoo_weights_cached
 from detfinetune.models.rcnn.zoo import PACKAGED_MODEL, check_model_name, model_kind
 
@@ -36,12 +43,11 @@ def choose(choices: Choices, statistics: DatasetStatistics) -> None:
     check_model_name(name, config.task)
     choices.choose("model.freeze_at", lambda: _choose_freeze(config))
     _choose_sizes(choices, statistics)
-    timm = model_kind(name) == "timm"
-    if timm:
-        choices.choose("model.anchor_sizes", lambda: _choose_anchors(choices, statistics))
+    own = _own_anchors(name, choices.get("model.weights"))
+    choose_anchor_keys(choices, statistics, name, anchor_strides(name), own)
     if not choices.gpu:
         choices.choose("hardware.precision", _choose_cpu_precision)
-    _choose_solver(choices, timm)
+    _choose_solver(choices, model_kind(name) == "timm")
 
 
 def _choose_model(config: TrainConfig, gpu: bool) -> tuple[str, str]:
@@ -77,16 +83,21 @@ def _choose_sizes(choices: Choices, statistics: DatasetStatistics) -> None:
     """Choose image size, maximum size and training crop."""
     side = _GPU_SIDE if choices.gpu else _CPU_SIDE
     sizes = statistics.object_sizes
-    median = sizes[len(sizes) // 2] if sizes else 0.25
+    median = float(sizes[len(sizes) // 2]) if len(sizes) else 0.25
+    small = float(sizes[len(sizes) // 20]) if len(sizes) else 0.25
     native = statistics.median_side or side
 
     def image_size() -> tuple[int, str]:
-        wanted = _SMALL_OBJECT_PX / median if median > 0 else side
+        # Anchors cannot fit what is smaller than two cells of the finest feature map.
+        for_small = -(-SMALL_PIXELS / small // 32) * 32
         limit = max(native * _LARGEST_ZOOM, side)
-        size = int(min(max(side, wanted), limit)) // 32 * 32
+        size = int(min(max(side, _SMALL_OBJECT_PX / median, for_small), limit)) // 32 * 32
         if size <= side:
             return side, f"the median object is {median * side:.0f} px at this size"
-        return size, f"objects are small: the median is {median * size:.0f} px at this size"
+        return size, (
+            f"objects are small: the median is {median * size:.0f} px at this size, and 95 % are "
+            f"{small * size:.0f} px or more"
+        )
 
     size = choices.choose("augment.image_size", image_size)
     choices.choose("augment.max_size", lambda: (int(size * 5 / 3), "5/3 of image_size"))
@@ -99,18 +110,21 @@ def _choose_sizes(choices: Choices, statistics: DatasetStatistics) -> None:
     choices.choose("augment.crop_size", crop_size)
 
 
-def _choose_anchors(choices: Choices, statistics: DatasetStatistics) -> tuple[list[float], str]:
-    """Choose one anchor size per FPN level, each twice the previous one."""
-    levels = len(anchor_strides(choices.get("model.name")))
-    size = choices.get("augment.image_size")
-    sizes = [fraction * size for fraction in statistics.object_sizes]
-    if not sizes:
-        return [16.0 * 2**level for level in range(levels)], "no objects in the data"
-    small = sizes[len(sizes) // 20]
-    first = float(min(max(2 ** round(math.log2(max(small, 1.0))), 8), 32))
-    return [first * 2**level for level in range(levels)], (
-        f"95 % of objects are larger than {small:.0f} px"
-    )
+def _own_anchors(name: str, weights: str) -> AnchorSet | None:
+    """Return the anchors that the weights were trained with; None if they know none."""
+    path = Path(weights).expanduser()
+    if path.is_file():
+        try:
+            of_run = read_checkpoint(path).config.model
+        except DetFinetuneError:
+            of_run = None  # weights of another origin; loading them says what is wrong, if anything
+        if isinstance(of_run, RcnnSettings):
+            sizes = of_run.anchor_sizes or DEFAULT_ANCHOR_SIZES
+            ratios = tuple(of_run.anchor_ratios or DEFAULT_ASPECT_RATIOS)
+            return AnchorSet(sizes, ratios) if len(sizes) == len(anchor_strides(name)) else None
+    if weights == "random" or model_kind(name) == "timm":
+        return None
+    return AnchorSet(DEFAULT_ANCHOR_SIZES, DEFAULT_ASPECT_RATIOS)
 
 
 def _choose_solver(choices: Choices, timm: bool) -> None:

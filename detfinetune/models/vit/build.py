@@ -13,7 +13,7 @@ from detfinetune.models.family import BaseWeights
 from detfinetune.models.rcnn.build import load_base_weights
 from detfinetune.models.rcnn.roi_align import use_sparse_roi_align
 from detfinetune.models.rcnn.weights import RcnnWeights
-from detfinetune.models.vit.anchors import head_anchors, head_strides
+from detfinetune.models.vit.anchors import head_anchors, head_ratios, head_strides
 from detfinetune.models.vit.heads import HeadSettings, build_faster_rcnn, build_retinanet
 from detfinetune.models.vit.model import VitModel
 from detfinetune.models.vit.names import backbone_kind
@@ -77,6 +77,7 @@ def build_detector(config: RunConfig, num_classes: int) -> nn.Module:
         box_loss=settings.box_loss,
         channels=settings.fpn_channels,
         anchor_sizes=head_anchors(settings),
+        anchor_ratios=head_ratios(settings),
         strides=head_strides(settings),
         masks=config.task == "segm",
         detections_per_image=config.evaluation.detections_per_image,

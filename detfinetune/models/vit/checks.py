@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from detfinetune.config.anchors import anchor_size_problems
 from detfinetune.config.resolved import RunConfig
 from detfinetune.errors import ConfigError
 from detfinetune.models.vit.anchors import head_strides
@@ -36,12 +37,7 @@ def check_settings(config: RunConfig) -> VitSettings:
             "model.loss=focal is for model.head=retinanet: faster_rcnn samples its proposals. Use "
             "model.loss=cross_entropy."
         )
-    strides = head_strides(model)
-    if model.anchor_sizes is not None and len(model.anchor_sizes) != len(strides):
-        problems.append(
-            f"model.anchor_sizes has {len(model.anchor_sizes)} sizes, but {model.head} needs "
-            f"{len(strides)}, one for each of the strides {list(strides)}."
-        )
+    problems += anchor_size_problems(str(model.head), model.anchor_sizes, head_strides(model))
     if config.detectron2:
         problems.append(
             f"detectron2.{next(iter(config.detectron2))} has no effect on {model.name}: raw keys "

@@ -68,7 +68,7 @@ class VitFamily(ModelFamily):
     def anchors(self, config: RunConfig) -> AnchorSettings:
         """Return the anchors of each level of the pyramid."""
         from detfinetune.checks.anchor_fit import AnchorSettings
-        from detfinetune.models.vit.anchors import head_anchors, head_strides
+        from detfinetune.models.vit.anchors import head_anchors, head_ratios, head_strides
         from detfinetune.models.vit.checks import check_settings
 
         settings = check_settings(config)
@@ -76,7 +76,8 @@ class VitFamily(ModelFamily):
             config.augment.image_size,
             config.augment.max_size,
             head_anchors(settings),
-            strides=head_strides(settings),
+            head_ratios(settings),
+            head_strides(settings),
         )
 
     def base_weights(self, config: RunConfig) -> BaseWeights:

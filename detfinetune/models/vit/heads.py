@@ -22,7 +22,6 @@ from detectron2.modeling.roi_heads import (
     StandardROIHeads,
 )
 
-from detfinetune.config.anchors import DEFAULT_ASPECT_RATIOS
 from detfinetune.models.vit.backbones.transformer import FEATURE, TransformerBackbone
 
 _ROIS_PER_IMAGE = 128
@@ -46,6 +45,9 @@ class HeadSettings:
 
     anchor_sizes: Sequence[Sequence[float]]
     """Anchor sides in pixels for each level, finest first."""
+
+    anchor_ratios: Sequence[float]
+    """Height over width of the anchors."""
 
     strides: Sequence[int]
     """Stride of each level in pixels, finest first."""
@@ -187,6 +189,6 @@ def _pooler(resolution: int) -> ROIPooler:
 def _anchors(settings: HeadSettings) -> DefaultAnchorGenerator:
     return DefaultAnchorGenerator(
         sizes=settings.anchor_sizes,
-        aspect_ratios=[DEFAULT_ASPECT_RATIOS],
+        aspect_ratios=[settings.anchor_ratios],
         strides=settings.strides,
     )

@@ -12,7 +12,7 @@ from torch import nn
 from detfinetune.config.resolved import RunConfig
 from detfinetune.data.loaders import images_per_process
 from detfinetune.errors import ConfigError
-from detfinetune.models.vit.anchors import head_strides
+from detfinetune.models.vit.anchors import head_anchors, head_ratios, head_strides
 from detfinetune.models.vit.backbones.transformer import STRIDE
 from detfinetune.models.vit.build import build_detector, vit_settings
 
@@ -76,7 +76,7 @@ def estimate_memory(config: RunConfig, num_classes: int) -> MemoryEstimate:
     values = (trained_blocks + 1) * _BLOCK_VALUES * tokens * channels
 
     cells = sum((height // stride) * (width // stride) for stride in head_strides(settings))
-    anchors = 9 if settings.head == "retinanet" else 3
+    anchors = len(head_anchors(settings)[0]) * len(head_ratios(settings))
     outputs = num_classes + 4 if settings.head == "retinanet" else 5
     values += cells * settings.fpn_channels * _LEVEL_VALUES[str(settings.head)]
     values += cells * anchors * outputs * _ANCHOR_VALUES

@@ -5,10 +5,10 @@ The rules are the same for every data set and never use the test split.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from detfinetune.labels.dataset.statistics import DatasetStatistics
+from detfinetune.models.anchors import choose_anchor_keys
 from detfinetune.models.choices import Choices
 from detfinetune.models.vit.anchors import STRIDES
 from detfinetune.models.vit.blocks import count_blocks
@@ -56,7 +56,7 @@ def choose(choices: Choices, statistics: DatasetStatistics) -> None:
             else ("cross_entropy", "proposals are sampled, so classes are balanced")
         ),
     )
-    choices.choose(
+    size = choices.choose(
         "augment.image_size",
         lambda: (
             (_GPU_SIDE, "memory grows with the square of it")
@@ -64,7 +64,8 @@ def choose(choices: Choices, statistics: DatasetStatistics) -> None:
             else (_CPU_SIDE, "time grows with the square of it")
         ),
     )
-    choices.choose("model.anchor_sizes", lambda: _choose_anchors(choices, statistics))
+    choices.choose("augment.max_size", lambda: (int(size * 5 / 3), "5/3 of image_size"))
+    choose_anchor_keys(choices, statistics, head, STRIDES[head])
     choices.choose(
         "solver.images_per_batch",
         lambda: (4, "transformers need much memory") if choices.gpu else (2, "slow on a CPU"),
@@ -104,19 +105,3 @@ def _choose_freeze(weights: str, tap: int) -> tuple[int, str]:
     if weights == "random":
         return 0, "random weights: train all blocks"
     return tap // 2, "half of those used, to keep what pretraining taught"
-
-
-def _choose_anchors(choices: Choices, statistics: DatasetStatistics) -> tuple[list[float], str]:
-    """Choose one anchor size per level, each twice the previous one."""
-    strides = STRIDES[choices.get("model.head")]
-    size = choices.get("augment.image_size")
-    sizes = [fraction * size for fraction in statistics.object_sizes]
-    usual = 4.0 * strides[0]
-    if not sizes:
-        return [usual * 2**level for level in range(len(strides))], "no objects in the data"
-    small = sizes[len(sizes) // 20]
-    # From twice to four times the stride: finer than the features there would be no use.
-    first = float(min(max(2 ** round(math.log2(max(small, 1.0))), usual / 2), usual))
-    return [first * 2**level for level in range(len(strides))], (
-        f"95 % of objects are larger than {small:.0f} px"
-    )

@@ -6,7 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from detfinetune.config.schema import ModelConfig, NonNegativeInt, PositiveFloat, PositiveInt
+from detfinetune.config.schema import (
+    AnchorSides,
+    ModelConfig,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 
 class VitSettings(ModelConfig):
@@ -34,9 +40,12 @@ class VitSettings(ModelConfig):
     """Number of transformer blocks that are frozen, counted from the first, with the embeddings
     before them; 0 trains all. null: half of those used."""
 
-    anchor_sizes: list[PositiveFloat] | None = None
-    """Anchor side in pixels for each feature level, finest first. null: from the box sizes in the
-    training data; a zoo model keeps its own."""
+    anchor_sizes: AnchorSides | None = None
+    """Anchor side in pixels for each feature level, finest first, or a list of several a level.
+    null: the fewest that fit 95 % of the boxes in the training data."""
+
+    anchor_ratios: list[PositiveFloat] | None = None
+    """Height over width of the anchors. null: 0.5, 1, 2, or more if the boxes need them."""
 
     fpn_channels: PositiveInt = 128
     """Channels of the pyramid of a timm model or a transformer, and of the head on it."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from bright_shapes import CLASSES, SIDE
+from label_tables import statistics_of
 from run_configs import run_config
 
 from detfinetune.config.load import load_train_config
 from detfinetune.config.resolved import RunConfig
 from detfinetune.engine.recipe import resolve_recipe
-from detfinetune.labels.dataset.statistics import DatasetStatistics
 from detfinetune.models.checkpoint import Checkpoint, write_checkpoint
 from detfinetune.models.rcnn.build import build_model
 
-STATISTICS = DatasetStatistics(8, 64.0, (0.2, 0.3), (1, 3))
+STATISTICS = statistics_of([[(0, 13, 13)], *7 * [3 * [(0, 19, 19)]]], (64, 64))
 
 
 def settings(base: Path, *overrides: str) -> list[str]:

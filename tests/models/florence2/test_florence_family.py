@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from label_tables import statistics_of
 from quick_runs import STATISTICS, resolved, settings
 from safetensors.torch import load_file, save_file
 
@@ -52,10 +52,12 @@ def test_the_recipe_of_the_base_model() -> None:
 
 def test_images_with_too_many_objects_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     config = load_train_config(["+experiment=florence2_lora", "hardware=cpu"])
-    resolve_recipe(config, replace(STATISTICS, objects_per_image=(3, 146)))
+    image = (64, 64)
+    crowded = [count * [(0, 13.0, 13.0)] for count in (3, 146, 147, 400)]
+    resolve_recipe(config, statistics_of(crowded[:2], image))
     assert "more objects" not in capsys.readouterr().err
-    resolve_recipe(config, replace(STATISTICS, objects_per_image=(3, 146, 147, 400)))
-    assert "about 146: 2 of 8, with up to 400" in capsys.readouterr().err
+    resolve_recipe(config, statistics_of(crowded, image))
+    assert "about 146: 2 of 4, with up to 400" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_the_family(random_base: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_transformers import REPO, built, resolved, statistics
+from tiny_transformers import REPO, STATISTICS, built, resolved
 
 from detfinetune.config.load import load_train_config
 from detfinetune.engine.recipe import resolve_recipe
@@ -41,7 +41,7 @@ def test_only_models_that_need_the_extra_ask_for_it(monkeypatch: pytest.MonkeyPa
 
 def test_the_recipe_gives_reasons(dit_folder: Path) -> None:
     words = ["hardware=cpu", "model.name=dit_diffusion", f"model.weights={dit_folder}"]
-    config, choices = resolve_recipe(load_train_config(words), statistics())
+    config, choices = resolve_recipe(load_train_config(words), STATISTICS)
     model = config.model
     chosen = {choice.key: choice.value for choice in choices}
     assert all(choice.reason for choice in choices)
@@ -52,8 +52,9 @@ def test_the_recipe_gives_reasons(dit_folder: Path) -> None:
     assert chosen["model.loss"] == "focal"
     assert chosen["augment.image_size"] == 256
     assert chosen["solver.images_per_batch"] == 2
-    # The median object of a quarter of the side is 64 px; the finest level has 16 to 32.
+    # Objects have 51 to 77 px; the finest level starts at 16 to 32.
     assert chosen["model.anchor_sizes"] == [32, 64, 128, 256, 512]
+    assert chosen["model.anchor_ratios"] == [0.5, 1, 2]
     assert model.architecture["num_layers"] == 4  # type: ignore[attr-defined]
     # A run keeps it, so that its checkpoint needs no configuration from elsewhere.
     again = type(config).model_validate(config.model_dump(mode="json"))

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from label_tables import statistics_of
 from toy import write_toy_dataset
 
 from detfinetune.config.load import load_train_config
 from detfinetune.config.resolved import RunConfig
 from detfinetune.engine.recipe import resolve_recipe
-from detfinetune.labels.dataset.statistics import DatasetStatistics
 
 REPO = Path(__file__).resolve().parents[3]
 TIMM_NAME = "vit/test_vit"
@@ -63,17 +63,12 @@ def write_four_pictures(folder: Path) -> Path:
     return folder
 
 
-def statistics(**changes: object) -> DatasetStatistics:
-    values: dict[str, object] = {
-        "num_images": 4, "median_side": 96.0, "object_sizes": (0.2, 0.25, 0.3),
-        "objects_per_image": (3,),
-    }  # fmt: skip
-    return DatasetStatistics(**{**values, **changes})  # type: ignore[arg-type]
+STATISTICS = statistics_of(4 * [[(0, 19, 19), (0, 24, 24), (0, 29, 29)]], (96, 96))
 
 
 def resolved(*words: str) -> RunConfig:
     """Return the resolved configuration of a run on a CPU."""
-    return resolve_recipe(load_train_config(["hardware=cpu", *words]), statistics())[0]
+    return resolve_recipe(load_train_config(["hardware=cpu", *words]), STATISTICS)[0]
 
 
 def built(config: RunConfig, *, weights: bool = True) -> Any:
