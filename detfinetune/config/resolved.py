@@ -10,6 +10,7 @@ from detfinetune.config.schema import (
     AugmentConfig,
     Decay,
     EvaluationConfig,
+    Fraction,
     HardwareConfig,
     NonNegativeFloat,
     NonNegativeInt,
@@ -37,10 +38,14 @@ class RunSolver(SolverConfig):
     base_lr: PositiveFloat
     weight_decay: NonNegativeFloat
     images_per_batch: PositiveInt
+    accumulate: PositiveInt = 1
     max_iter: PositiveInt
     warmup_iters: NonNegativeInt
     decay: Decay
     checkpoint_period: PositiveInt
+    # Runs of older versions lack these.
+    repeat_threshold: Fraction = 0.0
+    empty_share: Fraction = 1.0
 
 
 class RunHardware(HardwareConfig):

@@ -323,12 +323,16 @@ class SolverConfig(Section):
     images_per_batch: PositiveInt | None = None
     """Images per step, over all processes. null: 4 on a CPU, 8 on a GPU."""
 
-    accumulate: PositiveInt = 1
+    accumulate: PositiveInt | None = None
     """Parts that each step's batch is divided into, one after the other: their gradients are added
-    up, with less memory. 1: the whole batch at once."""
+    up, with less memory. 1: the whole batch at once. null: by the memory that is free."""
 
     max_iter: PositiveInt | None = None
-    """Training steps. null: chosen from the number of images and the hardware."""
+    """Training steps. null: chosen from the images, their objects and the hardware."""
+
+    minutes: PositiveFloat | None = None
+    """Time for training with its evaluations, instead of `max_iter`, which is chosen by timing the
+    first steps before the run begins."""
 
     warmup_iters: NonNegativeInt | None = None
     """Steps in which the learning rate rises to `base_lr`. null: a tenth of `max_iter`."""
@@ -352,9 +356,20 @@ class SolverConfig(Section):
     checkpoint_period: PositiveInt | None = None
     """Steps between saves of checkpoints/last.pth. null: 50 on a CPU, 500 on a GPU."""
 
-    repeat_threshold: Fraction = 0.0
+    repeat_threshold: Fraction | None = None
     """Oversample images with rare classes (LVIS repeat-factor sampling, arXiv:1908.03195): a class
-    is rare if fewer than this share of images have it; 0: no oversampling."""
+    is rare if fewer than this share of images have it; 0: no oversampling. null: 0.2 if there are
+    such classes."""
+
+    empty_share: Fraction | None = None
+    """Largest share of images without objects among those that are drawn for training; 1: as many
+    as there are. null: 0.5 if more images are empty."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> SolverConfig:
+        if self.minutes is not None and self.max_iter is not None:
+            raise ValueError("give minutes or max_iter, not both")
+        return self
 
 
 class HardwareConfig(Section):

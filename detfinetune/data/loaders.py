@@ -52,6 +52,7 @@ def build_train_loader(
     start_iter: int = 0,
     num_workers: int = 0,
     repeat_threshold: float = 0.0,
+    empty_share: float = 1.0,
 ) -> DataLoader[Any]:
     """Return an endless loader of batches that starts at step `start_iter`.
 
@@ -64,13 +65,10 @@ def build_train_loader(
     if not records:
         raise DataError(f"{dataset_name}: there are no images to train on. Check data.root.")
     per_process = images_per_process(images_per_batch, accumulate)
-    if repeat_threshold > 0:
-        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-            records, repeat_threshold
-        )
-        order: Sampler[int] = RepeatFactorTrainingSampler(factors, seed=seed)
-    else:
-        order = TrainingSampler(len(records), seed=seed)
+    factors = repeat_factors(records, repeat_threshold, empty_share)
+    order: Sampler[int] = TrainingSampler(len(records), seed=seed)
+    if factors is not None:
+        order = RepeatFactorTrainingSampler(factors, seed=seed)
     sampler = _PositionSampler(order, start=start_iter * per_process, step_size=per_process)
     return DataErrorLoader(
         _SeededDataset(records, pipeline, seed),
@@ -80,6 +78,30 @@ def build_train_loader(
         collate_fn=pipeline.pack,
         worker_init_fn=_init_worker,
     )
+
+
+def repeat_factors(
+    records: list[dict[str, Any]], threshold: float, empty_share: float
+) -> torch.Tensor | None:
+    """Return how often each image is drawn in an epoch; None if each is drawn once.
+
+    Args:
+        records: Detectron2's records.
+        threshold: images with a class that fewer than this share of images have are drawn more
+            often (LVIS, arXiv:1908.03195).
+        empty_share: images without objects are drawn more rarely, if more than this share of all
+            that are drawn would be.
+    """
+    factors = torch.ones(len(records))
+    if threshold > 0:
+        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+            records, threshold
+        )
+    empty = torch.tensor([not record["annotations"] for record in records])
+    limited = bool((1 - empty_share) * empty.sum() > empty_share * factors[~empty].sum())
+    if limited:
+        factors[empty] = empty_share / (1 - empty_share) * factors[~empty].sum() / empty.sum()
+    return factors if limited or threshold > 0 else None
 
 
 def build_test_loader(

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 from detectron2.engine import hooks
 from detectron2.utils import comm
 
 from detfinetune.console import say
-from detfinetune.data.loaders import build_test_loader, build_train_loader, seed_everything
-from detfinetune.data.pipeline import build_test_pipeline, build_train_pipeline
-from detfinetune.data.register import register_split
-from detfinetune.engine.distributed import any_rank, broadcast_buffers, parallel_model, run_on_main
+from detfinetune.data.loaders import build_test_loader
+from detfinetune.data.pipeline import build_test_pipeline
+from detfinetune.engine.build import build_model, build_trainer
+from detfinetune.engine.distributed import any_rank, broadcast_buffers, run_on_main
 from detfinetune.engine.ema import AveragedWeights
 from detfinetune.engine.hooks.checkpoints import SaveLast
 from detfinetune.engine.hooks.progress import ProgressBar
 from detfinetune.engine.hooks.stopping import StopOnRequest, StopRequest, StopTraining
 from detfinetune.engine.hooks.validation import Validate
 from detfinetune.engine.hooks.writing import WriteMetrics
-from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.plan import TrainingPlan
-from detfinetune.engine.trainer import Trainer
 from detfinetune.evaluation.calibrate import fit_calibration
 from detfinetune.evaluation.ground_truth import ground_truth
 from detfinetune.evaluation.pictures import write_comparison
@@ -67,41 +64,19 @@ class TrainingJob:
         self.model = self._build_model()
         decay = self.config.solver.ema_decay
         self.averaged = AveragedWeights(self.model, decay) if decay else None
-        self.trainer = self._build_trainer()
+        self.trainer = build_trainer(
+            plan.config, plan.dataset, self.model, device,
+            start_iter=plan.start_iter, averaged=self.averaged,
+        )  # fmt: skip
         if plan.resume_from is not None:
             self._restore(plan.resume_from)
 
     def _build_model(self) -> DetectionModel:
-        seed_everything(self.config.seed)
-        model = self.family.build(self.config, self.plan.dataset.classes, self.plan.base_weights)
+        plan = self.plan
+        model = build_model(plan.config, plan.dataset.classes, plan.base_weights, self.device)
         if comm.is_main_process() and model.notes:
             say("\n".join([*model.notes, ""]))
-        return model.to(self.device)
-
-    def _build_trainer(self) -> Trainer:
-        config, solver = self.config, self.config.solver
-        batches = build_train_loader(
-            register_split(self.plan.dataset, "train"),
-            build_train_pipeline(config, self.plan.dataset.classes),
-            images_per_batch=solver.images_per_batch,
-            accumulate=solver.accumulate,
-            seed=config.seed,
-            start_iter=self.plan.start_iter,
-            num_workers=config.hardware.num_workers,
-            repeat_threshold=solver.repeat_threshold,
-        )
-        return Trainer(
-            parallel_model(self.model),
-            batches,
-            build_optimizer(self.model, solver),
-            learning_rate=partial(learning_rate, solver),
-            device=self.device,
-            precision=config.hardware.precision,
-            seed=config.seed,
-            clip_norm=solver.clip_norm,
-            accumulate=solver.accumulate,
-            averaged=self.averaged,
-        )
+        return model
 
     def _restore(self, stored: Checkpoint) -> None:
         load_weights(self.model, stored, self.plan.run.last_checkpoint)

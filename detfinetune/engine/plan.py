@@ -18,7 +18,8 @@ from detfinetune.data.albumentations import check_albumentations
 from detfinetune.data.loaders import images_per_process
 from detfinetune.data.window import Window, grey_window
 from detfinetune.engine.distributed import run_on_main
-from detfinetune.engine.recipe import resolve_recipe
+from detfinetune.engine.failures import explain_failures
+from detfinetune.engine.recipe import choose_accumulate, resolve_recipe, with_steps
 from detfinetune.engine.run_folder import (
     RunFolder,
     new_run_folder,
@@ -28,6 +29,7 @@ from detfinetune.engine.run_folder import (
     write_config,
     write_metadata,
 )
+from detfinetune.engine.timing import steps_within
 from detfinetune.errors import CheckpointError, ConfigError, DataError
 from detfinetune.families import family_of
 from detfinetune.files import write_json
@@ -65,8 +67,10 @@ class TrainingPlan:
         return self.config.solver.max_iter
 
 
-def plan_new_run(config: TrainConfig) -> TrainingPlan:
+def plan_new_run(config: TrainConfig, device: str) -> TrainingPlan:
     """Plan a new run, create its folder, and print the chosen values with reasons.
+
+    With `solver.minutes`, steps are timed on `device`.
 
     Raises:
         DetFinetuneError: data, model or hardware cannot be used as configured.
@@ -79,6 +83,10 @@ def plan_new_run(config: TrainConfig) -> TrainingPlan:
         window = run_on_main(lambda: _grey_window(dataset))
     statistics = DatasetStatistics(dataset.tables["train"], dataset.num_classes)
     resolved, choices = resolve_recipe(config, statistics, window)
+    if config.solver.accumulate is None:
+        parts = run_on_main(lambda: choose_accumulate(resolved, dataset.num_classes))
+        resolved = _with_solver(resolved, accumulate=parts.value)
+        choices.append(parts)
     images_per_process(resolved.solver.images_per_batch, resolved.solver.accumulate)
     # Find configuration errors before the run folder is created.
     family = family_of(resolved.model.name)
@@ -86,8 +94,15 @@ def plan_new_run(config: TrainConfig) -> TrainingPlan:
     check_albumentations(resolved)
     weights = run_on_main(lambda: family.base_weights(resolved))
     run = run_on_main(lambda: new_run_folder(config))
+    if config.solver.minutes is not None:
+        with explain_failures(run):
+            steps, reason = steps_within(
+                config.solver.minutes, resolved, dataset, weights, device,
+                eval_period=config.evaluation.eval_period,
+            )  # fmt: skip
+        resolved, choices = with_steps(resolved, choices, steps, reason)
     if comm.is_main_process():
-        write_metadata(run, resolved, dataset)
+        write_metadata(run, resolved, dataset, choices)
         _print_plan(resolved, dataset, choices, run)
         _check_labels(resolved, dataset, run)
     return TrainingPlan(resolved, dataset, run, base_weights=weights)
@@ -136,8 +151,7 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
 def resumed_config(own: RunConfig, config: TrainConfig) -> RunConfig:
     """Return a run's own configuration with what may be given beside `resume`."""
     if config.solver.max_iter is not None:
-        solver = own.solver.model_copy(update={"max_iter": config.solver.max_iter})
-        own = own.model_copy(update={"solver": solver})
+        own = _with_solver(own, max_iter=config.solver.max_iter)
     if config.data.root is not None:
         data = own.data.model_copy(update={"root": config.data.root.absolute()})
         own = own.model_copy(update={"data": data})
@@ -156,6 +170,11 @@ def check_same_images(run: RunFolder, like: RunFolder) -> None:
             f"cannot be compared. Restore it, remove {run.path}, and resume; or train all seeds "
             "again in a new folder."
         )
+
+
+def _with_solver(config: RunConfig, **changes: object) -> RunConfig:
+    solver = config.solver.model_copy(update=changes)
+    return config.model_copy(update={"solver": solver})
 
 
 def _keep_config(run: RunFolder, before: RunConfig, now: RunConfig) -> None:
@@ -263,6 +282,9 @@ def _print_plan(
     say(f"task: {config.task}; device: {config.hardware.device}; run: {run.path}\n")
     rows = [[choice.key, _format_value(choice.value), choice.reason] for choice in choices]
     say(table(rows, headers=("chosen automatically", "value", "reason")) + "\n")
+    if config.augment.flip == "horizontal" and not config.augment.rotate90:
+        whose = "DOTA's" if dataset.format == "dota" else "aerial and microscope"
+        say(f"Images without an up, such as {whose}: augment=aerial also turns them.\n")
 
 
 def _check_labels(config: RunConfig, dataset: LabelledDataset, run: RunFolder) -> None:

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from detfinetune.labels.convert import write_accounts
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.splits import run_split
 from detfinetune.models.checkpoint import SEEDS_FILE
+from detfinetune.models.choices import Choice
 
 # Enough for logs, pictures and results.
 _MIN_FREE_BYTES = 200 << 20
@@ -140,8 +141,10 @@ def _next_free(path: Path) -> Path:
             return candidate
 
 
-def write_metadata(run: RunFolder, config: RunConfig, dataset: LabelledDataset) -> None:
-    """Write the environment, a summary of the data, its split, and the resolved configuration."""
+def write_metadata(
+    run: RunFolder, config: RunConfig, dataset: LabelledDataset, choices: list[Choice]
+) -> None:
+    """Write the environment, a summary of the data, its split, choices and the configuration."""
     write_json(run.path / "environment.json", environment())
     write_accounts(dataset, run.path, _IMAGES_PER_SHEET)
     run_split.write_run_split(run.path, dataset.classes, dataset.tables)
@@ -162,6 +165,7 @@ def write_metadata(run: RunFolder, config: RunConfig, dataset: LabelledDataset) 
             "splits": splits,
         },
     )
+    write_json(run.path / "choices.json", [asdict(choice) for choice in choices])
     # Last, because a folder with it can be resumed.
     write_config(run, config)
 

@@ -76,7 +76,7 @@ def train(config: TrainConfig, like: RunFolder | None = None) -> TrainResult:
             stack.enter_context(locked(RunFolder(config.resume)))
             plan = plan_resumed_run(config, stored)
         else:
-            plan = plan_new_run(config)
+            plan = plan_new_run(config, device)
             stack.enter_context(locked(plan.run))
         if like is not None:
             run_on_main(partial(check_same_images, plan.run, like))

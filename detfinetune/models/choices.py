@@ -41,6 +41,11 @@ class Choices:
         """Whether the run is on a GPU."""
         return self.config.hardware.device.startswith("cuda")
 
+    @property
+    def untested(self) -> str:
+        """To add to the reason of a value that is for GPUs, on which nothing has been measured."""
+        return "; untested" if self.gpu else ""
+
     def get(self, key: str) -> Any:
         """Return the value of a dotted key, as the user gave it or as it was chosen."""
         section, name = key.split(".")

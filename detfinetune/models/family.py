@@ -101,6 +101,10 @@ class ModelFamily(Protocol):
             ConfigError: lists them.
         """
 
+    def step_memory(self, config: RunConfig, num_classes: int) -> int | None:
+        """Estimate the bytes that a training step needs on the device; None if unknown."""
+        return None
+
     def input_spec(self, config: RunConfig) -> InputSpec:
         """Return what images its detectors want."""
         return InputSpec()

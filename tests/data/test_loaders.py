@@ -21,7 +21,7 @@ from detfinetune.config.resolved import RunAugment
 from detfinetune.config.schema import DataConfig
 from detfinetune.data.augment import Augment, build_augmentations, build_resize
 from detfinetune.data.load import LoadSample
-from detfinetune.data.loaders import build_test_loader, build_train_loader
+from detfinetune.data.loaders import build_test_loader, build_train_loader, repeat_factors
 from detfinetune.data.pipeline import Pipeline
 from detfinetune.data.register import register_split
 from detfinetune.data.sample import Sample
@@ -124,6 +124,35 @@ def test_repeat_factor_sampling_can_be_entered_late_too(dataset: LabelledDataset
     whole = batches(dataset, 0, 9, repeat_threshold=1.0)
     late = batches(dataset, 5, 9, repeat_threshold=1.0)
     assert all(same(one, other) for one, other in zip(whole[5:], late, strict=True))
+
+
+def test_repeat_factors() -> None:
+    def factors(*contents: str, threshold: float = 0.0, share: float = 1.0) -> list[float] | None:
+        records = [{"annotations": [{"category_id": c} for c in text]} for text in contents]
+        found = repeat_factors(records, threshold, share)
+        return None if found is None else found.tolist()
+
+    assert factors("a", "a", "", share=0.5) is None
+    assert factors("a", "", "", "") is None
+    # As many empty ones as others, a third as many, none.
+    assert factors("a", "", "", "", share=0.5) == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3])
+    assert factors("a", "", "", "", share=0.25) == pytest.approx([1, 1 / 9, 1 / 9, 1 / 9])
+    assert factors("a", "", share=0.0) == [1, 0]
+    # Class b is in a quarter of the images, so that one is drawn twice as often.
+    assert factors("a", "a", "ab", "", threshold=1.0) == pytest.approx([1.1547, 1.1547, 2, 1])
+    assert factors("a", "b", "", "", "", "", "", "", threshold=0.5, share=0.5) == pytest.approx(
+        [2, 2, *6 * [2 / 3]]
+    )
+
+
+def test_few_empty_images_are_drawn_if_few_are_wanted(dataset: LabelledDataset) -> None:
+    seen = [sample for batch in batches(dataset, 0, 60, empty_share=0.1) for sample in batch]
+    empty = [sample.image_id for sample in seen if sample.image_id % 5 == 0]
+    assert 0.05 < len(empty) / len(seen) < 0.15
+    # Not always the same ones; and a late start sees the same as an early one.
+    assert len(set(empty)) == 4
+    late = [sample for batch in batches(dataset, 20, 60, empty_share=0.1) for sample in batch]
+    assert same(seen[80:], late)
 
 
 def test_each_image_is_seen_once_a_pass(dataset: LabelledDataset) -> None:

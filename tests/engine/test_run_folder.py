@@ -24,6 +24,7 @@ from detfinetune.engine.run_folder import (
 )
 from detfinetune.errors import ConfigError, OutputExistsError, TrainingError
 from detfinetune.labels.prepare import prepare_dataset
+from detfinetune.models.choices import Choice
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,10 @@ def test_the_start_says_config_machine_classes_and_data(toy_dataset: Path) -> No
     dataset = prepare_dataset(DataConfig(root=toy_dataset, name="cells"))
     run = new_run_folder(config())
     given = run_config(seed=5, solver={"max_iter": 7}, data={"name": "cells"})
-    write_metadata(run, given, dataset)
+    write_metadata(run, given, dataset, [Choice("solver.max_iter", 7, "few images")])
+    assert json.loads((run.path / "choices.json").read_text(encoding="utf-8")) == [
+        {"key": "solver.max_iter", "value": 7, "reason": "few images"}
+    ]
     stored = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
     assert RunConfig.model_validate(stored) == given
     assert read_run_config(run) == given

@@ -184,8 +184,8 @@ def _uneven(in_training: NDArray[np.int64], classes: Sequence[str]) -> Finding |
         severity,
         f"'{classes[most]}' has {ratio:.0f} times as many training objects as "
         f"'{classes[least]}' ({in_training[most]:,} and {in_training[least]:,}).",
-        "Oversample images with rare classes: solver.repeat_threshold=0.1 (the share of images "
-        "below which a class counts as rare). Compare AP by class, not only the mean.",
+        "Training shows images with a class that few images have more often "
+        "(solver.repeat_threshold). Compare AP by class, not only the mean.",
         (),
         {
             "ratio": round(float(ratio), 1),

@@ -11,14 +11,15 @@ from detfinetune.console import progress
 class ProgressBar(HookBase):  # type: ignore[misc]
     """Shows steps, time left, smoothed losses, learning rate and the latest validation AP."""
 
-    def __init__(self) -> None:
+    def __init__(self, description: str = "training") -> None:
+        self._description = description
         self._bar: tqdm[None] | None = None
         self.latest_ap: str = ""
 
     def before_train(self) -> None:
         """Create the bar."""
         self._bar = progress(
-            description="training",
+            description=self._description,
             total=self.trainer.max_iter,
             initial=self.trainer.start_iter,
             unit="step",

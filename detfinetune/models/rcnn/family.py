@@ -49,6 +49,12 @@ class RcnnFamily(ModelFamily):
 
         build_cfg(model_settings(config, num_classes))
 
+    def step_memory(self, config: RunConfig, num_classes: int) -> int | None:
+        """Estimate it from models that were measured."""
+        from detfinetune.models.rcnn.memory import estimate_memory
+
+        return estimate_memory(config)
+
     def input_spec(self, config: RunConfig) -> InputSpec:
         """Return the channel order of the model's pretraining."""
         from detfinetune.models.rcnn.d2_cfg import build_cfg, model_settings

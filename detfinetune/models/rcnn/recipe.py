@@ -93,10 +93,10 @@ def _choose_sizes(choices: Choices, statistics: DatasetStatistics) -> None:
         limit = max(native * _LARGEST_ZOOM, side)
         size = int(min(max(side, _SMALL_OBJECT_PX / median, for_small), limit)) // 32 * 32
         if size <= side:
-            return side, f"the median object is {median * side:.0f} px at this size"
+            return side, f"the median object is {median * side:.0f} px{choices.untested}"
         return size, (
-            f"objects are small: the median is {median * size:.0f} px at this size, and 95 % are "
-            f"{small * size:.0f} px or more"
+            f"objects are small: the median is {median * size:.0f} px, 95 % are "
+            f"{small * size:.0f} px or more{choices.untested}"
         )
 
     size = choices.choose("augment.image_size", image_size)
@@ -128,29 +128,36 @@ def _own_anchors(name: str, weights: str) -> AnchorSet | None:
 
 
 def _choose_solver(choices: Choices, timm: bool) -> None:
-    """Choose optimizer, batch and rates; the number of steps depends on them."""
-    adamw = (
-        choices.choose(
-            "solver.optimizer",
-            lambda: (
-                ("adamw", "usual for timm backbones") if timm else ("sgd", "as in the model zoo")
-            ),
-        )
-        == "adamw"
+    """Choose optimizer, batch and rates; the number of steps depends on them.
+
+    Rates grow with the batch, linearly for SGD (arXiv:1706.02677) and as its square root for AdamW
+    (arXiv:2205.10782).
+    """
+    optimizer = choices.choose(
+        "solver.optimizer",
+        lambda: ("adamw", "usual for timm backbones") if timm else ("sgd", "as in the model zoo"),
     )
     batch = choices.choose(
         "solver.images_per_batch",
-        lambda: (8, "fits most GPUs") if choices.gpu else (4, "fast on a CPU"),
+        lambda: (8, f"fits most GPUs{choices.untested}") if choices.gpu else (4, "fast on a CPU"),
     )
     choices.choose(
         "solver.base_lr",
         lambda: (
-            (7e-4, "low enough to keep the pretrained features")
-            if adamw
-            else (0.02 * batch / 16 / 4, "a quarter of the model zoo's rate, scaled to the batch")
+            (
+                float(f"{7e-4 * (batch / 4) ** 0.5:.2g}"),
+                f"7e-4 for 4 images, times the root of the batch{choices.untested}",
+            )
+            if optimizer == "adamw"
+            else (
+                0.02 * batch / 16 / 4,
+                f"a quarter of the model zoo's rate, scaled to the batch{choices.untested}",
+            )
         ),
     )
     choices.choose(
         "solver.weight_decay",
-        lambda: (0.05, "usual for adamw") if adamw else (1e-4, "as in the model zoo"),
+        lambda: (
+            (0.05, "usual for adamw") if optimizer == "adamw" else (1e-4, "as in the model zoo")
+        ),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import Task
-from detfinetune.errors import MissingExtraError
+from detfinetune.errors import ConfigError, MissingExtraError
 from detfinetune.models.choices import Choices
 from detfinetune.models.family import BaseWeights, InputSpec, ModelFamily, Packer
 from detfinetune.models.vit.names import backbone_kind, is_own_name
@@ -60,6 +60,17 @@ class VitFamily(ModelFamily):
 
         check_settings(config)
         check_memory(config, num_classes)
+
+    def step_memory(self, config: RunConfig, num_classes: int) -> int | None:
+        """Estimate it by counting layers; None for keys that do not go together."""
+        from detfinetune.models.vit.checks import check_settings
+        from detfinetune.models.vit.memory import estimate_memory
+
+        try:
+            check_settings(config)
+        except ConfigError:
+            return None
+        return estimate_memory(config, num_classes).total
 
     def input_spec(self, config: RunConfig) -> InputSpec:
         """Return the channel order of pretraining."""

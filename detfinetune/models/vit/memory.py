@@ -12,6 +12,7 @@ from torch import nn
 from detfinetune.config.resolved import RunConfig
 from detfinetune.data.loaders import images_per_process
 from detfinetune.errors import ConfigError
+from detfinetune.models.memory import largest_image
 from detfinetune.models.vit.anchors import head_anchors, head_ratios, head_strides
 from detfinetune.models.vit.backbones.transformer import STRIDE
 from detfinetune.models.vit.build import build_detector, vit_settings
@@ -65,7 +66,7 @@ def estimate_memory(config: RunConfig, num_classes: int) -> MemoryEstimate:
     backbone: Any = detector.get_submodule("backbone.net")
     parts = config.solver.accumulate
     batch = images_per_process(config.solver.images_per_batch, parts) // parts
-    height, width = _largest_image(config)
+    height, width = largest_image(config.augment, 2 * STRIDE)
     # Autocast halves most, but not the norms and the losses.
     width_of_value = 4 if config.hardware.precision == "fp32" else 3
 
@@ -128,17 +129,6 @@ def device_memory(device: str) -> int | None:
     if not hasattr(os, "sysconf"):
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _largest_image(config: RunConfig) -> tuple[int, int]:
-    """Return height and width in pixels after resizing, cropping and padding."""
-    augment = config.augment
-    factor = augment.scale_jitter[1]
-    sides = [augment.image_size * factor, augment.max_size * factor]
-    if augment.crop_size:
-        sides = [min(side, augment.crop_size) for side in sides]
-    height, width = (-(-round(side) // (2 * STRIDE)) * 2 * STRIDE for side in sides)
-    return height, width
 
 
 def _weights(detector: nn.Module, backbone: Any, config: RunConfig) -> int:
