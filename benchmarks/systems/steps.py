@@ -1,6 +1,6 @@
 """Seconds of a training step on generated images: our trainer and Detectron2's, in turns.
 
-Both have the same images and number format. Loading of data is not part of it.
+Both have the same architecture, images and number format. Loading of data is not part of it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,16 @@ from detfinetune.config.schema import Precision, Task
 from detfinetune.data.sample import Sample
 from detfinetune.engine.optimizer import build_optimizer
 from detfinetune.engine.trainer import Trainer
+from detfinetune.models.rcnn.backbones.depthwise import use_fp32_depthwise
 from detfinetune.models.rcnn.build import build_detector, load_base_weights
 from detfinetune.models.rcnn.d2_cfg import ModelSettings, build_cfg
 from detfinetune.models.rcnn.model import RcnnModel
 from detfinetune.models.rcnn.pack import pack
-from detfinetune.models.rcnn.separable import use_fp32_depthwise
 from detfinetune.models.rcnn.weights import find_base_weights
 from detfinetune.models.rcnn.zoo import PACKAGED_MODEL
 from systems.stock_detectron2 import build_stock
 
-SIDES = ("stock", "ours", "ours, separable")
-"""The last is what we train by default: another architecture, which only models of timm have."""
-
+SIDES = ("stock", "ours")
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _CLASSES = tuple(f"class {number}" for number in range(80))
 _OBJECTS = 10
@@ -86,21 +84,14 @@ def trainer_of(side: str, case: Case, device: str) -> Iterator[TrainerBase]:
     cfg.SOLVER.BASE_LR = _RATE
     torch.manual_seed(0)
     batches = itertools.repeat(generated_batch(case))
-    if side == "stock":
-        trainer = _stock(cfg, case, device, batches)
-    else:
-        trainer = _ours(cfg, case, device, batches, separable=side.endswith("separable"))
+    trainer = (_ours if side == "ours" else _stock)(cfg, case, device, batches)
     with EventStorage() as trainer.storage:
         trainer.iter = 0
         yield trainer
 
 
-def _ours(
-    cfg: CfgNode, case: Case, device: str, batches: Iterator[Any], *, separable: bool
-) -> TrainerBase:
-    model = build_detector(
-        cfg, channels_last=True, sparse_roi_align=device == "cpu", separable_convs=separable
-    )
+def _ours(cfg: CfgNode, case: Case, device: str, batches: Iterator[Any]) -> TrainerBase:
+    model = build_detector(cfg, channels_last=True, sparse_roi_align=device == "cpu")
     if (device, case.precision) == ("cpu", "bf16"):
         use_fp32_depthwise(model)
     _load(model, case)
@@ -195,10 +186,9 @@ def take_turns(
 ) -> Iterator[list[object]]:
     """Measure the sides one after the other, and again; yield a row of `HEADERS` for each."""
     for case in cases:
-        sides = SIDES if case.model == PACKAGED_MODEL else SIDES[:2]
-        found: dict[str, list[Measured]] = {side: [] for side in sides}
+        found: dict[str, list[Measured]] = {side: [] for side in SIDES}
         for _ in range(rounds):
-            for side in sides:
+            for side in SIDES:
                 found[side].append(measure(side, case, device, steps, warm_up))
         for side, parts in found.items():
             medians = [part.median for part in parts]
