@@ -6,8 +6,10 @@ import errno
 import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -23,9 +25,13 @@ T = TypeVar("T")
 _REDRAW_SECONDS_TERMINAL = 0.2
 _REDRAW_SECONDS_LOG = 15.0
 _SECONDS_TO_REPORT = 10.0
+_SECONDS_OF_SILENCE = 2.0
 _LOG_FORMAT = (
     "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 )
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a disk, or a quota, that is full."""
 
 
 # Line feeds and tabs may be our own. Half surrogates stand for bytes of file names not in UTF-8.
@@ -51,8 +57,9 @@ def _escape(text: str) -> str:
 def say(text: str = "") -> None:
     """Print a line above any progress bar."""
     try:
-        tqdm.write(_escape(text), file=sys.stdout)
-        sys.stdout.flush()
+        with _unless_full():
+            tqdm.write(_escape(text), file=sys.stdout)
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output (head, less) has quit; continue without it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -60,7 +67,37 @@ def say(text: str = "") -> None:
 
 def warn(text: str) -> None:
     """Print a warning to standard error, above any progress bar."""
-    tqdm.write(f"warning: {_escape(text)}", file=sys.stderr)
+    with _unless_full():
+        tqdm.write(f"warning: {_escape(text)}", file=sys.stderr)
+
+
+@contextmanager
+def _unless_full() -> Iterator[None]:
+    """Drop output that goes to a file on a full disk, which must not end what is being done."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+
+
+@contextmanager
+def after(seconds: float, report: Callable[[], None]) -> Iterator[None]:
+    """Call `report`, in another thread, if the block takes longer."""
+    timer = threading.Timer(seconds, report)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Say what the block does if it takes seconds, in which no progress bar would move."""
+    with after(_SECONDS_OF_SILENCE, lambda: say(f"{text} ...")):
+        yield
 
 
 def progress(
@@ -100,11 +137,13 @@ class _LogLines:
     def write(self, text: str) -> None:
         """Write one state of the bar as a line."""
         if line := text.strip("\r\n\x1b[A "):
-            sys.stderr.write(f"{line}\n")
+            with _unless_full():
+                sys.stderr.write(f"{line}\n")
 
     def flush(self) -> None:
         """Flush standard error."""
-        sys.stderr.flush()
+        with _unless_full():
+            sys.stderr.flush()
 
 
 def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], digits: int = 1) -> str:
@@ -149,10 +188,6 @@ def _check_working_directory() -> None:
             "The working directory has been removed. Change to a folder that exists (cd FOLDER) "
             "and rerun."
         ) from None
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Error numbers of a disk, or a quota, that is full."""
 
 
 _SCRIPTS = {"train": "train_net", "check": "check_dataset", "convert": "convert_labels"}

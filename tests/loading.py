@@ -14,7 +14,7 @@ from PIL import Image
 from run_configs import run_config
 
 from detfinetune.config.schema import DataConfig
-from detfinetune.data.loaders import build_train_loader
+from detfinetune.data.loaders import TrainLoader
 from detfinetune.data.pipeline import build_train_pipeline
 from detfinetune.data.register import register_split
 from detfinetune.labels.prepare import prepare_dataset
@@ -31,15 +31,14 @@ def train_batches(folder: Path, first: int, workers: int = 0, **augment: Any) ->
         augment={"image_size": 96, **augment},
         solver={"max_iter": MAX_ITER, "images_per_batch": 4},
     )  # fmt: skip
-    loader = build_train_loader(
+    loader = TrainLoader(
         register_split(dataset, "train"),
         build_train_pipeline(config, dataset.classes),
         images_per_batch=4,
         seed=7,
-        start_iter=first,
         num_workers=workers,
     )
-    return list(itertools.islice(loader, MAX_ITER - first))
+    return list(itertools.islice(loader.batches(first), MAX_ITER - first))
 
 
 def same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from detfinetune.console import name_list, table
+from detfinetune import console
+from detfinetune.console import busy, name_list, table
 
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
@@ -55,6 +57,36 @@ def test_progress_in_a_log_is_whole_lines() -> None:
     assert lines[0].startswith("work:   0% 0/3")
     assert lines[-1].startswith("work: 100% 3/3")
     assert "\r" not in done.stderr
+
+
+def test_what_takes_seconds_is_said_while_it_lasts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "_SECONDS_OF_SILENCE", 0.1)
+    with busy("sorting"):
+        pass
+    with busy("scoring"):
+        limit = time.monotonic() + 60
+        while not (said := capsys.readouterr().out) and time.monotonic() < limit:
+            time.sleep(0.01)
+    assert said == "scoring ...\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
+def test_a_full_disk_does_not_end_what_only_reports() -> None:
+    done = run(
+        """
+        def main(argv):
+            sys.stdout = sys.stderr = open("/dev/full", "w")
+            say("one")
+            warn("two")
+            for _ in progress(range(3), description="work"):
+                pass
+            os.write(2, b"alive")
+            os._exit(0)
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "alive")
 
 
 def test_tables_show_missing_figures_as_a_dash() -> None:

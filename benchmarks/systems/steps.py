@@ -9,7 +9,7 @@ import gc
 import itertools
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,14 +83,32 @@ def trainer_of(side: str, case: Case, device: str) -> Iterator[TrainerBase]:
     cfg.MODEL.DEVICE = device
     cfg.SOLVER.BASE_LR = _RATE
     torch.manual_seed(0)
-    batches = itertools.repeat(generated_batch(case))
-    trainer = (_ours if side == "ours" else _stock)(cfg, case, device, batches)
+    batch = generated_batch(case)
+    if side == "ours":
+        trainer = _ours(cfg, case, device, _SameBatch(batch))
+    else:
+        trainer = _stock(cfg, case, device, itertools.repeat(batch))
     with EventStorage() as trainer.storage:
         trainer.iter = 0
         yield trainer
 
 
-def _ours(cfg: CfgNode, case: Case, device: str, batches: Iterator[Any]) -> TrainerBase:
+@dataclass
+class _SameBatch:
+    """The same batch in each step, as `Trainer` takes batches."""
+
+    batch: list[dict[str, Any]]
+
+    @property
+    def images_per_process(self) -> int:
+        return len(self.batch)
+
+    def batches(self, start_iter: int, accumulate: int) -> Generator[Any, None, None]:
+        while True:
+            yield self.batch
+
+
+def _ours(cfg: CfgNode, case: Case, device: str, loader: _SameBatch) -> TrainerBase:
     model = build_detector(cfg, channels_last=True, sparse_roi_align=device == "cpu")
     if (device, case.precision) == ("cpu", "bf16"):
         use_fp32_depthwise(model)
@@ -99,7 +117,7 @@ def _ours(cfg: CfgNode, case: Case, device: str, batches: Iterator[Any]) -> Trai
     kind = "adamw" if case.model == PACKAGED_MODEL else "sgd"
     solver = RunSolver.model_construct(optimizer=kind, base_lr=_RATE, weight_decay=1e-4)
     return Trainer(
-        detector, batches, build_optimizer(detector, solver), learning_rate=lambda _: _RATE,
+        detector, loader, build_optimizer(detector, solver), learning_rate=lambda _: _RATE,
         device=device, precision=case.precision, seed=0, clip_norm=solver.clip_norm,
     )  # fmt: skip
 

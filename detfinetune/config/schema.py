@@ -353,6 +353,10 @@ class SolverConfig(Section):
     """Factor of the learning rate from each stage of the backbone to the one before it, so that
     early layers change less (arXiv:2003.10555); 1: the same for all."""
 
+    patience: NonNegativeInt = 0
+    """Stop training after this many evaluations on val in a row without a better AP; 0: never.
+    It rarely helps with a learning rate that falls to the end, as AP then rises late."""
+
     checkpoint_period: PositiveInt | None = None
     """Steps between saves of checkpoints/last.pth. null: 50 on a CPU, 500 on a GPU."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from detfinetune.config.resolved import RunConfig
-from detfinetune.data.loaders import build_train_loader, seed_everything
+from detfinetune.data.loaders import TrainLoader, seed_everything
 from detfinetune.data.pipeline import build_train_pipeline
 from detfinetune.data.register import register_split
-from detfinetune.engine.distributed import parallel_model
 from detfinetune.engine.ema import AveragedWeights
 from detfinetune.engine.optimizer import build_optimizer, learning_rate
 from detfinetune.engine.trainer import Trainer
@@ -26,31 +26,34 @@ def build_model(
     return family_of(config.model.name).build(config, classes, base).to(device)
 
 
-def build_trainer(
-    config: RunConfig,
-    dataset: LabelledDataset,
-    model: DetectionModel,
-    device: str,
-    *,
-    start_iter: int = 0,
-    averaged: AveragedWeights | None = None,
-) -> Trainer:
-    """Build the training loop of a run, which begins after `start_iter` steps."""
+def build_loader(config: RunConfig, dataset: LabelledDataset) -> TrainLoader:
+    """Build what loads the training images of a run."""
     solver = config.solver
-    batches = build_train_loader(
+    return TrainLoader(
         register_split(dataset, "train"),
         build_train_pipeline(config, dataset.classes),
         images_per_batch=solver.images_per_batch,
-        accumulate=solver.accumulate,
         seed=config.seed,
-        start_iter=start_iter,
         num_workers=config.hardware.num_workers,
         repeat_threshold=solver.repeat_threshold,
         empty_share=solver.empty_share,
     )
+
+
+def build_trainer(
+    config: RunConfig,
+    model: DetectionModel,
+    loader: TrainLoader,
+    device: str,
+    *,
+    averaged: AveragedWeights | None = None,
+    keep_batch: Callable[[int], str] | None = None,
+) -> Trainer:
+    """Build the training loop of a run; see `Trainer`."""
+    solver = config.solver
     return Trainer(
-        parallel_model(model),
-        batches,
+        model,
+        loader,
         build_optimizer(model, solver),
         learning_rate=partial(learning_rate, solver),
         device=device,
@@ -59,4 +62,5 @@ def build_trainer(
         clip_norm=solver.clip_norm,
         accumulate=solver.accumulate,
         averaged=averaged,
+        keep_batch=keep_batch,
     )

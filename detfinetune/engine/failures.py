@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from detectron2.utils import comm
 
-from detfinetune.console import command_line
+from detfinetune.console import NO_ROOM, command_line
 from detfinetune.engine.run_folder import RunFolder
 from detfinetune.errors import DataError, DetFinetuneError, DivergedError, TrainingError
 from detfinetune.models.checkpoint import read_checkpoint
@@ -38,7 +38,7 @@ def explain_failures(run: RunFolder, *, after_training: bool = False) -> Iterato
 def _extend_own(error: Exception, run: RunFolder, next_step: str) -> DetFinetuneError | None:
     """Add to one of our own errors what is saved and what to do."""
     if isinstance(error, DivergedError):
-        return DivergedError(f"{error} {_what_is_left(run)}")
+        return DivergedError(f"{error}\n{_what_is_left(run)}")
     if isinstance(error, TrainingError):
         return TrainingError(f"{error}\n{next_step}")
     if isinstance(error, DataError):
@@ -48,11 +48,8 @@ def _extend_own(error: Exception, run: RunFolder, next_step: str) -> DetFinetune
 
 def _explain_machine(error: Exception, next_step: str) -> TrainingError | None:
     """Explain a full memory or disk or a killed process; None for anything else, a bug."""
-    text = str(error)
-    number = error.errno if isinstance(error, OSError) else None
-    gpu = isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in text
-    memory = "can't allocate memory" in text or "out of memory" in text
-    if gpu or memory or isinstance(error, MemoryError) or number == errno.ENOMEM:
+    if full := memory_error(error):
+        gpu = isinstance(full, torch.OutOfMemoryError)
         return TrainingError(
             f"The {'GPU' if gpu else 'machine'} ran out of memory. Rerun with solver.accumulate=2 "
             "or half of solver.images_per_batch, or a smaller augment.image_size or crop_size.\n"
@@ -63,10 +60,21 @@ def _explain_machine(error: Exception, next_step: str) -> TrainingError | None:
             "An image-loading worker process was killed, probably because memory (or /dev/shm) "
             f"ran out. Rerun with hardware.num_workers=0.\n{next_step}"
         )
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return TrainingError(f"The disk is full. Free some space.\n{next_step}")
-    if comm.get_world_size() > 1 and "by peer" in text:
+    if comm.get_world_size() > 1 and "by peer" in str(error):
         return TrainingError(f"Another process failed; see its error message.\n{next_step}")
+    return None
+
+
+def memory_error(error: Exception) -> torch.OutOfMemoryError | MemoryError | None:
+    """Return a plain error for one that says that memory is full, of the GPU or of the machine."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in text:
+        return torch.OutOfMemoryError(text)
+    full = "can't allocate memory" in text or "out of memory" in text
+    if full or isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return MemoryError(text)
     return None
 
 

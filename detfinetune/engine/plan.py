@@ -37,7 +37,7 @@ from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
 from detfinetune.labels.dataset.statistics import DatasetStatistics
 from detfinetune.labels.prepare import prepare_dataset, prepare_run_dataset
 from detfinetune.labels.splits.run_split import RunSplit
-from detfinetune.models.checkpoint import Checkpoint
+from detfinetune.models.checkpoint import BestResult, Checkpoint
 from detfinetune.models.choices import Choice
 from detfinetune.models.family import BaseWeights
 from detfinetune.sample_scenes import sample_scenes_folder, write_sample_scenes
@@ -65,6 +65,20 @@ class TrainingPlan:
     def max_iter(self) -> int:
         """Total steps of the run."""
         return self.config.solver.max_iter
+
+    @property
+    def to_train(self) -> bool:
+        """Whether there are steps left."""
+        stored = self.resume_from
+        return self.start_iter < self.max_iter and not (
+            stored and out_of_patience(self.config, stored.best, stored.iteration)
+        )
+
+
+def out_of_patience(config: RunConfig, best: BestResult | None, done: int) -> bool:
+    """Return whether a run ends after `done` steps because the best AP is too long ago."""
+    allowed = config.solver.patience * config.evaluation.eval_period
+    return bool(best and allowed and done - best.iteration >= allowed)
 
 
 def plan_new_run(config: TrainConfig, device: str) -> TrainingPlan:
@@ -136,16 +150,16 @@ def plan_resumed_run(config: TrainConfig, stored: Checkpoint | None) -> Training
         _check_same_data(stored, dataset, run_split, run)
     family = family_of(resolved.model.name)
     weights = None if stored else run_on_main(lambda: family.base_weights(resolved))
-    max_iter = resolved.solver.max_iter
-    if comm.is_main_process() and done < max_iter:
+    plan = TrainingPlan(resolved, dataset, run, base_weights=weights, resume_from=stored)
+    if comm.is_main_process() and plan.to_train:
         _keep_config(run, own, resolved)
         run.results_file.unlink(missing_ok=True)
         warn_of_another_machine(run, resolved.hardware.device)
         if stored is None:
             say(f"{run.path} stopped before its first checkpoint, so it begins again")
         else:
-            say(f"resuming {run.path} after step {done} of {max_iter}")
-    return TrainingPlan(resolved, dataset, run, base_weights=weights, resume_from=stored)
+            say(f"resuming {run.path} after step {done} of {plan.max_iter}")
+    return plan
 
 
 def resumed_config(own: RunConfig, config: TrainConfig) -> RunConfig:
@@ -240,6 +254,7 @@ def _check_same_data(
     changes: dict[str, list[str]] = {}
     if run_split is not None:
         changes = run_split.changes(dataset.classes, dataset.tables, "train", "val")
+        changes = _without_unreadable(changes, stored)
     same = stored.data_fingerprint == dataset.fingerprint
     if same and not changes:
         return
@@ -263,6 +278,18 @@ def _check_same_data(
         "data sets. Restore it, or start a new run from the weights of this one: "
         f"data.split_from={run.path} model.weights={run.best_checkpoint}{listed}"
     )
+
+
+def _without_unreadable(changes: dict[str, list[str]], stored: Checkpoint) -> dict[str, list[str]]:
+    """Return the changes that are not damaged or vanished images the run goes on without."""
+    known = set(stored.setbacks.unreadable)
+    if known.intersection(changes.get("missing", ())):
+        warn(
+            "training images have vanished since this run began; it goes on without them, with "
+            "the others in another order than they would have had"
+        )
+    left = {kind: [name for name in names if name not in known] for kind, names in changes.items()}
+    return {kind: names for kind, names in left.items() if names}
 
 
 def _print_plan(

@@ -76,6 +76,11 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def failed_batches(self) -> Path:
+        """Images of steps that were skipped because something was not finite."""
+        return self.path / "failed_batch"
+
+    @property
     def results_file(self) -> Path:
         """Figures of the best checkpoint; its last file, so that it marks a finished run."""
         return self.path / "results.json"

@@ -19,7 +19,7 @@ from detfinetune.config.resolved import RunConfig
 from detfinetune.data.loaders import build_test_loader
 from detfinetune.data.pipeline import build_test_pipeline
 from detfinetune.data.register import register_split
-from detfinetune.engine.build import build_model, build_trainer
+from detfinetune.engine.build import build_loader, build_model, build_trainer
 from detfinetune.engine.distributed import any_rank, run_on_main
 from detfinetune.engine.hooks.progress import ProgressBar
 from detfinetune.engine.hooks.stopping import StopTraining
@@ -65,7 +65,7 @@ def steps_within(
     """
     start = monotonic()
     model = build_model(config, dataset.classes, base, device)
-    trainer = build_trainer(config, dataset, model, device)
+    trainer = build_trainer(config, model, build_loader(config, dataset), device)
     step_s = _step_seconds(trainer, _SHARE * 60 * minutes)
     save_s = _save_seconds(model, trainer)
     image_s = _prediction_seconds(model, config, dataset)

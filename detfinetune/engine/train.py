@@ -80,15 +80,14 @@ def train(config: TrainConfig, like: RunFolder | None = None) -> TrainResult:
             stack.enter_context(locked(plan.run))
         if like is not None:
             run_on_main(partial(check_same_images, plan.run, like))
-        to_train = plan.start_iter < plan.max_iter
-        if not to_train and plan.run.results_file.is_file():
+        if not plan.to_train and plan.run.results_file.is_file():
             return _already_finished(plan)
         _log_to(plan.run.log_file)
         finished, stopped_by = True, None
         with tracked(plan, trackers) as run_trackers:
-            with explain_failures(plan.run, after_training=not to_train):
+            with explain_failures(plan.run, after_training=not plan.to_train):
                 job = TrainingJob(plan, device)
-                if to_train:
+                if plan.to_train:
                     with stop_on_signals() as stop:
                         finished = job.fit(stop, run_trackers.log)
                     stopped_by = None if finished else stop.number
@@ -136,9 +135,13 @@ def _log_to(path: Path) -> None:
 
 
 def _already_finished(plan: TrainingPlan) -> TrainResult:
+    further = f"resume={plan.run.path} solver.max_iter={2 * plan.max_iter}"
+    if plan.start_iter < plan.max_iter:
+        # It ran out of patience, and would again.
+        further = f"a new run from model.weights={plan.run.best_checkpoint}"
     say(
         f"{plan.run.path}: this run is finished ({plan.start_iter} of {plan.max_iter} steps). To "
-        f"train longer: resume={plan.run.path} solver.max_iter={2 * plan.max_iter}. To evaluate "
+        f"train longer: {further}. To evaluate "
         f"it: {command_line('evaluate')} run={plan.run.path} split={list(plan.dataset.tables)[-1]}"
     )
     best = plan.resume_from.best if plan.resume_from else None

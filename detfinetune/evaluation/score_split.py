@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detfinetune.config.schema import Task
+from detfinetune.console import busy
 from detfinetune.evaluation.collect import Loader, check_classes, coco_results, collect
 from detfinetune.evaluation.diagnose import diagnose, empty_size_ranges
 from detfinetune.evaluation.ground_truth import GroundTruth
@@ -75,11 +76,13 @@ def evaluate_split(
     )
     if found is None:
         return EvaluationResult(truth.name)
-    detections = coco_results(found.predictions, truth, classes)
     content = truth.content
-    metrics = {
-        each: score_detections(content, detections, each, detections_per_image) for each in tasks
-    }
+    with busy("scoring the detections"):
+        detections = coco_results(found.predictions, truth, classes)
+        metrics = {
+            each: score_detections(content, detections, each, detections_per_image)
+            for each in tasks
+        }
     main = metrics[task]
     result = EvaluationResult(
         dataset_name=truth.name,
@@ -101,5 +104,6 @@ def evaluate_split(
 
 def _self_check(truth: GroundTruth, tasks: tuple[Task, ...]) -> list[str]:
     """Check the ground truth on every process, so that all stop at an error."""
-    warnings = (check_ground_truth(truth.content, task).warning() for task in tasks)
+    with busy("checking that the ground truth scores AP 100 against itself"):
+        warnings = [check_ground_truth(truth.content, task).warning() for task in tasks]
     return [warning for warning in dict.fromkeys(warnings) if warning]

@@ -56,6 +56,20 @@ class BestResult:
 
 
 @dataclass(frozen=True)
+class Setbacks:
+    """What went wrong in a run so far, and how it goes on."""
+
+    skipped_steps: int = 0
+    """Steps that were skipped because something was not finite; each lowered the learning rate."""
+
+    accumulate: int | None = None
+    """Parts of a batch since memory was full; None: as configured."""
+
+    unreadable: tuple[str, ...] = ()
+    """Training images that could not be read, relative to their root."""
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Content of a checkpoint file."""
 
@@ -79,6 +93,7 @@ class Checkpoint:
     """Of the scores of the best weights, fitted on val."""
 
     data_fingerprint: str = ""
+    setbacks: Setbacks = Setbacks()
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -101,6 +116,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "score_threshold": checkpoint.score_threshold,
         "calibration": asdict(checkpoint.calibration),
         "data_fingerprint": checkpoint.data_fingerprint,
+        "setbacks": asdict(checkpoint.setbacks),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     needed = 2 * _tensor_bytes(payload) + (8 << 20)
@@ -174,6 +190,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             score_threshold=payload["score_threshold"],
             calibration=Calibration(**payload.get("calibration", {})),
             data_fingerprint=payload["data_fingerprint"],
+            setbacks=Setbacks(**payload.get("setbacks", {})),
         )
     except (KeyError, TypeError) as error:
         raise _lacks_a_part(path, error) from error

@@ -6,6 +6,7 @@ import gc
 import itertools
 import multiprocessing
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from PIL import Image
 
 from detfinetune.config.resolved import RunAugment
 from detfinetune.config.schema import DataConfig
+from detfinetune.data import loaders
 from detfinetune.data.augment import Augment, build_augmentations, build_resize
 from detfinetune.data.load import LoadSample
-from detfinetune.data.loaders import build_test_loader, build_train_loader, repeat_factors
+from detfinetune.data.loaders import TrainLoader, build_test_loader, repeat_factors
 from detfinetune.data.pipeline import Pipeline
 from detfinetune.data.register import register_split
 from detfinetune.data.sample import Sample
@@ -55,12 +57,11 @@ def eval_steps(masks: bool = False, packer: Packer = pack) -> Pipeline:
     return Pipeline(LoadSample("RGB", masks), Augment([resize]), packer)
 
 
-def batches(dataset: LabelledDataset, first: int, last: int, **options: Any) -> list[list[Sample]]:
-    name = register_split(dataset, "train")
-    loader = build_train_loader(
-        name, train_steps(), images_per_batch=4, seed=7, start_iter=first, **options
-    )
-    return list(itertools.islice(loader, (last - first) * options.get("accumulate", 1)))
+def batches(
+    dataset: LabelledDataset, first: int, last: int, *, accumulate: int = 1, **options: Any
+) -> list[list[Sample]]:
+    loader = TrainLoader(loader_name(dataset), train_steps(), images_per_batch=4, seed=7, **options)
+    return list(itertools.islice(loader.batches(first, accumulate), (last - first) * accumulate))
 
 
 def same(one: list[Sample], other: list[Sample]) -> bool:
@@ -101,10 +102,8 @@ def test_images_of_a_step_have_one_shape(dataset: LabelledDataset) -> None:
         return replace(sample, image=sample.image[:64])
 
     steps = Pipeline(load_upper_part, Augment(build_augmentations(augment, InputSpec())), list)
-    loader = build_train_loader(
-        register_split(dataset, "train"), steps, images_per_batch=4, accumulate=2, seed=7
-    )
-    parts = list(itertools.islice(loader, 24))
+    loader = TrainLoader(register_split(dataset, "train"), steps, images_per_batch=4, seed=7)
+    parts = list(itertools.islice(loader.batches(accumulate=2), 24))
     shapes = [
         {sample.image.shape for part in parts[first : first + 2] for sample in part}
         for first in range(0, 24, 2)
@@ -167,9 +166,9 @@ def test_empty_images_stay_as_negatives(dataset: LabelledDataset) -> None:
 
 def test_masks_and_boxes_agree_after_augmentation(dataset: LabelledDataset) -> None:
     name = register_split(dataset, "train")
-    loader = build_train_loader(name, train_steps(True, pack), images_per_batch=4, seed=0)
+    loader = TrainLoader(name, train_steps(True, pack), images_per_batch=4, seed=0)
     seen = 0
-    for batch in itertools.islice(loader, 6):
+    for batch in itertools.islice(loader.batches(), 6):
         for item in batch:
             masks = item["instances"].gt_masks if len(item["instances"]) else None
             if masks is not None:
@@ -178,6 +177,112 @@ def test_masks_and_boxes_agree_after_augmentation(dataset: LabelledDataset) -> N
                 )
                 seen += len(masks)
     assert seen > 20
+
+
+def test_the_samples_of_a_step_can_be_had_again(dataset: LabelledDataset) -> None:
+    loader = TrainLoader(loader_name(dataset), train_steps(), images_per_batch=4, seed=7)
+    files, samples = zip(*loader.samples(5), strict=True)
+    assert same(batches(dataset, 5, 6)[0], list(samples))
+    records = {record["image_id"]: record for record in DatasetCatalog.get(loader_name(dataset))}
+    assert list(files) == [records[sample.image_id]["file_name"] for sample in samples]
+
+
+def loader_name(dataset: LabelledDataset) -> str:
+    return register_split(dataset, "train")
+
+
+@pytest.fixture
+def copy(toy_dataset: Path, tmp_path: Path) -> tuple[Path, LabelledDataset]:
+    """Folder of the training images of a data set that can be damaged, and the data set."""
+    folder = tmp_path / "copy"
+    shutil.copytree(toy_dataset, folder)
+    return folder / "images" / "train", prepare_dataset(DataConfig(root=folder))
+
+
+def test_an_image_that_cannot_be_read_is_replaced_and_named_once(
+    copy: tuple[Path, LabelledDataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, dataset = copy
+    sound = batches(dataset, 0, 12)
+    (folder / "train 003.png").unlink()
+    truncated = folder / "train 007.png"
+    truncated.write_bytes(truncated.read_bytes()[:2000])
+    gone = {
+        record["image_id"]
+        for record in DatasetCatalog.get(loader_name(dataset))
+        if record["file_name"].endswith(("train 003.png", "train 007.png"))
+    }
+    capsys.readouterr()
+    found = batches(dataset, 0, 12)
+    replaced = 0
+    for one, other in zip(itertools.chain(*sound), itertools.chain(*found), strict=True):
+        # Its neighbours are what they were, whatever had to be drawn for it.
+        assert same([one], [other]) or one.image_id in gone
+        assert other.image_id not in gone
+        replaced += one.image_id in gone
+    # In two passes.
+    assert replaced == 4
+    errors = capsys.readouterr().err
+    assert errors.count("warning: ") == errors.count("Training goes on with another image") == 2
+    assert errors.count("train 003.png: the image cannot be read (No such file") == 1
+    assert errors.count("train 007.png: the image") == 1
+    for workers in (1, 2):
+        late = batches(dataset, 4, 12, num_workers=workers)
+        assert all(same(one, other) for one, other in zip(found[4:], late, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_too_many_images_that_cannot_be_read_are_an_error(
+    copy: tuple[Path, LabelledDataset], workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, dataset = copy
+    broken = sorted(folder.iterdir())[:11]
+    for file in broken[1:]:
+        file.unlink()
+    assert len(batches(dataset, 0, 18, num_workers=workers)) == 18
+    broken[0].unlink()
+    with pytest.raises(DataError) as caught:
+        batches(dataset, 0, 18, num_workers=workers)
+    assert "11 training images cannot be read. A run goes on without 10, not more." in str(
+        caught.value
+    )
+    assert str(caught.value).startswith(str(folder))
+    assert capsys.readouterr().err.count("cannot be read") == 20
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_that_are_long_in_coming_are_reported(
+    dataset: LabelledDataset,
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Slow first, then as from a network share that does not answer any more."""
+    monkeypatch.setattr(loaders, "_SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(loaders, "_STALLED_SECONDS", 3)
+    load, seconds = LoadSample("RGB", False), {8: 1.0, 16: 3600.0 if workers else 1.0}
+    counted = itertools.count()
+
+    def load_slowly(record: dict[str, Any]) -> Sample:
+        time.sleep(seconds.get(next(counted) * max(workers, 1), 0.0))
+        return load(record)
+
+    steps = replace(train_steps(), load=load_slowly)
+    loader = TrainLoader(
+        loader_name(dataset), steps, images_per_batch=4, seed=7, num_workers=workers
+    )
+    found = loader.batches()
+    capsys.readouterr()
+    start = time.monotonic()
+    if workers:
+        with pytest.raises(DataError, match="have loaded no image for 3 seconds") as caught:
+            list(itertools.islice(found, 8))
+        assert "hardware.num_workers=0" in str(caught.value)
+        assert time.monotonic() - start < 60
+        assert not multiprocessing.active_children()
+    else:
+        assert len(list(itertools.islice(found, 8))) == 8
+    assert "warning: no image was loaded for 0.5 seconds." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

@@ -127,7 +127,59 @@ def test_an_error_of_another_process_is_heard(
     """Only one of the processes meets the broken image."""
     folder = tmp_path / "broken"
     shutil.copytree(toy_dataset, folder)
-    break_pixels(folder / "images" / "train" / "train 007.png")
-    output = torchrun(f"data.root={folder}", *QUICK, *TINY, "solver.max_iter=20", code=1)
-    assert len(re.findall(r"error: .*train 007\.png: the image cannot be read", output)) == 1
+    break_pixels(folder / "images" / "val" / "val 007.png")
+    output = torchrun(f"data.root={folder}", *QUICK, *TINY, "solver.max_iter=4", code=1)
+    assert len(re.findall(r"error: .*val 007\.png: the image cannot be read", output)) == 1
     assert "[rank" not in output
+
+
+# What the second of two processes meets in its third step.
+SETBACKS = {
+    "not finite": 'losses["loss_cls"] = losses["loss_cls"] * torch.inf',
+    "predictions": "raise FloatingPointError",
+    "memory": "len(batch) < 2 or torch.empty(1 << 50)",
+}
+
+
+@several_imports
+@pytest.mark.parametrize("kind", SETBACKS)
+def test_processes_agree_on_a_setback_of_one(
+    torchrun: Torchrun, toy_dataset: Path, kind: str
+) -> None:
+    program = torchrun.folder / "program.py"
+    program.write_text(
+        f"""
+import sys, torch, detfinetune
+from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
+from detfinetune.cli import main
+from detfinetune.models.rcnn.model import RcnnModel
+
+really = RcnnModel.forward
+def forward(model, batch):
+    losses = really(model, batch)
+    if comm.get_rank() == 1 and get_event_storage().iter == 2:
+        {SETBACKS[kind]}
+    return losses
+RcnnModel.forward = forward
+main("train")
+""",
+        encoding="utf-8",
+    )
+    torchrun.command[-3:] = [str(program)]
+    parts = 2 if kind == "predictions" else 1
+    output = torchrun(
+        f"data.root={toy_dataset}", *QUICK, *TINY, "solver.max_iter=6", "output_dir=run",
+        "evaluation.eval_period=3", f"solver.accumulate={parts}",
+    )  # fmt: skip
+    run = torchrun.folder / "run"
+    setbacks = torch.load(run / "checkpoints" / "last.pth", weights_only=True)["setbacks"]
+    if kind == "memory":
+        assert (setbacks["skipped_steps"], setbacks["accumulate"]) == (0, 2)
+        assert output.count("step 3: memory is full. From this step on") == 1
+        return
+    assert (setbacks["skipped_steps"], setbacks["accumulate"]) == (1, parts)
+    assert output.count("warning: step 3: not finite: ") == 1
+    assert len(re.findall(r"train \d{3}\.png \(\d boxes", output)) == 4
+    kept = sorted(path.name for path in (run / "failed_batch").iterdir())
+    assert kept == ["step_3.jpg", "step_3.pt", "step_3_process_1.jpg", "step_3_process_1.pt"]

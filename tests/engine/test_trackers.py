@@ -7,7 +7,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -22,6 +22,7 @@ from detfinetune.config.load import load_train_config
 from detfinetune.config.schema import TrackerName, TrainConfig
 from detfinetune.engine.plan import TrainingPlan
 from detfinetune.engine.run_folder import RunFolder
+from detfinetune.engine.trackers.json_log import JsonLog
 from detfinetune.engine.trackers.registry import TRACKERS
 from detfinetune.engine.trackers.run_trackers import tracked
 from detfinetune.engine.trackers.tracker import Status, TrackedRun
@@ -292,3 +293,21 @@ def test_the_names_are_those_of_the_schema() -> None:
     assert list(TRACKERS) == list(get_args(TrackerName))
     with pytest.raises(ConfigError, match=r"mlfow.*Did you mean 'mlflow'\?"):
         load_train_config(["trackers=[mlfow]"])
+
+
+def test_what_a_full_disk_does_not_take_is_logged_later(
+    tmp_path: Path, file_size_limit: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = JsonLog(tmp_path / "train_metrics.jsonl")
+    log.log({"lr": 1.0}, 1)
+    # Room for half of a line.
+    file_size_limit((tmp_path / "train_metrics.jsonl").stat().st_size + 10)
+    log.log({"lr": 2.0}, 2)
+    log.log({"lr": 3.0}, 3)
+    assert [line["iteration"] for line in metric_lines(tmp_path)] == [1]
+    assert capsys.readouterr().err.count("train_metrics.jsonl: cannot be written") == 1
+    file_size_limit(1 << 20)
+    log.log({"lr": 4.0}, 4)
+    assert [(line["iteration"], line["lr"]) for line in metric_lines(tmp_path)] == [
+        (step, float(step)) for step in (1, 2, 3, 4)
+    ]

@@ -31,13 +31,14 @@ class ProgressBar(HookBase):  # type: ignore[misc]
             return
         latest = self.trainer.storage.latest_with_smoothing_hint(20)
         figures = {name: value for name, (value, _) in latest.items()}
-        parts = [
-            f"{name.removeprefix('loss_')} {value:.2f}"
-            for name, value in figures.items()
-            if name.startswith("loss_")
-        ]
-        texts = [f"loss {figures['total_loss']:.2f}", self.latest_ap, f"lr {figures['lr']:.1e}"]
-        self._bar.set_postfix_str(", ".join(filter(None, [*texts, *parts])), refresh=False)
+        if "total_loss" in figures:  # not before a step that was not skipped
+            parts = [
+                f"{name.removeprefix('loss_')} {value:.2f}"
+                for name, value in figures.items()
+                if name.startswith("loss_")
+            ]
+            texts = [f"loss {figures['total_loss']:.2f}", self.latest_ap, f"lr {figures['lr']:.1e}"]
+            self._bar.set_postfix_str(", ".join(filter(None, [*texts, *parts])), refresh=False)
         self._bar.update()
 
     def after_train(self) -> None:

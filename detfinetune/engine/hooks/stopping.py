@@ -1,10 +1,10 @@
-"""Stop a run early on Ctrl-C or SIGTERM and save everything."""
+"""Stop a run early: on Ctrl-C or SIGTERM, or when AP has stopped rising."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,6 +16,10 @@ from detfinetune.engine.distributed import any_rank
 
 class StopTraining(BaseException):
     """Ends the loop between two steps; not an error, so not an `Exception`."""
+
+
+class EndTraining(StopTraining):
+    """Ends the loop of a run that has nothing left to do."""
 
 
 class StopRequest:
@@ -59,3 +63,24 @@ class StopOnRequest(HookBase):  # type: ignore[misc]
         """Stop in all processes if any has a request, or the others would wait forever."""
         if any_rank(self._request.requested):
             raise StopTraining
+
+
+class StopWithoutProgress(HookBase):  # type: ignore[misc]
+    """Raise `EndTraining` in all processes when no progress is expected any more.
+
+    Args:
+        eval_period: steps between evaluations.
+        hopeless: asked after each evaluation, whose checkpoint is saved; True in the main process
+            is enough.
+    """
+
+    def __init__(self, eval_period: int, hopeless: Callable[[], bool]) -> None:
+        self._eval_period = eval_period
+        self._hopeless = hopeless
+
+    def after_step(self) -> None:
+        """End training."""
+        done = self.trainer.finished_steps
+        evaluated = done % self._eval_period == 0 and done < self.trainer.max_iter
+        if evaluated and any_rank(self._hopeless()):
+            raise EndTraining
