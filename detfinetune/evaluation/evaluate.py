@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from detfinetune import console
 from detfinetune.config.schema import DataConfig, EvaluateConfig
 from detfinetune.data.loaders import build_test_loader
@@ -53,7 +55,8 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     own_data = _is_own_data(config.data)
     run = run_folder(checkpoint)
     if own_data:
-        dataset, split, changes = _run_data(detector.config.data, config.split, run)
+        data = _where_it_is_now(detector.config.data, run)
+        dataset, split, changes = _run_data(data, config.split, run)
     else:
         dataset, split = _other_data(config.data, config.split)
         changes = _trained_on(dataset, split, run)
@@ -129,6 +132,18 @@ def _run_data(
             f"data.split_from={run}"
         )
     return dataset, split, changes
+
+
+def _where_it_is_now(data: DataConfig, run: Path) -> DataConfig:
+    """Return the data of a run that was resumed after a move, of which older checkpoints know not.
+
+    Its `config.yaml` has the new root.
+    """
+    file = run / "config.yaml"
+    if data.root is None or data.root.is_dir() or not file.is_file():
+        return data
+    kept = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return data.model_copy(update={"root": Path(kept["data"]["root"])})
 
 
 def _other_data(data: DataConfig, split: str) -> tuple[LabelledDataset, str]:
