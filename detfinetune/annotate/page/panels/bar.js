@@ -130,7 +130,8 @@ export function focusArea() {
   const areas = ["#stage", "nav", "aside"].map(find);
   const place = areas.findIndex((area) => area.contains(document.activeElement));
   const area = areas[(place + 1) % areas.length];
-  (area.matches("section") ? area : area.querySelector("select, input, button")).focus();
+  const controls = [...area.querySelectorAll("select, input, button")];
+  (area.matches("section") ? area : controls.find((control) => control.checkVisibility())).focus();
 }
 
 onPaint("bar", paintBar);
