@@ -4,6 +4,7 @@ import { addClass, edit, editShape, loadDocument } from "./edits.js";
 import {
   area, boxBetween, isLargeEnough, movedBox, polygonArea, withBox, withPolygons,
 } from "./picture/geometry.js";
+import { stage } from "./picture/canvas.js";
 import { isUsable, nextOpen, previousImage, show } from "./images.js";
 import { nextPlace } from "./panels/review.js";
 import { save } from "./saving.js";
@@ -228,6 +229,7 @@ export function setTool(tool) {
 
 /** Give up what was begun, else the selection, else the zoom. */
 export function escape() {
+  stage.focus();
   if (app.gesture || app.path || app.draft) {
     Object.assign(app, { gesture: null, preview: null, path: null, draft: null });
     repaint("shapes");

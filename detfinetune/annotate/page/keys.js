@@ -53,7 +53,7 @@ const GROUPS = {
     [[...arrows("Ctrl+Shift+"), ...arrows("Alt+Shift+")], "By 10 pixels", along(stretch, 10)],
     [["P"], "Switch between boxes and polygons", () => setTool(app.tool === "box" ? "polygon" : "box")],
     [["Backspace"], "Take back the last point of an open polygon", removePathPoint],
-    [["Escape"], "Give up what was begun, let go of the shape, show the whole picture", escape],
+    [["Escape"], "Give up what was begun, let go of the shape, go back to the picture", escape],
     [["Z", "Ctrl+Z"], "Undo any edit, also of the images before", () => undo(show)],
     [["Shift+Z", "Ctrl+Shift+Z"], "Redo", () => redo(show)],
   ],
@@ -118,7 +118,8 @@ function modifiersOf(event, name) {
 /** Whether a control of the page uses a key itself. */
 function isForControl(event) {
   const { target } = event;
-  if (document.querySelector("dialog[open]") || target.matches("input, select")) return true;
+  if (document.querySelector("dialog[open]")) return true;
+  if (target.matches("input, select")) return !["Escape", "F6"].includes(event.key);
   const isPanel = target.closest("nav, aside, header, #review, #banner");
   return isPanel && ["Tab", "Enter", " "].includes(event.key);
 }
