@@ -147,17 +147,20 @@ export function listenToKeys() {
 
 function fillHelp() {
   const groups = Object.entries(GROUPS).map(([title, rows]) =>
-    group(title, rows.map(([keys, help]) => [keys.map(keyElement), help])),
+    group(title, rows.map(([keys, help]) => [keys.flatMap(keyElements), help])),
   );
   const mouse = group("Mouse", MOUSE.map(([name, help]) => [[name], help]));
   document.querySelector("#help-groups").replaceChildren(...groups, mouse);
 }
 
-function keyElement(key) {
+/** @returns {(string | HTMLElement)[]} a key, after its modifiers where the key before has others */
+function keyElements(key, place, keys) {
+  const modifiersAt = (each = "") => /^(\w+\+)*/.exec(each)[0];
+  const modifiers = modifiersAt(key);
   const element = document.createElement("kbd");
   element.dataset.key = key;
-  element.textContent = shown(key);
-  return element;
+  element.textContent = shown(key.slice(modifiers.length));
+  return modifiers === modifiersAt(keys[place - 1]) ? [element] : [modifiers, element];
 }
 
 function group(title, rows) {

@@ -2,7 +2,7 @@
 
 import { setTool } from "./actions.js";
 import { WRITER, follow, request } from "./api.js";
-import { guardClosing, offerEdits, setTheme } from "./panels/bar.js";
+import { guardClosing, offerEdits, startTheme } from "./panels/bar.js";
 import { resizeCanvases, stage } from "./picture/canvas.js";
 import { listenToClasses } from "./panels/class_list.js";
 import { listenToConflicts } from "./panels/conflict.js";
@@ -82,7 +82,7 @@ async function offerLeftovers() {
 }
 
 async function start() {
-  setTheme(localStorage.getItem("detfinetune theme") ?? "");
+  startTheme();
   app.threshold = Number(localStorage.getItem("detfinetune threshold") ?? app.threshold);
   for (const listen of [
     measureEffort, listenToKeys, listenToPointer, listenToImages, listenToClasses, listenToShapes,

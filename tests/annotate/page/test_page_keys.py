@@ -173,7 +173,7 @@ def shows_more(desk: Desk, key: str) -> None:
 @on("]")
 def shows_fewer(desk: Desk, key: str) -> None:
     desk.window.press(*[key] * 5)
-    desk.window.wait_for_text("#threshold-shown", "0.55 (2 hidden)")
+    desk.window.wait_for_text("#threshold-shown", "0.55, 2 hidden")
     desk.window.wait_for_text("#shapes-title", "1 to look at")
 
 

@@ -1,7 +1,7 @@
 /** The bar at the top, the banner below it, and what concerns the page as a whole. */
 
 import { failed, isSaved, moveTo, save, unsaved } from "../saving.js";
-import { app, currentDoc, onPaint } from "../state.js";
+import { app, currentDoc, onPaint, toast } from "../state.js";
 
 const find = (selector) => document.querySelector(selector);
 
@@ -111,18 +111,19 @@ export function guardClosing() {
 
 // --- theme and focus ----------------------------------------------------------------------------
 
-const THEMES = { "": "System colours", dark: "Dark", light: "Light" };
+const THEME = "detfinetune theme";
+const THEMES = { "": "As the system", dark: "Dark", light: "Light" };
 
-export function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  find("#theme").textContent = THEMES[theme];
-  localStorage.setItem("detfinetune theme", theme);
+export function startTheme() {
+  document.documentElement.dataset.theme = localStorage.getItem(THEME) ?? "";
 }
 
 export function switchTheme() {
+  const { dataset } = document.documentElement;
   const names = Object.keys(THEMES);
-  const next = names.indexOf(document.documentElement.dataset.theme) + 1;
-  setTheme(names[next % names.length]);
+  dataset.theme = names[(names.indexOf(dataset.theme) + 1) % names.length];
+  localStorage.setItem(THEME, dataset.theme);
+  toast(`Colours: ${THEMES[dataset.theme]}`);
 }
 
 /** Move the focus to the next area of the page. */

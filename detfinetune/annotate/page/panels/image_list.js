@@ -7,7 +7,10 @@ import { nextPlace, showPlace } from "./review.js";
 import { app, onPaint, repaint } from "../state.js";
 
 const HEIGHT = 30;
-const SIGNS = { label: "✓", prediction: "↻", edit: "✎" };
+const VERDICTS = { label: "✓", prediction: "↻", edit: "✎" };
+const STATES = { todo: "", proposed: "◌", done: "✓", unsure: "?" };
+/** How much of a name's end is always shown. */
+const TAIL = 8;
 
 const find = (selector) => document.querySelector(selector);
 const filterState = find("#filter-state");
@@ -20,7 +23,10 @@ let revealed = null;
 
 function makeRow() {
   const row = document.createElement("button");
-  row.append(document.createElement("span"), document.createElement("span"));
+  for (const name of ["head", "tail", "mark"]) {
+    row.append(document.createElement("span"));
+    row.lastChild.className = name;
+  }
   row.addEventListener("click", () => {
     if (row.item.verdict === undefined) show(row.item.id);
     else showPlace(row.item);
@@ -31,22 +37,24 @@ function makeRow() {
 function fillRow(row, item, name, mark, title, isCurrent) {
   row.item = item;
   row.title = title;
-  row.children[0].textContent = name;
-  row.children[1].textContent = mark;
+  const [head, tail, end] = row.children;
+  head.textContent = name.slice(0, -TAIL);
+  tail.textContent = name.slice(-TAIL);
+  end.textContent = mark;
   row.ariaCurrent = isCurrent;
 }
 
 function fillImage(row, entry) {
-  const state = entry.error ? "Error" : stateName(entry.state);
-  row.dataset.state = entry.error ? "error" : entry.state;
-  const title = `${entry.name}: ${entry.error || state.toLowerCase()}, ${entry.shapes} shapes`;
-  fillRow(row, entry, entry.name, entry.error ? state : `${entry.shapes} · ${state}`, title, entry.id === app.current);
+  const { name, error, state, shapes } = entry;
+  row.dataset.state = error ? "error" : state;
+  const title = `${name}: ${error || stateName(state)}, ${shapes} shapes`;
+  fillRow(row, entry, name, error ? "!" : `${shapes || ""} ${STATES[state]}`, title, entry.id === app.current);
 }
 
 function fillPlace(row, item) {
   row.dataset.state = item.verdict ? "done" : "todo";
   const { name } = app.entries.get(item.image);
-  fillRow(row, item, item.reason, SIGNS[item.verdict] ?? "", `${name}: ${item.reason}`, item === app.reviewed);
+  fillRow(row, item, item.reason, VERDICTS[item.verdict] ?? "", `${name}: ${item.reason}`, item === app.reviewed);
 }
 
 function paintImages() {

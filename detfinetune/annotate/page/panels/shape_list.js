@@ -51,9 +51,9 @@ function paintShapeList() {
   const proposals = currentDoc()?.content.shapes.filter((shape) => !shape.accepted) ?? [];
   const open = openProposals().length;
   const hidden = proposals.length - open;
-  find("#shapes-title").textContent = `Shapes: ${shapes.length}${open ? `, ${open} to look at` : ""}`;
+  find("#shapes-title").textContent = `${shapes.length} shapes${open ? `, ${open} to look at` : ""}`;
   find("#proposals").hidden = !proposals.length;
-  find("#threshold-shown").textContent = app.threshold.toFixed(2) + (hidden ? ` (${hidden} hidden)` : "");
+  find("#threshold-shown").textContent = app.threshold.toFixed(2) + (hidden ? `, ${hidden} hidden` : "");
   slider.value = app.threshold;
   list.set(shapes);
   if (app.selected === revealed) return;

@@ -10,6 +10,8 @@ const overlay = document.querySelector("#shapes");
 
 const FONT = "600 12px system-ui, sans-serif";
 const TAG_HEIGHT = 17;
+/** Up to so many shapes, all show their class. */
+const SPARSE = 30;
 export const HANDLE = 4;
 /** From this zoom on, pixels are shown as squares. */
 const CRISP = 3;
@@ -90,11 +92,13 @@ export function drawShapes(context, shapes, place, { selected, hovered }) {
     context.setLineDash([]);
     drawOutline(context, shape, place, "rgb(0 0 0 / 0.55)", width + 2);
     if (!shape.accepted) context.setLineDash([6, 4]);
-    if (isMarked(shape)) context.fillStyle = classColor(shape.class, 0.18);
-    drawOutline(context, shape, place, classColor(shape.class), width, isMarked(shape));
+    const isFilled = shape.id === hovered && shape.id !== selected;
+    context.fillStyle = classColor(shape.class, 0.15);
+    drawOutline(context, shape, place, classColor(shape.class), width, isFilled);
   }
   context.setLineDash([]);
-  for (const shape of drawn) drawTag(context, shape, place, isMarked(shape));
+  const isSparse = drawn.length <= SPARSE;
+  for (const shape of drawn) drawTag(context, shape, place, isSparse || isMarked(shape));
 }
 
 function drawOutline(context, shape, place, color, width, isFilled) {
@@ -122,15 +126,15 @@ function textWidth(context, text) {
   return textWidths.get(text);
 }
 
-/** Draw the class above a shape, unless it is much wider than the shape. */
-function drawTag(context, shape, place, isMarked) {
+/** Draw the class above a shape; where there are many, unless it is much wider than the shape. */
+function drawTag(context, shape, place, isNeeded) {
   const score = shape.accepted || shape.score === null ? "" : ` ${shape.score.toFixed(2)}`;
   const text = className(shape.class) + score;
   context.font = FONT;
   const width = textWidth(context, text) + 8;
   const [x, y] = place(shape.box.slice(0, 2));
   const [right] = place(shape.box.slice(2));
-  if (!isMarked && width > 1.5 * (right - x)) return;
+  if (!isNeeded && width > 1.5 * (right - x)) return;
   const top = y >= TAG_HEIGHT ? y - TAG_HEIGHT : y;
   context.fillStyle = classColor(shape.class);
   context.fillRect(x - 1, top, width, TAG_HEIGHT);
