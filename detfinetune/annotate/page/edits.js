@@ -19,20 +19,28 @@ export function loadDocument(id) {
 }
 
 async function fetchDocument(id) {
-  const { state, shapes, ...rest } = await request(`/api/images/${id}`);
-  const content = { state, shapes };
   const doc = {
-    ...rest, content, saved: content, sent: null, conflict: null, problem: "",
+    ...(await fetchStored(id)), sent: null, conflict: null, problem: "",
     effort: { seconds: 0, inputs: 0 }, spent: 0, timer: null, isSaving: false,
   };
   app.documents.set(id, doc);
   return doc;
 }
 
-/** Forget a document that was changed elsewhere, and how it was edited here. */
-export function forgetDocument(doc) {
-  app.documents.delete(doc.id);
+async function fetchStored(id) {
+  const { state, shapes, ...rest } = await request(`/api/images/${id}`);
+  const content = { state, shapes };
+  return { ...rest, content, saved: content };
+}
+
+/** Take what is stored of a document that was changed elsewhere, unless it is edited meanwhile. */
+export async function reloadDocument(doc) {
+  const { content } = doc;
+  const stored = await fetchStored(doc.id);
+  if (doc.content !== content || doc.isSaving) return;
+  Object.assign(doc, stored);
   forgetEdits(doc.id);
+  summarize(doc);
 }
 
 function forgetEdits(id) {
@@ -160,7 +168,7 @@ async function rename(id, name) {
     return true;
   } catch (error) {
     if (error.status === 412) takeClasses(error.content.stored);
-    toast(error.message);
+    toast(error.status === 412 ? "The classes were changed elsewhere. Rename it again." : error.message);
     return false;
   }
 }

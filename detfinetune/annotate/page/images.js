@@ -2,7 +2,7 @@
 
 import { request } from "./api.js";
 import { showBitmap, stage } from "./picture/canvas.js";
-import { forgetDocument, loadDocument, summarize } from "./edits.js";
+import { loadDocument, reloadDocument, summarize } from "./edits.js";
 import { loadPicture } from "./picture/pictures.js";
 import { isSaved, saveAll } from "./saving.js";
 import { app, currentDoc, repaint, repaintContent, toast } from "./state.js";
@@ -19,17 +19,14 @@ export async function loadImages() {
   app.entries = new Map(images.map((entry) => [entry.id, entry]));
   for (const doc of app.documents.values()) {
     const isNewer = app.entries.get(doc.id).revision > doc.revision;
-    if (isNewer && isSaved(doc) && !doc.isSaving) await reload(doc);
-    else summarize(doc);
+    if (!isNewer || !isSaved(doc) || doc.isSaving) summarize(doc);
+    else if (doc.id !== app.current) app.documents.delete(doc.id);
+    else {
+      await reloadDocument(doc);
+      toast("Changed in another window or by a model.");
+    }
   }
   repaintContent();
-}
-
-async function reload(doc) {
-  forgetDocument(doc);
-  if (doc.id !== app.current) return;
-  await loadDocument(doc.id);
-  toast("Changed in another window or by a model.");
 }
 
 /** The images that the filter leaves; the one that is shown stays among them. */

@@ -6,14 +6,14 @@ import { guardClosing, offerEdits, startTheme } from "./panels/bar.js";
 import { resizeCanvases, stage } from "./picture/canvas.js";
 import { listenToClasses } from "./panels/class_list.js";
 import { listenToConflicts } from "./panels/conflict.js";
-import { loadClasses, restore, takeClasses } from "./edits.js";
+import { loadClasses, loadDocument, restore, takeClasses } from "./edits.js";
 import { measureEffort } from "./effort.js";
 import { listenToImages } from "./panels/image_list.js";
 import { loadImages, nextOpen, show } from "./images.js";
 import { listenToKeys } from "./keys.js";
 import { listenToPointer } from "./picture/pointer.js";
 import { loadQueue, nextPlace } from "./panels/review.js";
-import { failed, findLeftovers, receiveEdits, save, startSaving } from "./saving.js";
+import { failed, findLeftovers, isSame, receiveEdits, save, startSaving } from "./saving.js";
 import { listenToShapes } from "./panels/shape_list.js";
 import { app, currentDoc, repaint, toast } from "./state.js";
 import { fit, view } from "./picture/view.js";
@@ -69,8 +69,12 @@ function keepFocus() {
 }
 
 async function offerLeftovers() {
-  const edits = await findLeftovers();
   const forget = ({ key }) => localStorage.removeItem(key);
+  const edits = [];
+  for (const each of await findLeftovers()) {
+    if (isSame((await loadDocument(each.id)).content, each.content)) forget(each);
+    else edits.push(each);
+  }
   if (!edits.length) return;
   offerEdits(edits, {
     discard: () => edits.forEach(forget),

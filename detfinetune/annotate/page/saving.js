@@ -88,7 +88,9 @@ export function startSaving() {
   navigator.locks.request(WRITER, () => new Promise(() => {}));
   setInterval(() => failed().forEach(save), RETRY);
   window.addEventListener("pagehide", () => {
-    for (const { id, revision, content, effort } of unsaved()) {
+    for (const { id, revision, content, effort, problem } of unsaved()) {
+      // What failed is offered when the page is opened again.
+      if (problem) continue;
       const body = { ...content, effort };
       request(`/api/images/${id}`, { method: "PUT", revision, body, keepalive: true }).catch(() => {});
     }
@@ -120,7 +122,7 @@ export async function findLeftovers() {
   return copies()
     .filter((key) => !alive.has(key.slice(prefix().length).split(" ")[0]))
     .map((key) => ({ key, ...JSON.parse(localStorage.getItem(key)) }))
-    .filter((copy) => app.entries.has(copy.id) || localStorage.removeItem(copy.key));
+    .filter(({ id }) => app.entries.has(id));
 }
 
 const HANDED = "#unsaved=";

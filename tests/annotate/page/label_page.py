@@ -83,8 +83,9 @@ class Server:
 
     def kill(self) -> None:
         """End it as a crash does."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.communicate()
 
     def api(self, path: str, body: Any = None, revision: int | None = None, method: str = "") -> Any:
         """Return the answer to a request."""
@@ -141,6 +142,14 @@ class Window:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(address)
         self.wait_for_image()
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Wait until a condition holds; unlike in `until`, the page's requests are answered."""
+        for _ in range(_WAIT_MS // 30):
+            if condition():
+                return
+            self.page.wait_for_timeout(30)
+        raise AssertionError("waited in vain")
 
     def state(self, expression: str) -> Any:
         """Return what an expression of the page's `app` is."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from label_page import OpenWindow, Serve, Server, Window, shape, until, write_images
+from label_page import OpenWindow, Serve, Server, Window, shape, write_images
 
 pytestmark = pytest.mark.slow  # each starts a server and a window or two
 
@@ -81,18 +81,18 @@ def test_conflict_loses_neither(
     mine.wait_until_saved()
     assert _near(_boxes(server, image), *other)
     # The other window shows what is stored now.
-    until(lambda: len(theirs.shapes()) == len(other))
+    theirs.until(lambda: len(theirs.shapes()) == len(other))
 
 
 def test_other_windows_follow(server: Server, open_window: OpenWindow) -> None:
     first, second, _ = server.ids()
     one, two = open_window(server.address), open_window(server.address)
     one.drag(MINE)
-    until(lambda: len(two.shapes()) == 1)
+    two.until(lambda: len(two.shapes()) == 1)
     # Of an image that is not shown, the list tells.
     one.press("Enter")
     one.wait_for_image(second)
-    until(lambda: two.state(f"app.entries.get('{first}').state") == "done")
+    two.until(lambda: two.state(f"app.entries.get('{first}').state") == "done")
     two.wait_for_text("#pace", "1 of 3 done")
     two.wait_for_text("#state", "Done")
 
@@ -100,19 +100,19 @@ def test_other_windows_follow(server: Server, open_window: OpenWindow) -> None:
 def test_class_renamed_in_another_window(server: Server, open_window: OpenWindow) -> None:
     one, two = open_window(server.address), open_window(server.address)
     one.drag(MINE)
-    # The second has not heard of it when it renames another class.
-    two.page.evaluate("import('/page/state.js').then(({ app }) => { app.classRevision -= 1 })")
+    names = lambda: [each["name"] for each in server.api("classes")["classes"]]  # noqa: E731
     server.api("classes/0", {"name": "uno"}, server.api("classes")["revision"])
+    two.wait_for_text("#classes", "uno")
+    # As if it had not heard of it yet.
+    two.page.evaluate("import('/page/state.js').then(({ app }) => { app.classRevision -= 1 })")
     two.press("2", "F2")
     two.page.keyboard.type("dos")
     two.press("Enter")
-    names = lambda: [each["name"] for each in server.api("classes")["classes"]]  # noqa: E731
-    if names() != ["uno", "dos"]:
-        two.wait_for_text("#toast", "changed elsewhere")
-        two.press("F2")
-        two.page.keyboard.type("dos")
-        two.press("Enter")
-    until(lambda: names() == ["uno", "dos"])
+    two.wait_for_text("#toast", "Rename it again.")
+    two.press("F2")
+    two.page.keyboard.type("dos")
+    two.press("Enter")
+    two.until(lambda: names() == ["uno", "dos"])
     for window in (one, two):
         window.wait_for_text("#classes", "uno")
         window.wait_for_text("#classes", "dos")
@@ -153,7 +153,7 @@ def test_crash_of_the_server_and_of_the_window(
         window.page.click("#banner form button")
     window.wait_for_text("#banner", "Edits of an image were not saved")
     window.page.click("#banner >> text=Save them")
-    until(lambda: _near(_boxes(again, second), THEIRS))
+    window.until(lambda: _near(_boxes(again, second), THEIRS))
     window.wait_until_saved()
     assert window.page.locator("#banner").is_hidden()
     assert window.page.evaluate("Object.keys(localStorage).filter(k => k.includes('unsaved'))") == []
@@ -171,9 +171,9 @@ def test_goes_on_by_itself_after_a_restart(
     # It has another token, which a second window brings along.
     window.wait_for_text("#banner", "token")
     other = open_window(again.address)
-    until(lambda: _near(_boxes(again, image), MINE))
+    window.until(lambda: _near(_boxes(again, image), MINE))
     window.wait_until_saved()
-    until(lambda: window.page.locator("#banner").is_hidden())
+    window.until(lambda: window.page.locator("#banner").is_hidden())
     # The edits of a window that lives are not offered in another.
     assert other.page.locator("#banner").is_hidden()
 
@@ -208,9 +208,9 @@ def test_answer_that_was_lost_is_no_conflict(server: Server, open_window: OpenWi
 
     window.page.route(f"**/api/images/{image}", lose)
     window.drag(MINE)
-    until(lambda: lost)
+    window.until(lambda: lost)
     window.drag(THEIRS)
-    until(lambda: _near(_boxes(server, image), MINE, THEIRS))
+    window.until(lambda: _near(_boxes(server, image), MINE, THEIRS))
     assert window.page.locator("#conflict[open]").count() == 0
 
 
@@ -235,7 +235,7 @@ def test_leaving_the_page_at_once(server: Server, open_window: OpenWindow) -> No
     window = open_window(server.address)
     window.drag(MINE)
     window.page.goto("about:blank")
-    until(lambda: _near(_boxes(server, image), MINE))
+    window.until(lambda: _near(_boxes(server, image), MINE))
 
 
 # --- disk and images ------------------------------------------------------------------------------
@@ -251,8 +251,8 @@ def test_full_disk_keeps_the_edit(server: Server, open_window: OpenWindow) -> No
     window.drag(THEIRS)
     assert server.document(image)["revision"] == 0
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    until(lambda: _near(_boxes(server, image), MINE, THEIRS))
-    until(lambda: window.page.locator("#banner").is_hidden())
+    window.until(lambda: _near(_boxes(server, image), MINE, THEIRS))
+    window.until(lambda: window.page.locator("#banner").is_hidden())
 
 
 def test_image_deleted_and_unreadable(photos: Path, serve: Serve, open_window: OpenWindow) -> None:
