@@ -51,16 +51,19 @@ export async function giveVerdict(verdict) {
   const item = app.reviewed;
   if (!item || !currentDoc()) return;
   if (verdict === "prediction" && !item.prediction) return toast("There is no prediction here: L or E.");
+  const before = item.verdict;
   try {
     if (verdict === "prediction") await takePrediction(item);
+    item.verdict = verdict;
+    repaint("images", "review");
+    if (verdict === "edit") toast("Edit it. Enter goes to the next place.");
+    else nextPlace();
     await request(`/api/queue/${item.id}`, { method: "PUT", body: { verdict } });
   } catch (error) {
-    return toast(error.message);
+    item.verdict = before;
+    repaint("images", "review");
+    toast(error.message);
   }
-  item.verdict = verdict;
-  repaint("images", "review");
-  if (verdict === "edit") toast("Edit it. Enter goes to the next place.");
-  else nextPlace();
 }
 
 /** Put the prediction in place of the label, or beside the others where there is none. */
