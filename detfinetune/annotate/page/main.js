@@ -24,8 +24,8 @@ const CALM = 300;
 let reloading = null;
 
 function onEvent({ event, writer }) {
-  if (event === "review") loadQueue();
   if (writer === WRITER) return;
+  if (event === "review") loadQueue();
   if (event === "classes") loadClasses();
   if (event === "save") reloading ??= setTimeout(reload, CALM);
 }

@@ -13,10 +13,12 @@ const SAME = 0.5;
 const card = document.querySelector("#review");
 const reason = document.querySelector("#reason");
 
+/** Load the queue, or the verdicts that others gave since. */
 export async function loadQueue() {
   const { items } = await request("/api/queue");
-  app.queue = items;
-  repaint("images");
+  const known = new Map(app.queue.map((item) => [item.id, item]));
+  app.queue = items.map((item) => Object.assign(known.get(item.id) ?? item, { verdict: item.verdict }));
+  repaint("images", "review");
 }
 
 /** Go to a place of the queue, zoomed. */
