@@ -61,7 +61,7 @@ function paintImages() {
   const isReview = Boolean(app.reviewed);
   const open = app.queue.filter((item) => !item.verdict).length;
   find("#tabs").hidden = !app.queue.length;
-  find("#tab-review").textContent = `Review (${open} left)`;
+  find("#tab-review").textContent = `Review ${open}`;
   find("#tab-images").ariaPressed = !isReview;
   find("#tab-review").ariaPressed = isReview;
   find("#filters").hidden = isReview;

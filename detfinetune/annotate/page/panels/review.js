@@ -12,6 +12,7 @@ const SAME = 0.5;
 
 const card = document.querySelector("#review");
 const reason = document.querySelector("#reason");
+const versions = document.querySelector("#versions");
 
 /** Load the queue, or the verdicts that others gave since. */
 export async function loadQueue() {
@@ -81,11 +82,15 @@ async function takePrediction(item) {
 function paintReview() {
   const item = app.reviewed;
   card.hidden = !item;
+  // Enter goes to the next place then, and leaves the image's state.
+  document.querySelector("#finish").hidden = Boolean(item);
   if (!item) return;
   const { prediction } = item;
-  const label = item.class ? `Label: ${item.class}.` : "";
-  const found = prediction ? `Prediction: ${prediction.class} (${prediction.score.toFixed(2)}).` : "";
-  reason.textContent = [`${item.reason}.`, label, found].filter(Boolean).join(" ");
+  reason.textContent = item.reason;
+  versions.textContent = [
+    item.class && `Label: ${item.class}`,
+    prediction && `Prediction: ${prediction.class} ${prediction.score.toFixed(2)}`,
+  ].filter(Boolean).join(" · ");
   card.querySelector("[data-key=R]").disabled = !prediction;
   for (const [key, verdict] of [["L", "label"], ["R", "prediction"], ["E", "edit"]]) {
     card.querySelector(`[data-key=${key}]`).ariaPressed = item.verdict === verdict;
