@@ -1,17 +1,18 @@
 /** What keys and buttons do. */
 
+import { find, toast } from "./dom.js";
 import { addClass, edit, editShape, loadDocument } from "./edits.js";
-import {
-  area, boxBetween, isLargeEnough, movedBox, polygonArea, withBox, withPolygons,
-} from "./picture/geometry.js";
-import { stage } from "./picture/canvas.js";
 import { isUsable, nextOpen, previousImage, show } from "./images.js";
 import { nextPlace } from "./panels/review.js";
+import { stage } from "./picture/canvas.js";
+import {
+  boxBetween, isLargeEnough, movedBox, polygonArea, withBox, withPolygons,
+} from "./picture/geometry.js";
+import { fit, focusOn, isInView, view, zoomAt } from "./picture/view.js";
 import { save } from "./saving.js";
 import {
-  app, currentDoc, isShown, newShape, openProposals, repaint, select, selectedShape, shownShapes, toast,
+  app, currentDoc, isShown, newShape, openProposals, repaint, select, selectedShape, shownShapes,
 } from "./state.js";
-import { fit, focusOn, isInView, view, zoomAt } from "./picture/view.js";
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
@@ -128,17 +129,17 @@ export async function copyPrevious() {
 
 /** Move the selected shape by pixels of the image. */
 export function nudge(dx, dy, isRepeat) {
-  const shape = selectedShape();
-  if (shape) editShape(currentDoc(), withBox(shape, movedBox(shape.box, dx, dy, currentDoc())), isRepeat);
+  const [doc, shape] = [currentDoc(), selectedShape()];
+  if (shape) editShape(doc, withBox(shape, movedBox(shape.box, dx, dy, doc)), isRepeat);
 }
 
 /** Move the right and the lower side of the selected shape. */
 export function stretch(dx, dy, isRepeat) {
-  const shape = selectedShape();
+  const [doc, shape] = [currentDoc(), selectedShape()];
   if (!shape) return;
   const [x1, y1, x2, y2] = shape.box;
-  const box = boxBetween([x1, y1], [Math.max(x2 + dx, x1 + 1), Math.max(y2 + dy, y1 + 1)], currentDoc());
-  if (area(box)) editShape(currentDoc(), withBox(shape, box), isRepeat);
+  const box = boxBetween([x1, y1], [x2 + dx, y2 + dy], doc);
+  if (x2 + dx > x1 && y2 + dy > y1) editShape(doc, withBox(shape, box), isRepeat);
 }
 
 // --- classes ------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ export async function chooseName(name) {
   }
 }
 
-export const focusClassField = () => document.querySelector("#class-field").focus();
+export const focusClassField = () => find("#class-field").focus();
 
 // --- image --------------------------------------------------------------------------------------
 
@@ -172,27 +173,28 @@ export const focusClassField = () => document.querySelector("#class-field").focu
 export function finish(state) {
   if (app.path) return closePath();
   if (app.reviewed) return nextPlace();
+  const next = nextOpen();
+  const goOn = () => (next ? show(next.id) : toast("No other image is left to review."));
+  if (!isUsable()) return goOn();
   const doc = currentDoc();
-  if (!isUsable()) return;
   let { shapes } = doc.content;
   if (state === "done") {
     const open = openProposals();
     if (open.length) {
       goTo(open[0]);
-      return toast(`${plural(open.length, "proposal")} to look at: Space accepts, X rejects, Shift+A accepts all.`);
+      const count = plural(open.length, "proposal");
+      return toast(`${count} to look at: Space accepts, X rejects, Shift+A accepts all.`);
     }
     shapes = shapes.filter((shape) => shape.accepted);
   }
-  const next = nextOpen();
   if (state !== doc.content.state || shapes.length !== doc.content.shapes.length) {
     edit(doc, { state, shapes });
     app.finished.push(doc.spent);
     doc.spent = 0;
   }
   save(doc);
-  if (next) show(next.id);
-  else toast("No other image is left to review.");
-  if (state === "done" && !shapes.length) toast(`${doc.name} is done, without any object. Z undoes.`);
+  goOn();
+  if (state === "done" && !shapes.length) toast(`${doc.name} is done, without objects. Z undoes.`);
 }
 
 // --- view ---------------------------------------------------------------------------------------
@@ -220,10 +222,11 @@ export function setThreshold(value) {
   repaint("shapes", "shapeList");
 }
 
-export function setTool(tool) {
-  Object.assign(app, { tool, path: null });
-  document.querySelector("#tool-box").ariaPressed = tool === "box";
-  document.querySelector("#tool-polygon").ariaPressed = tool === "polygon";
+/** Draw polygons instead of boxes, or boxes again. */
+export function switchTool() {
+  Object.assign(app, { tool: app.tool === "box" ? "polygon" : "box", path: null });
+  find("#tool-box").ariaPressed = app.tool === "box";
+  find("#tool-polygon").ariaPressed = app.tool === "polygon";
   repaint("shapes");
 }
 

@@ -5,7 +5,7 @@ export const WRITER = crypto.randomUUID();
 
 const SECONDS = 20;
 
-export class ApiError extends Error {
+class ApiError extends Error {
   /**
    * @param {number} status of HTTP; 0 where the server did not answer
    * @param {{error?: string}} content

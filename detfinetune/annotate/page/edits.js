@@ -1,8 +1,9 @@
 /** Documents: loading, editing, and undoing any edit of any image. */
 
 import { request } from "./api.js";
+import { toast } from "./dom.js";
 import { isSame, isSaved, touched } from "./saving.js";
-import { app, repaint, repaintContent, toast } from "./state.js";
+import { app, repaintContent } from "./state.js";
 
 /** Edits in order: {id, before, after} of an image, or {rename: {id, before, after}} of a class. */
 const past = [];
@@ -35,12 +36,17 @@ async function fetchStored(id) {
 
 /** Take what is stored of a document that was changed elsewhere, unless it is edited meanwhile. */
 export async function reloadDocument(doc) {
+  if (doc.id !== app.current) {
+    app.documents.delete(doc.id);
+    return forgetEdits(doc.id);
+  }
   const { content } = doc;
   const stored = await fetchStored(doc.id);
   if (doc.content !== content || doc.isSaving) return;
   Object.assign(doc, stored);
   forgetEdits(doc.id);
   summarize(doc);
+  toast("Changed in another window or by a model.");
 }
 
 function forgetEdits(id) {
@@ -92,18 +98,18 @@ export function summarize(doc) {
 /**
  * Take back the last edit of any image, or do it again.
  *
- * @param {(id: string) => Promise<void>} show goes to an image
+ * @param {(id: string) => void} show goes to an image
  */
 export const undo = (show) => step(past, undone, "before", "Nothing to undo.", show);
 export const redo = (show) => step(undone, past, "after", "Nothing to redo.", show);
 
-async function step(from, to, side, nothing, show) {
+function step(from, to, side, nothing, show) {
   const last = from.pop();
   if (!last) return toast(nothing);
   to.push(last);
   if (last.rename) return rename(last.rename.id, last.rename[side]);
-  if (last.id !== app.current) await show(last.id);
-  setContent(await loadDocument(last.id), last[side]);
+  if (last.id !== app.current) show(last.id);
+  setContent(app.documents.get(last.id), last[side]);
 }
 
 // --- conflicts ----------------------------------------------------------------------------------
@@ -124,7 +130,8 @@ export function bothOf({ content, conflict }) {
   const mine = new Map(content.shapes.map((shape) => [shape.id, shape]));
   const shapes = conflict.shapes.map((shape) => mine.get(shape.id) ?? shape);
   const stored = new Set(shapes.map((shape) => shape.id));
-  return { ...content, shapes: [...shapes, ...content.shapes.filter((shape) => !stored.has(shape.id))] };
+  const others = content.shapes.filter((shape) => !stored.has(shape.id));
+  return { ...content, shapes: [...shapes, ...others] };
 }
 
 /** Take over an edit that an earlier window could not save. */
@@ -162,13 +169,14 @@ export async function renameClass(id, name) {
 }
 
 async function rename(id, name) {
+  const options = { method: "PUT", revision: app.classRevision, body: { name } };
   try {
-    const body = { name };
-    takeClasses(await request(`/api/classes/${id}`, { method: "PUT", revision: app.classRevision, body }));
+    takeClasses(await request(`/api/classes/${id}`, options));
     return true;
   } catch (error) {
-    if (error.status === 412) takeClasses(error.content.stored);
-    toast(error.status === 412 ? "The classes were changed elsewhere. Rename it again." : error.message);
+    const isConflict = error.status === 412;
+    if (isConflict) takeClasses(error.content.stored);
+    toast(isConflict ? "The classes were changed elsewhere. Rename it again." : error.message);
     return false;
   }
 }

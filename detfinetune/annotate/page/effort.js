@@ -22,8 +22,9 @@ const isModifier = (key) => ["Shift", "Control", "Alt", "Meta", "AltGraph"].incl
 
 /** Called before the actions themselves, so that the key that finishes an image counts for it. */
 export function measureEffort() {
+  const options = { capture: true, passive: true };
   const listen = (type, inputs) =>
-    document.addEventListener(type, (event) => note(inputs(event)), { capture: true, passive: true });
+    document.addEventListener(type, (event) => note(inputs(event)), options);
   listen("keydown", (event) => (event.repeat || isModifier(event.key) ? 0 : 1));
   listen("pointerdown", () => 1);
   listen("pointermove", () => 0);

@@ -1,16 +1,18 @@
 /** Which image is shown, and which comes next. */
 
 import { request } from "./api.js";
-import { showBitmap, stage } from "./picture/canvas.js";
+import { find, toast } from "./dom.js";
 import { loadDocument, reloadDocument, summarize } from "./edits.js";
+import { showBitmap, stage } from "./picture/canvas.js";
 import { loadPicture } from "./picture/pictures.js";
-import { isSaved, saveAll } from "./saving.js";
-import { app, currentDoc, repaint, repaintContent, toast } from "./state.js";
 import { fit } from "./picture/view.js";
+import { isSaved, saveAll } from "./saving.js";
+import { app, currentDoc, isOpen, repaint, repaintContent } from "./state.js";
 
-const NOTHING = { selected: null, hovered: null, gesture: null, preview: null, path: null, draft: null };
-
-const message = document.querySelector("#message");
+/** What of `app` belongs to the image that is shown. */
+const NOTHING = {
+  selected: null, hovered: null, gesture: null, preview: null, path: null, draft: null,
+};
 
 /** Load the list of images; edits that are not saved yet stay. */
 export async function loadImages() {
@@ -19,12 +21,8 @@ export async function loadImages() {
   app.entries = new Map(images.map((entry) => [entry.id, entry]));
   for (const doc of app.documents.values()) {
     const isNewer = app.entries.get(doc.id).revision > doc.revision;
-    if (!isNewer || !isSaved(doc) || doc.isSaving) summarize(doc);
-    else if (doc.id !== app.current) app.documents.delete(doc.id);
-    else {
-      await reloadDocument(doc);
-      toast("Changed in another window or by a model.");
-    }
+    if (isNewer && isSaved(doc) && !doc.isSaving) await reloadDocument(doc);
+    else summarize(doc);
   }
   repaintContent();
 }
@@ -32,10 +30,8 @@ export async function loadImages() {
 /** The images that the filter leaves; the one that is shown stays among them. */
 export function filteredImages() {
   const { state, class: id } = app.filter;
-  return app.images.filter(
-    (entry) =>
-      ((!state || entry.state === state) && (!id || entry.classes?.[id])) || entry.id === app.current,
-  );
+  const isWanted = (entry) => (!state || entry.state === state) && (!id || entry.classes?.[id]);
+  return app.images.filter((entry) => isWanted(entry) || entry.id === app.current);
 }
 
 /** Go to an image. */
@@ -68,8 +64,8 @@ export async function show(id) {
 
   function say(text) {
     if (app.current !== id) return;
-    message.hidden = !text;
-    message.textContent = text ?? "";
+    find("#message").hidden = !text;
+    find("#message").textContent = text ?? "";
   }
 }
 
@@ -92,9 +88,7 @@ function neighbour(step) {
 export function nextOpen() {
   const images = filteredImages();
   const place = images.findIndex((entry) => entry.id === app.current);
-  return [...images.slice(place + 1), ...images.slice(0, place)].find(
-    (entry) => (entry.state === "todo" || entry.state === "proposed") && !entry.error,
-  );
+  return [...images.slice(place + 1), ...images.slice(0, place)].find(isOpen);
 }
 
 export function showNeighbour(step) {

@@ -2,13 +2,14 @@
 
 import {
   accept, acceptAll, chooseClass, copyPrevious, escape, finish, focusClassField, nudge, reject,
-  removePathPoint, setThreshold, setTool, showAll, stretch, toggleHidden, walk, zoom,
+  removePathPoint, setThreshold, showAll, stretch, switchTool, toggleHidden, walk, zoom,
 } from "./actions.js";
+import { find, make } from "./dom.js";
 import { redo, undo } from "./edits.js";
-import { showFigures } from "./panels/figures.js";
+import { show, showNeighbour } from "./images.js";
 import { focusArea, switchTheme } from "./panels/bar.js";
 import { renameCurrentClass } from "./panels/class_list.js";
-import { show, showNeighbour } from "./images.js";
+import { showFigures } from "./panels/figures.js";
 import { giveVerdict } from "./panels/review.js";
 import { app } from "./state.js";
 
@@ -16,6 +17,9 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowRight: [1, 0], Arrow
 const DIGITS = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 const arrows = (prefix) => Object.keys(ARROWS).map((arrow) => prefix + arrow);
+
+/** Keys that go on while they are held; no other, lest a heavy finger finishes ten images. */
+const REPEATED = /Arrow|Tab|Page|Backspace|^[-+[\],.]$|Z$/;
 
 /** Let an action have the direction of an arrow key, times a number of pixels. */
 const along = (action, pixels) => (event) => {
@@ -26,7 +30,7 @@ const along = (action, pixels) => (event) => {
 /** Groups of [keys, what they do, action(event), what letting go does]. */
 const GROUPS = {
   Images: [
-    [["Enter"], "Done: save, and go to the next image that is not reviewed. Closes an open polygon", () => finish("done")],
+    [["Enter"], "Done: go on to the next image. Closes an open polygon", () => finish("done")],
     [["Shift+Enter"], "Unsure: the same, but left out of training", () => finish("unsure")],
     [["PageDown", "."], "Next image", () => showNeighbour(1)],
     [["PageUp", ","], "Previous image", () => showNeighbour(-1)],
@@ -40,8 +44,8 @@ const GROUPS = {
     [["]"], "Show fewer proposals", () => setThreshold(app.threshold + 0.05)],
   ],
   Classes: [
-    [DIGITS, "Class of the selected shape and of the next ones", (event, name) => chooseClass(Number(name) - 1)],
-    [["T"], "Type a class; Enter takes it, or adds it if it is new. Shift+Enter always adds", focusClassField],
+    [DIGITS, "Class of the selected shape and of the next", (event, name) => chooseClass(name - 1)],
+    [["T"], "Type a class: Enter takes or adds it, Shift+Enter always adds", focusClassField],
     [["F2"], "Rename the current class", renameCurrentClass],
   ],
   Shapes: [
@@ -49,9 +53,9 @@ const GROUPS = {
     [["Shift+Tab"], "Previous shape", () => walk(-1)],
     [arrows(""), "Move the shape by 1 pixel", along(nudge, 1)],
     [arrows("Shift+"), "Move it by 10 pixels", along(nudge, 10)],
-    [[...arrows("Ctrl+"), ...arrows("Alt+")], "Move its right or lower side by 1 pixel", along(stretch, 1)],
+    [[...arrows("Ctrl+"), ...arrows("Alt+")], "Move its right or lower side", along(stretch, 1)],
     [[...arrows("Ctrl+Shift+"), ...arrows("Alt+Shift+")], "By 10 pixels", along(stretch, 10)],
-    [["P"], "Switch between boxes and polygons", () => setTool(app.tool === "box" ? "polygon" : "box")],
+    [["P"], "Switch between boxes and polygons", switchTool],
     [["Backspace"], "Take back the last point of an open polygon", removePathPoint],
     [["Escape"], "Give up what was begun, let go of the shape, go back to the picture", escape],
     [["Z", "Ctrl+Z"], "Undo any edit, also of the images before", () => undo(show)],
@@ -66,11 +70,11 @@ const GROUPS = {
     [["D"], "Dark, light or as the system", switchTheme],
     [["I"], "Figures by round", showFigures],
     [["F6"], "Go between the picture, the images and the classes", focusArea],
-    [["?"], "These keys", () => document.querySelector("#help").showModal()],
+    [["?"], "These keys", () => find("#help").showModal()],
   ],
   Review: [
     [["L"], "The label is right", () => giveVerdict("label")],
-    [["R"], "The prediction is right: put it in place of the label", () => giveVerdict("prediction")],
+    [["R"], "The prediction is right: it replaces the label", () => giveVerdict("prediction")],
     [["E"], "Neither: edit it by hand", () => giveVerdict("edit")],
   ],
 };
@@ -80,7 +84,7 @@ const MOUSE = [
   ["click", "Select the shape, again: the one behind it. Dragging a selected shape moves it"],
   ["wheel", "Zoom at the pointer"],
   ["middle button", "Move the picture"],
-  ["polygon", "Each click adds a point, one on the first point closes. Drag points, or the small ones between"],
+  ["polygon", "Each click adds a point, one on the first closes. Points can be dragged"],
   ["right click", "Remove a point of a polygon"],
 ];
 
@@ -90,13 +94,16 @@ const bindings = new Map(
   ),
 );
 
-const SIGNS = { ArrowLeft: "←", ArrowUp: "↑", ArrowRight: "→", ArrowDown: "↓", PageUp: "Page up", PageDown: "Page down" };
+const SIGNS = {
+  ArrowLeft: "←", ArrowUp: "↑", ArrowRight: "→", ArrowDown: "↓", PageUp: "Page up",
+  PageDown: "Page down",
+};
 
 const shown = (key) => key.replace(/[^+]{2,}$/, (name) => SIGNS[name] ?? name);
 
 function setPanning(isPanning) {
   app.isPanning = isPanning;
-  document.querySelector("#stage").style.cursor = isPanning ? "grab" : "crosshair";
+  find("#stage").style.cursor = isPanning ? "grab" : "crosshair";
 }
 
 /** @returns {string[]} names of a pressed key, by its sign and, for other layouts, by its place */
@@ -105,7 +112,8 @@ function namesOf(event) {
   const name = key === " " ? "Space" : key.length === 1 ? key.toUpperCase() : key;
   const isForeign = key.length === 1 && key > "~";
   const [, letter, digit] = /^(?:Key([A-Z])|(?:Digit|Numpad)([1-9]))$/.exec(code) ?? [];
-  return [name, isForeign ? letter : undefined, digit].filter(Boolean).map((each) => modifiersOf(event, each) + each);
+  const names = [name, isForeign ? letter : undefined, digit].filter(Boolean);
+  return names.map((each) => modifiersOf(event, each) + each);
 }
 
 function modifiersOf(event, name) {
@@ -118,7 +126,7 @@ function modifiersOf(event, name) {
 /** Whether a control of the page uses a key itself. */
 function isForControl(event) {
   const { target } = event;
-  if (document.querySelector("dialog[open]")) return true;
+  if (find("dialog[open]")) return true;
   if (target.matches("input, select")) return !["Escape", "F6"].includes(event.key);
   const isPanel = target.closest("nav, aside, header, #review, #banner");
   return isPanel && ["Tab", "Enter", " "].includes(event.key);
@@ -130,12 +138,13 @@ function onKey(event, side) {
   const action = bindings.get(name)?.[side];
   if (!action) return;
   event.preventDefault();
-  action(event, name);
+  if (!event.repeat || REPEATED.test(name)) action(event, name);
 }
 
 export function listenToKeys() {
   document.addEventListener("keydown", (event) => onKey(event, "down"));
   document.addEventListener("keyup", (event) => onKey(event, "up"));
+  window.addEventListener("blur", () => setPanning(false));
   for (const button of document.querySelectorAll("button[data-key]")) {
     const { help, down } = bindings.get(button.dataset.key);
     button.title = `${help} (${shown(button.dataset.key)})`;
@@ -150,31 +159,18 @@ function fillHelp() {
     group(title, rows.map(([keys, help]) => [keys.flatMap(keyElements), help])),
   );
   const mouse = group("Mouse", MOUSE.map(([name, help]) => [[name], help]));
-  document.querySelector("#help-groups").replaceChildren(...groups, mouse);
+  find("#help-groups").replaceChildren(...groups, mouse);
 }
 
-/** @returns {(string | HTMLElement)[]} a key, after its modifiers where the key before has others */
+/** @returns {(string | HTMLElement)[]} a key, after its modifiers unless the key before has them */
 function keyElements(key, place, keys) {
   const modifiersAt = (each = "") => /^(\w+\+)*/.exec(each)[0];
   const modifiers = modifiersAt(key);
-  const element = document.createElement("kbd");
-  element.dataset.key = key;
-  element.textContent = shown(key.slice(modifiers.length));
+  const element = make("kbd", { dataset: { key } }, shown(key.slice(modifiers.length)));
   return modifiers === modifiersAt(keys[place - 1]) ? [element] : [modifiers, element];
 }
 
 function group(title, rows) {
-  const section = document.createElement("section");
-  const heading = document.createElement("h2");
-  heading.textContent = title;
-  const list = document.createElement("dl");
-  for (const [names, help] of rows) {
-    const term = document.createElement("dt");
-    term.append(...names);
-    const text = document.createElement("dd");
-    text.textContent = help;
-    list.append(term, text);
-  }
-  section.append(heading, list);
-  return section;
+  const parts = rows.flatMap(([keys, help]) => [make("dt", {}, ...keys), make("dd", {}, help)]);
+  return make("section", {}, make("h2", {}, title), make("dl", {}, ...parts));
 }

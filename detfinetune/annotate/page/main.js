@@ -1,22 +1,23 @@
 /** Starts the labelling page. */
 
-import { setTool } from "./actions.js";
+import { switchTool } from "./actions.js";
 import { WRITER, follow, request } from "./api.js";
-import { guardClosing, offerEdits, startTheme } from "./panels/bar.js";
-import { resizeCanvases, stage } from "./picture/canvas.js";
-import { listenToClasses } from "./panels/class_list.js";
-import { listenToConflicts } from "./panels/conflict.js";
+import { find, toast } from "./dom.js";
 import { loadClasses, loadDocument, restore, takeClasses } from "./edits.js";
 import { measureEffort } from "./effort.js";
-import { listenToImages } from "./panels/image_list.js";
 import { loadImages, nextOpen, show } from "./images.js";
 import { listenToKeys } from "./keys.js";
-import { listenToPointer } from "./picture/pointer.js";
+import { guardClosing, offerEdits, startTheme } from "./panels/bar.js";
+import { listenToClasses } from "./panels/class_list.js";
+import { listenToConflicts } from "./panels/conflict.js";
+import { listenToImages } from "./panels/image_list.js";
 import { loadQueue, nextPlace } from "./panels/review.js";
-import { failed, findLeftovers, isSame, receiveEdits, save, startSaving } from "./saving.js";
 import { listenToShapes } from "./panels/shape_list.js";
-import { app, currentDoc, repaint, toast } from "./state.js";
+import { resizeCanvases, stage } from "./picture/canvas.js";
+import { listenToPointer } from "./picture/pointer.js";
 import { fit, view } from "./picture/view.js";
+import { failed, findLeftovers, isSame, receiveEdits, save, startSaving } from "./saving.js";
+import { app, currentDoc, repaint } from "./state.js";
 
 /** How long changes by others are collected before the list is loaded again. */
 const CALM = 300;
@@ -61,7 +62,8 @@ function onResize() {
 /** Give the focus back to the picture after a click on a button or a menu. */
 function keepFocus() {
   document.addEventListener("click", (event) => {
-    if (event.detail && event.target.closest("button") && !document.querySelector("dialog[open]")) stage.focus();
+    const isClick = event.detail && event.target.closest("button");
+    if (isClick && !find("dialog[open]")) stage.focus();
   });
   for (const control of document.querySelectorAll("select, input[type=range]")) {
     control.addEventListener("change", () => stage.focus());
@@ -75,14 +77,9 @@ async function offerLeftovers() {
     if (isSame((await loadDocument(each.id)).content, each.content)) forget(each);
     else edits.push(each);
   }
-  if (!edits.length) return;
-  offerEdits(edits, {
-    discard: () => edits.forEach(forget),
-    take: () =>
-      edits.forEach((each) =>
-        restore(each).then(() => forget(each), (error) => toast(error.message)),
-      ),
-  });
+  const take = (each) =>
+    restore(each).then(() => forget(each), (error) => toast(error.message));
+  if (edits.length) offerEdits(edits, take, forget);
 }
 
 async function start() {
@@ -92,16 +89,16 @@ async function start() {
     measureEffort, listenToKeys, listenToPointer, listenToImages, listenToClasses, listenToShapes,
     listenToConflicts, keepFocus, guardClosing,
   ]) listen();
-  document.querySelector("#tool-box").addEventListener("click", () => setTool("box"));
-  document.querySelector("#tool-polygon").addEventListener("click", () => setTool("polygon"));
+  find("#tool-box").onclick = () => app.tool === "box" || switchTool();
+  find("#tool-polygon").onclick = () => app.tool === "polygon" || switchTool();
   new ResizeObserver(onResize).observe(stage);
   follow({ event: onEvent, open: onOpen, lost: onLost });
 
   app.project = await request("/api/project");
   takeClasses(app.project.classes);
-  document.querySelector("#folder").textContent = app.project.root.split(/[\\/]/).at(-1);
-  document.querySelector("#folder").title = app.project.root;
-  document.title = `${document.querySelector("#folder").textContent} – labelling`;
+  find("#folder").textContent = app.project.root.split(/[\\/]/).at(-1);
+  find("#folder").title = app.project.root;
+  document.title = `${find("#folder").textContent} – labelling`;
   receiveEdits();
   startSaving();
   const wanted = location.hash.slice(1);
@@ -118,6 +115,6 @@ async function start() {
 }
 
 start().catch((error) => {
-  document.querySelector("#banner").textContent = error.message;
-  document.querySelector("#banner").hidden = false;
+  find("#banner").textContent = error.message;
+  find("#banner").hidden = false;
 });

@@ -66,11 +66,10 @@ function onConflict(doc, stored) {
   return false;
 }
 
+const FIELDS = ["id", "class", "box", "polygons", "origin", "score", "accepted", "crowd", "mask"];
+
 const comparable = ({ state, shapes }) =>
-  JSON.stringify([
-    state,
-    shapes.map((s) => [s.id, s.class, s.box, s.polygons, s.origin, s.score, s.accepted, s.crowd, s.mask]),
-  ]);
+  JSON.stringify([state, shapes.map((shape) => FIELDS.map((field) => shape[field]))]);
 
 /** Whether two versions of a document have the same state and shapes. */
 export const isSame = (a, b) => comparable(a) === comparable(b);
@@ -92,7 +91,8 @@ export function startSaving() {
       // What failed is offered when the page is opened again.
       if (problem) continue;
       const body = { ...content, effort };
-      request(`/api/images/${id}`, { method: "PUT", revision, body, keepalive: true }).catch(() => {});
+      const options = { method: "PUT", revision, body, keepalive: true };
+      request(`/api/images/${id}`, options).catch(() => {});
     }
   });
 }

@@ -81,11 +81,19 @@ export const selectedShape = () =>
 export const isShown = (shape) => shape.accepted || (shape.score ?? 1) >= app.threshold;
 
 /** @returns {Shape[]} the shapes that can be seen and chosen, in order */
-export const shownShapes = () => (app.isHidden ? [] : (currentDoc()?.content.shapes ?? []).filter(isShown));
+export const shownShapes = () =>
+  app.isHidden ? [] : (currentDoc()?.content.shapes ?? []).filter(isShown);
 
 /** Proposals above the slider that nobody has looked at. */
 export const openProposals = () =>
   (currentDoc()?.content.shapes ?? []).filter((shape) => !shape.accepted && isShown(shape));
+
+const WORDS = { todo: "To do", proposed: "Proposed", done: "Done", unsure: "Unsure" };
+
+export const stateName = (state) => WORDS[state];
+
+/** Whether an image of the list has still to be reviewed. */
+export const isOpen = ({ state, error }) => !error && (state === "todo" || state === "proposed");
 
 export const className = (id) => app.classes[id]?.name ?? `class ${id}`;
 
@@ -122,13 +130,3 @@ export function repaint(...parts) {
 
 /** Paint all that shows the documents. */
 export const repaintContent = () => repaint("shapes", "shapeList", "classes", "images", "bar");
-
-let hiding = 0;
-
-/** Say something for a few seconds. */
-export function toast(text) {
-  const element = document.querySelector("#toast");
-  element.textContent = text;
-  clearTimeout(hiding);
-  hiding = setTimeout(() => (element.textContent = ""), 2000 + 60 * text.length);
-}

@@ -164,7 +164,8 @@ def test_wheel_and_middle_button(server: Server, image: str, open_window: OpenWi
     corner = window.place(0, 0)
     window.drag((400, 300, 410, 320), button="middle")
     moved = [after - old for after, old in zip(window.place(0, 0), corner, strict=True)]
-    assert moved == pytest.approx([10 * window.page.evaluate(view), 20 * window.page.evaluate(view)])
+    scale = window.page.evaluate(view)
+    assert moved == pytest.approx([10 * scale, 20 * scale], abs=0.01)
     # Drawn where it is seen.
     window.drag((380, 280, 420, 330))
     (drawn,) = _stored(window, server, image)

@@ -55,8 +55,8 @@ def _make_conflict(server: Server, open_window: OpenWindow) -> tuple[Window, Win
     mine.page.unroute(f"**/api/images/{image}")
     mine.page.locator("#conflict[open]").wait_for()
     assert _near(_boxes(server, image), THEIRS)
-    assert "Mine: todo, 1 shape" in mine.text("#mine-text")
-    assert "stored: todo, 1 shape" in mine.text("#stored-text")
+    assert "Mine: To do, shapes: 1" in mine.text("#mine-text")
+    assert "stored: To do, shapes: 1" in mine.text("#stored-text")
     return mine, theirs, image
 
 
@@ -151,7 +151,7 @@ def test_crash_of_the_server_and_of_the_window(
     else:
         window.page.fill("#banner input", again.address)
         window.page.click("#banner form button")
-    window.wait_for_text("#banner", "Edits of an image were not saved")
+    window.wait_for_text("#banner", "not saved: 001.jpg.")
     window.page.click("#banner >> text=Save them")
     window.until(lambda: _near(_boxes(again, second), THEIRS))
     window.wait_until_saved()
@@ -266,9 +266,10 @@ def test_image_deleted_and_unreadable(photos: Path, serve: Serve, open_window: O
     window.press("PageUp")
     window.wait_for_text("#message", "001.jpg: ")
     window.drag(MINE)
-    window.press("Enter", "c", "Tab", "Space", "x", "Shift+A", "p", "p", "f")
+    window.press("c", "Tab", "Space", "x", "Shift+A", "p", "p", "f", "Enter")
+    window.wait_for_image(third)
     assert server.document(second)["revision"] == 0
-    window.press("PageUp")
+    window.press("PageUp", "PageUp")
     window.wait_for_text("#message", "gone")
     # Its labels can still be changed.
     window.press("Tab", "ArrowRight")

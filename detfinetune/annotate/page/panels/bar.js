@@ -1,118 +1,109 @@
-/** The bar at the top, the banner below it, and what concerns the page as a whole. */
+/** The bar at the top and the banner, of which there is one at most. */
 
+import { find, make, makeButton, toast } from "../dom.js";
 import { failed, isSaved, moveTo, save, unsaved } from "../saving.js";
-import { app, currentDoc, onPaint, toast } from "../state.js";
+import { app, currentDoc, isOpen, onPaint, stateName } from "../state.js";
 
-const find = (selector) => document.querySelector(selector);
-
-const WORDS = { todo: "To do", proposed: "Proposed", done: "Done", unsure: "Unsure" };
 /** How many of the images finished last the pace is taken from. */
 const PACE_OF = 20;
 
-export const stateName = (state) => WORDS[state];
-
 function paintBar() {
+  const count = app.images.length;
   const entry = app.entries.get(app.current);
-  const place = app.images.indexOf(entry) + 1;
-  find("#place").textContent = entry ? `${place} of ${app.images.length} · ${entry.name}` : "";
-  find("#state").textContent = entry ? stateName(entry.state) + (entry.split ? ` · ${entry.split}` : "") : "";
-  find("#state").dataset.state = entry?.state ?? "";
   const done = app.images.filter(({ state }) => state === "done").length;
-  Object.assign(find("#progress"), { value: done, max: app.images.length || 1 });
-  find("#pace").textContent = `${done} of ${app.images.length} done${pace()}`;
-  const doc = currentDoc();
-  const saved = doc && !failed().length && (isSaved(doc) && !doc.isSaving ? "Saved" : "Saving");
-  find("#saved").textContent = saved || (doc ? "Not saved" : "");
+  if (entry) {
+    find("#place").textContent = `${app.images.indexOf(entry) + 1} of ${count} · ${entry.name}`;
+    find("#state").textContent = [stateName(entry.state), entry.split].filter(Boolean).join(" · ");
+    find("#state").dataset.state = entry.state;
+  }
+  Object.assign(find("#progress"), { max: count || 1, value: done });
+  find("#pace").textContent = `${done} of ${count} done${pace()}`;
+  find("#saved").textContent = savedState(currentDoc());
+}
+
+function savedState(doc) {
+  if (failed().length) return "Not saved";
+  if (!doc) return "";
+  return isSaved(doc) && !doc.isSaving ? "Saved" : "Saving";
 }
 
 function pace() {
   const times = app.finished.slice(-PACE_OF);
   if (!times.length) return "";
   const seconds = times.reduce((sum, each) => sum + each, 0) / times.length;
-  const left = app.images.filter(({ state, error }) => !error && (state === "todo" || state === "proposed")).length;
-  const minutes = Math.ceil((left * seconds) / 60);
+  const minutes = Math.ceil((app.images.filter(isOpen).length * seconds) / 60);
   return ` · ${seconds.toFixed(seconds < 10 ? 1 : 0)} s an image · ${minutes} min left`;
 }
 
 // --- banner -------------------------------------------------------------------------------------
 
-const banner = find("#banner");
-
-/** Edits of closed windows that were not saved, until they are saved or discarded. */
+/** Edits of closed windows that were not saved: {text, buttons}, until something is chosen. */
 let offer = null;
 
+const listed = (names) => names.slice(0, 3).join(", ") + (names.length > 3 ? ", ..." : "");
+
 /** Offer edits that an earlier window could not save. */
-export function offerEdits(edits, { take, discard }) {
-  const names = edits.slice(0, 3).map(({ name }) => name).join(", ") + (edits.length > 3 ? ", ..." : "");
-  const text = `Edits of ${edits.length === 1 ? "an image" : `${edits.length} images`} were not saved when the page or the server ended: ${names}.`;
+export function offerEdits(edits, take, discard) {
   const close = (action) => () => {
     offer = null;
-    action();
+    edits.forEach(action);
     paintBanner();
   };
-  offer = { text, buttons: [["Save them", close(take)], ["Discard", close(discard)]] };
+  const names = listed(edits.map(({ name }) => name));
+  offer = {
+    text: `Edits from before the page or the server ended were not saved: ${names}.`,
+    buttons: [makeButton("Save them", close(take)), makeButton("Discard", close(discard))],
+  };
   paintBanner();
 }
 
 function paintBanner() {
-  const notice = problem() ?? offer;
-  const key = notice ? notice.text : "";
-  banner.hidden = !notice;
-  if (banner.dataset.text === key) return;
-  banner.dataset.text = key;
-  banner.replaceChildren(key, ...(notice?.buttons ?? []).map(([text, action]) => button(text, action)));
-  if (notice?.isElsewhere) banner.append(addressForm());
+  const { text, buttons } = problem() ?? offer ?? { text: "" };
+  const banner = find("#banner");
+  banner.hidden = !text;
+  if (banner.dataset.text === text) return;
+  banner.dataset.text = text;
+  banner.replaceChildren(text, ...(buttons ?? []));
 }
 
 function problem() {
   const docs = failed();
+  const buttons = app.isConnected ? [] : [addressForm()];
   if (docs.length) {
-    const count = docs.length === 1 ? docs[0].name : `${docs.length} images`;
-    return {
-      text: `Not saved: ${count}. ${docs[0].problem} The edits are kept in this browser; trying again.`,
-      buttons: [["Try now", () => failed().forEach(save)]],
-      isElsewhere: !app.isConnected,
-    };
+    const names = listed(docs.map(({ name }) => name));
+    const text = `Not saved: ${names}. ${docs[0].problem} The edits are kept; trying again.`;
+    return { text, buttons: [makeButton("Try now", () => failed().forEach(save)), ...buttons] };
   }
-  if (app.isConnected) return null;
-  return { text: "The server does not answer. Start detfinetune label again; edits are kept in this browser.", isElsewhere: true };
-}
-
-function button(text, action) {
-  const element = document.createElement("button");
-  element.textContent = text;
-  element.addEventListener("click", action);
-  return element;
-}
-
-/** Where the server runs at another port now, the browser keeps what belongs to this one apart. */
-function addressForm() {
-  const form = document.createElement("form");
-  const input = document.createElement("input");
-  Object.assign(input, { type: "url", required: true, placeholder: "Its new address, if it has one" });
-  input.ariaLabel = input.placeholder;
-  form.append(input, button("Go there with the edits"));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    isLeaving = true;
-    moveTo(input.value);
-  });
-  return form;
+  const text = "The server does not answer. Start detfinetune label again; edits are kept here.";
+  return app.isConnected ? null : { text, buttons };
 }
 
 let isLeaving = false;
 
+/** Where the server runs at another port now, the browser keeps what belongs to this one apart. */
+function addressForm() {
+  const hint = "Its new address, if it has one";
+  const input = make("input", { type: "url", required: true, placeholder: hint, ariaLabel: hint });
+  const onsubmit = (event) => {
+    event.preventDefault();
+    isLeaving = true;
+    moveTo(input.value);
+  };
+  return make("form", { onsubmit }, input, make("button", {}, "Go there with the edits"));
+}
+
 /** Ask before a window closes that has edits nowhere but in this browser. */
 export function guardClosing() {
   window.addEventListener("beforeunload", (event) => {
-    if (!isLeaving && unsaved().some((doc) => doc.problem || doc.conflict)) event.preventDefault();
+    const isWaiting = unsaved().some((doc) => doc.problem || doc.conflict);
+    if (isWaiting && !isLeaving) event.preventDefault();
   });
 }
 
 // --- theme and focus ----------------------------------------------------------------------------
 
 const THEME = "detfinetune theme";
-const THEMES = { "": "As the system", dark: "Dark", light: "Light" };
+const THEMES = { "": "as the system", dark: "dark", light: "light" };
 
 export function startTheme() {
   document.documentElement.dataset.theme = localStorage.getItem(THEME) ?? "";
@@ -132,7 +123,8 @@ export function focusArea() {
   const place = areas.findIndex((area) => area.contains(document.activeElement));
   const area = areas[(place + 1) % areas.length];
   const controls = [...area.querySelectorAll("select, input, button")];
-  (area.matches("section") ? area : controls.find((control) => control.checkVisibility())).focus();
+  const target = area === areas[0] ? area : controls.find((control) => control.checkVisibility());
+  target.focus();
 }
 
 onPaint("bar", paintBar);

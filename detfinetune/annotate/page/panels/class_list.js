@@ -1,119 +1,113 @@
 /** The classes at the right: choosing, finding, adding and renaming them. */
 
 import { chooseClass, chooseName, focusClassField } from "../actions.js";
-import { stage } from "../picture/canvas.js";
-import { classColor } from "../picture/colors.js";
+import { find, make } from "../dom.js";
 import { renameClass } from "../edits.js";
+import { classColor } from "../picture/colors.js";
+import { app, className, onPaint, repaint } from "../state.js";
 import { RowList } from "./list.js";
-import { app, className, currentDoc, onPaint, repaint } from "../state.js";
 
 const HEIGHT = 28;
 
-const field = document.querySelector("#class-field");
-const label = document.querySelector("#class-label");
-const list = new RowList(document.querySelector("#classes"), HEIGHT, makeRow, fillRow);
+const field = find("#class-field");
+const list = new RowList(find("#classes"), HEIGHT, makeRow, fillRow);
 
-/** Place of the marked row while a class is typed. */
+/** Place of the row that Enter takes. */
 let marked = 0;
 /** Id of the class that is renamed. */
 let renamed = null;
 
 function makeRow() {
-  const row = document.createElement("button");
-  const swatch = document.createElement("i");
-  row.append(swatch, document.createElement("span"), document.createElement("span"), document.createElement("kbd"));
-  row.addEventListener("click", () => take(row.item));
-  row.addEventListener("dblclick", () => row.item.id !== undefined && startRenaming(row.item.id));
+  const row = make("button", {}, make("i"), make("span"), make("span"), make("kbd"));
+  row.onclick = () => take(row.item);
+  row.ondblclick = () => startRenaming(row.item.id);
   return row;
 }
 
-function fillRow(row, item, index) {
-  const { id } = item;
-  const [swatch, name, count, key] = row.children;
+/** Fill a row with a class, or with one that can be added and has no id yet. */
+function fillRow(row, { id, name }, index) {
+  const [swatch, text, count, key] = row.children;
   const isNew = id === undefined;
-  row.item = item;
-  row.title = isNew ? "" : `${item.name}. Double click or F2: rename`;
+  row.item = { id, name };
+  row.title = isNew ? "" : `${name}. Double click or F2: rename`;
   swatch.style.background = isNew ? "none" : classColor(id);
-  name.textContent = isNew ? `Add “${item.name}”` : item.name;
+  text.textContent = isNew ? `Add “${name}”` : name;
   count.textContent = app.entries.get(app.current)?.classes?.[id] ?? "";
   key.textContent = id < 9 ? id + 1 : "";
   row.ariaCurrent = id === app.classId;
-  row.classList.toggle("marked", document.activeElement === field && renamed === null && index === marked);
+  row.classList.toggle("marked", index === marked && field.value !== "" && renamed === null);
 }
 
-/** @returns {{id?: number, name: string}[]} classes that match what is typed, and what it would add */
+/** @returns {{id?: number, name: string}[]} what matches the typed text, or would be added */
 function matches() {
   const typed = renamed === null ? field.value.trim() : "";
   if (!typed) return app.classes;
   const wanted = typed.toLowerCase();
-  const rank = ({ name }) => {
-    const lower = name.toLowerCase();
-    return lower === wanted ? 0 : lower.startsWith(wanted) ? 1 : lower.includes(wanted) ? 2 : 3;
-  };
-  const found = app.classes.filter((each) => rank(each) < 3).sort((a, b) => rank(a) - rank(b));
+  const place = ({ name }) => name.toLowerCase().indexOf(wanted);
+  const order = (each) => Math.sign(place(each)) + (each.name.length > typed.length);
+  const found = app.classes.filter((each) => place(each) >= 0).sort((a, b) => order(a) - order(b));
   return app.classes.some(({ name }) => name === typed) ? found : [...found, { name: typed }];
 }
 
-function take(item) {
-  if (item.id === undefined) chooseName(item.name);
-  else chooseClass(item.id);
+function take({ id, name }) {
+  if (id === undefined) chooseName(name);
+  else chooseClass(id);
   leave();
 }
 
 function leave() {
   field.value = "";
-  renamed = null;
-  stage.focus();
-  repaint("classes");
+  find("#stage").focus();
 }
 
 function startRenaming(id) {
+  if (!app.classes[id]) return;
+  focusClassField();
   renamed = id;
   field.value = className(id);
-  focusClassField();
   field.select();
   repaint("classes");
 }
 
-export const renameCurrentClass = () => app.classes.length && startRenaming(app.classId);
+export const renameCurrentClass = () => startRenaming(app.classId);
+
+function mark(place) {
+  const count = matches().length || 1;
+  marked = (place + count) % count;
+  list.reveal(marked);
+  repaint("classes");
+}
 
 function onFieldKey(event) {
   const name = field.value.trim();
-  const items = matches();
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (step) {
-    marked = (marked + step + items.length) % items.length;
-    list.reveal(marked);
-    repaint("classes");
-  } else if (event.key === "Enter" && renamed !== null) {
+  if (event.key === "ArrowDown") mark(marked + 1);
+  else if (event.key === "ArrowUp") mark(marked - 1);
+  else if (event.key === "Escape") leave();
+  else if (event.key !== "Enter") return;
+  else if (renamed !== null) {
     renameClass(renamed, name);
     leave();
-  } else if (event.key === "Enter" && name) take(event.shiftKey ? { name } : items[marked]);
-  else if (event.key === "Enter" || event.key === "Escape") leave();
-  else return;
+  } else if (name) take(event.shiftKey ? { name } : matches()[marked]);
+  else leave();
   event.preventDefault();
   event.stopPropagation();
 }
 
 function paintClasses() {
-  label.textContent = renamed === null ? `Class: ${app.classes.length ? className(app.classId) : "none yet"}` : `Rename “${className(renamed)}”`;
+  const current = app.classes.length ? className(app.classId) : "none yet";
+  find("#class-label").textContent =
+    renamed === null ? `Class: ${current}` : `Rename “${className(renamed)}”`;
   list.set(matches());
 }
 
 export function listenToClasses() {
-  field.addEventListener("keydown", onFieldKey);
-  field.addEventListener("input", () => {
-    marked = 0;
-    repaint("classes");
-  });
-  field.addEventListener("focus", () => {
-    marked = 0;
-    repaint("classes");
-  });
-  field.addEventListener("blur", () => {
+  field.onkeydown = onFieldKey;
+  field.oninput = () => mark(0);
+  field.onfocus = () => mark(0);
+  field.onblur = () => {
     renamed = null;
     repaint("classes");
-  });
+  };
 }
 
 onPaint("classes", paintClasses);

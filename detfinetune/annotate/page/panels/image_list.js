@@ -1,10 +1,10 @@
 /** The list of images, or of places to review, at the left. */
 
-import { stateName } from "./bar.js";
+import { find, make } from "../dom.js";
 import { filteredImages, show } from "../images.js";
+import { app, onPaint, repaint, stateName } from "../state.js";
 import { RowList } from "./list.js";
 import { nextPlace, showPlace } from "./review.js";
-import { app, onPaint, repaint } from "../state.js";
 
 const HEIGHT = 30;
 const VERDICTS = { label: "✓", prediction: "↻", edit: "✎" };
@@ -12,62 +12,55 @@ const STATES = { todo: "", proposed: "◌", done: "✓", unsure: "?" };
 /** How much of a name's end is always shown. */
 const TAIL = 8;
 
-const find = (selector) => document.querySelector(selector);
-const filterState = find("#filter-state");
-const filterClass = find("#filter-class");
-
-const list = new RowList(find("#images"), HEIGHT, makeRow, (row, item) => (item.verdict === undefined ? fillImage : fillPlace)(row, item));
+const filters = { state: find("#filter-state"), class: find("#filter-class") };
+const list = new RowList(find("#images"), HEIGHT, makeRow, fillRow);
 
 /** What the list has been scrolled to. */
 let revealed = null;
 
+const isPlace = (item) => "verdict" in item;
+
 function makeRow() {
-  const row = document.createElement("button");
-  for (const name of ["head", "tail", "mark"]) {
-    row.append(document.createElement("span"));
-    row.lastChild.className = name;
-  }
-  row.addEventListener("click", () => {
-    if (row.item.verdict === undefined) show(row.item.id);
-    else showPlace(row.item);
-  });
+  const parts = ["head", "tail", "mark"].map((className) => make("span", { className }));
+  const onclick = () => (isPlace(row.item) ? showPlace(row.item) : show(row.item.id));
+  const row = make("button", { onclick }, ...parts);
   return row;
 }
 
-function fillRow(row, item, name, mark, title, isCurrent) {
-  row.item = item;
-  row.title = title;
+function fillRow(row, item) {
+  const { text, mark, title, state } = isPlace(item) ? describePlace(item) : describeImage(item);
   const [head, tail, end] = row.children;
-  head.textContent = name.slice(0, -TAIL);
-  tail.textContent = name.slice(-TAIL);
+  head.textContent = text.slice(0, -TAIL);
+  tail.textContent = text.slice(-TAIL);
   end.textContent = mark;
-  row.ariaCurrent = isCurrent;
+  row.title = title;
+  row.dataset.state = state;
+  row.ariaCurrent = item === (app.reviewed ?? app.entries.get(app.current));
+  row.item = item;
 }
 
-function fillImage(row, entry) {
-  const { name, error, state, shapes } = entry;
-  row.dataset.state = error ? "error" : state;
-  const title = `${name}: ${error || stateName(state)}, ${shapes} shapes`;
-  fillRow(row, entry, name, error ? "!" : `${shapes || ""} ${STATES[state]}`, title, entry.id === app.current);
+function describeImage({ name, error, state, shapes }) {
+  if (error) return { text: name, mark: "!", title: `${name}: ${error}`, state: "error" };
+  const title = `${name}: ${stateName(state)}, ${shapes} shapes`;
+  return { text: name, mark: `${shapes || ""} ${STATES[state]}`, title, state };
 }
 
-function fillPlace(row, item) {
-  row.dataset.state = item.verdict ? "done" : "todo";
-  const { name } = app.entries.get(item.image);
-  fillRow(row, item, item.reason, VERDICTS[item.verdict] ?? "", `${name}: ${item.reason}`, item === app.reviewed);
+function describePlace({ image, reason, verdict }) {
+  const title = `${app.entries.get(image).name}: ${reason}`;
+  const state = verdict ? "done" : "todo";
+  return { text: reason, mark: VERDICTS[verdict] ?? "", title, state };
 }
 
 function paintImages() {
   const isReview = Boolean(app.reviewed);
-  const open = app.queue.filter((item) => !item.verdict).length;
   find("#tabs").hidden = !app.queue.length;
-  find("#tab-review").textContent = `Review ${open}`;
+  find("#tab-review").textContent = `Review ${app.queue.filter((item) => !item.verdict).length}`;
   find("#tab-images").ariaPressed = !isReview;
   find("#tab-review").ariaPressed = isReview;
   find("#filters").hidden = isReview;
+  fillClasses();
   const items = isReview ? app.queue : filteredImages();
   list.set(items);
-  fillClasses();
   const current = app.reviewed ?? app.entries.get(app.current);
   if (current === revealed) return;
   revealed = current;
@@ -76,25 +69,26 @@ function paintImages() {
 
 /** Fill the filter of classes; only after a change, because that closes an open menu. */
 function fillClasses() {
-  const names = ["All classes", ...app.classes.map(({ name }) => name)];
-  if (filterClass.options.length === names.length && names.every((name, i) => filterClass.options[i].text === name)) return;
-  filterClass.replaceChildren(...names.map((name, place) => new Option(name, place ? place - 1 : "")));
-  filterClass.value = app.filter.class;
+  const options = [["All classes", ""], ...app.classes.map(({ id, name }) => [name, id])];
+  const known = [...filters.class.options].map(({ text }) => text);
+  if (known.join("\n") === options.map(([name]) => name).join("\n")) return;
+  filters.class.replaceChildren(...options.map((each) => new Option(...each)));
+  filters.class.value = app.filter.class;
 }
 
 export function listenToImages() {
-  const onFilter = () => {
-    app.filter = { state: filterState.value, class: filterClass.value };
-    revealed = null;
-    repaint("images");
-  };
-  filterState.addEventListener("change", onFilter);
-  filterClass.addEventListener("change", onFilter);
-  find("#tab-images").addEventListener("click", () => {
+  for (const [key, select] of Object.entries(filters)) {
+    select.onchange = () => {
+      app.filter[key] = select.value;
+      revealed = null;
+      repaint("images");
+    };
+  }
+  find("#tab-images").onclick = () => {
     app.reviewed = null;
     repaint("images", "review", "shapes");
-  });
-  find("#tab-review").addEventListener("click", nextPlace);
+  };
+  find("#tab-review").onclick = nextPlace;
 }
 
 onPaint("images", paintImages);

@@ -7,16 +7,11 @@ export class RowList {
   /**
    * @param {HTMLElement} element scrolls
    * @param {number} height of a row in pixels
-   * @param {(index: number) => HTMLElement} make returns an empty row
-   * @param {(row: HTMLElement, item: any, index: number) => void} fill
+   * @param {() => HTMLElement} makeRow returns an empty row
+   * @param {(row: HTMLElement, item: any, index: number) => void} fillRow
    */
-  constructor(element, height, make, fill) {
-    this.element = element;
-    this.height = height;
-    this.make = make;
-    this.fill = fill;
-    this.items = [];
-    this.rows = [];
+  constructor(element, height, makeRow, fillRow) {
+    Object.assign(this, { element, height, makeRow, fillRow, items: [], rows: [] });
     this.space = document.createElement("div");
     this.space.className = "space";
     element.append(this.space);
@@ -34,16 +29,17 @@ export class RowList {
   paint() {
     const { clientHeight, scrollTop } = this.element;
     const first = Math.max(0, Math.floor(scrollTop / this.height) - SPARE);
-    const count = Math.min(Math.ceil(clientHeight / this.height) + 2 * SPARE, this.items.length - first);
+    const inSight = Math.ceil(clientHeight / this.height) + 2 * SPARE;
+    const count = Math.min(inSight, this.items.length - first);
     while (this.rows.length < count) {
-      this.rows.push(this.make());
+      this.rows.push(this.makeRow());
       this.space.append(this.rows.at(-1));
     }
     this.rows.forEach((row, place) => {
       row.hidden = place >= count;
       if (row.hidden) return;
       row.style.transform = `translateY(${(first + place) * this.height}px)`;
-      this.fill(row, this.items[first + place], first + place);
+      this.fillRow(row, this.items[first + place], first + place);
     });
   }
 
@@ -52,7 +48,7 @@ export class RowList {
     if (index < 0) return;
     const top = index * this.height;
     const { clientHeight, scrollTop } = this.element;
-    if (top < scrollTop) this.element.scrollTop = top;
-    else if (top + this.height > scrollTop + clientHeight) this.element.scrollTop = top + this.height - clientHeight;
+    const lowest = top + this.height - clientHeight;
+    this.element.scrollTop = Math.min(Math.max(scrollTop, lowest), top);
   }
 }

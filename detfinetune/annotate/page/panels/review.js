@@ -1,24 +1,28 @@
 /** The queue of places that somebody should look at, and the verdicts on them. */
 
 import { request } from "../api.js";
+import { find, toast } from "../dom.js";
 import { addClass, edit, editShape, loadDocument } from "../edits.js";
-import { iou } from "../picture/geometry.js";
 import { show } from "../images.js";
-import { app, className, currentDoc, newShape, onPaint, repaint, select, toast } from "../state.js";
+import { iou } from "../picture/geometry.js";
 import { focusOn } from "../picture/view.js";
+import { app, className, currentDoc, newShape, onPaint, repaint, select } from "../state.js";
 
 /** IoU from which a shape is the label that a place is about. */
 const SAME = 0.5;
 
-const card = document.querySelector("#review");
-const reason = document.querySelector("#reason");
-const versions = document.querySelector("#versions");
+const card = find("#review");
+const reason = find("#reason");
+const versions = find("#versions");
 
 /** Load the queue, or the verdicts that others gave since. */
 export async function loadQueue() {
   const { items } = await request("/api/queue");
   const known = new Map(app.queue.map((item) => [item.id, item]));
-  app.queue = items.map((item) => Object.assign(known.get(item.id) ?? item, { verdict: item.verdict }));
+  app.queue = items.map((item) => {
+    const same = known.get(item.id) ?? item;
+    return Object.assign(same, { verdict: item.verdict });
+  });
   repaint("images", "review");
 }
 
@@ -44,7 +48,8 @@ function labelOf({ box, class: name }) {
 /** Go to the next place without a verdict. */
 export function nextPlace() {
   const place = app.queue.indexOf(app.reviewed);
-  const open = [...app.queue.slice(place + 1), ...app.queue.slice(0, place)].find((item) => !item.verdict);
+  const others = [...app.queue.slice(place + 1), ...app.queue.slice(0, place)];
+  const open = others.find((item) => !item.verdict);
   if (open) showPlace(open);
   else toast("All places are reviewed.");
 }
@@ -53,7 +58,7 @@ export function nextPlace() {
 export async function giveVerdict(verdict) {
   const item = app.reviewed;
   if (!item || !currentDoc()) return;
-  if (verdict === "prediction" && !item.prediction) return toast("There is no prediction here: L or E.");
+  if (verdict === "prediction" && !item.prediction) return toast("There is no prediction: L or E.");
   const before = item.verdict;
   try {
     if (verdict === "prediction") await takePrediction(item);
@@ -83,7 +88,7 @@ function paintReview() {
   const item = app.reviewed;
   card.hidden = !item;
   // Enter goes to the next place then, and leaves the image's state.
-  document.querySelector("#finish").hidden = Boolean(item);
+  find("#finish").hidden = Boolean(item);
   if (!item) return;
   const { prediction } = item;
   reason.textContent = item.reason;

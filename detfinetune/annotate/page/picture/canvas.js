@@ -1,12 +1,13 @@
 /** Paints the picture and, on a canvas above it, the shapes. */
 
-import { classColor, textColor } from "./colors.js";
 import { app, className, currentDoc, onPaint, shownShapes } from "../state.js";
+import { find } from "../dom.js";
+import { classColor, textColor } from "./colors.js";
 import { toStage, view } from "./view.js";
 
-export const stage = document.querySelector("#stage");
-const picture = document.querySelector("#picture");
-const overlay = document.querySelector("#shapes");
+export const stage = find("#stage");
+const picture = find("#picture");
+const overlay = find("#shapes");
 
 const FONT = "600 12px system-ui, sans-serif";
 const TAG_HEIGHT = 17;
@@ -106,7 +107,7 @@ function drawOutline(context, shape, place, color, width, isFilled) {
   if (shape.polygons.length) {
     for (const polygon of shape.polygons) {
       context.moveTo(...place(polygon.slice(0, 2)));
-      for (let i = 2; i < polygon.length; i += 2) context.lineTo(...place([polygon[i], polygon[i + 1]]));
+      for (let i = 2; i < polygon.length; i += 2) context.lineTo(...place(polygon.slice(i, i + 2)));
       context.closePath();
     }
   } else {
@@ -142,8 +143,11 @@ function drawTag(context, shape, place, isNeeded) {
   context.fillText(text, x + 3, top + 13);
 }
 
-/** @returns {{point: number[], part?: number, place?: number, isNew?: boolean, sides?: number[]}[]}
- *   where a shape can be grabbed: corners and sides of a box, points of polygons and between them */
+/**
+ * Where a shape can be grabbed: corners and sides of a box, points of polygons and between them.
+ *
+ * @returns {{point: number[], part?: number, place?: number, isNew?: boolean, sides?: number[]}[]}
+ */
 export function handlesOf(shape) {
   const [x1, y1, x2, y2] = shape.box;
   if (!shape.polygons.length) {
@@ -155,10 +159,10 @@ export function handlesOf(shape) {
       .map(([h, v]) => ({ point: [xs[h + 1], ys[v + 1]], sides: [h, v] }));
   }
   return shape.polygons.flatMap((polygon, part) => {
-    const count = polygon.length / 2;
-    const points = Array.from({ length: count }, (_, place) => [polygon[2 * place], polygon[2 * place + 1]]);
+    const points = [];
+    for (let i = 0; i < polygon.length; i += 2) points.push(polygon.slice(i, i + 2));
     const between = points.map(([x, y], place) => {
-      const [nextX, nextY] = points[(place + 1) % count];
+      const [nextX, nextY] = points[(place + 1) % points.length];
       return { point: [(x + nextX) / 2, (y + nextY) / 2], part, place: place + 1, isNew: true };
     });
     return [...points.map((point, place) => ({ point, part, place })), ...between];

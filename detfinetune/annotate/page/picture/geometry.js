@@ -91,13 +91,13 @@ function isInPolygon(polygon, x, y) {
   return inside;
 }
 
-/** Whether a point is in a shape, or not further than `margin` from its box. */
-export function contains(shape, [x, y], margin) {
+/** Whether a point is in a shape. */
+function contains(shape, [x, y]) {
   const [x1, y1, x2, y2] = shape.box;
-  if (x < x1 - margin || x > x2 + margin || y < y1 - margin || y > y2 + margin) return false;
+  if (x < x1 || x > x2 || y < y1 || y > y2) return false;
   return !shape.polygons.length || shape.polygons.some((polygon) => isInPolygon(polygon, x, y));
 }
 
 /** @returns {object[]} the shapes at a point, the smallest first */
-export const shapesAt = (shapes, point, margin) =>
-  shapes.filter((shape) => contains(shape, point, margin)).sort((a, b) => area(a.box) - area(b.box));
+export const shapesAt = (shapes, point) =>
+  shapes.filter((shape) => contains(shape, point)).sort((a, b) => area(a.box) - area(b.box));

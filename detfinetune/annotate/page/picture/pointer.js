@@ -1,14 +1,15 @@
 /** Drawing, choosing and changing shapes with the mouse or a pen. */
 
 import { addPathPoint, addShape, closePath } from "../actions.js";
-import { HANDLE, handlesOf, stage } from "./canvas.js";
+import { find } from "../dom.js";
 import { editShape } from "../edits.js";
+import { isUsable } from "../images.js";
+import { app, currentDoc, repaint, select, selectedShape, shownShapes } from "../state.js";
+import { HANDLE, handlesOf, stage } from "./canvas.js";
 import {
   boxBetween, isLargeEnough, movedBox, polygonArea, shapesAt, splicedPoint, withBox, withPoint,
   withPolygons,
 } from "./geometry.js";
-import { isUsable } from "../images.js";
-import { app, currentDoc, repaint, select, selectedShape, shownShapes } from "../state.js";
 import { pan, toImage, toStage, zoomAt } from "./view.js";
 
 /** A pointer that moves less, in pixels of the screen, is a click. */
@@ -16,15 +17,16 @@ const CLICK = 4;
 const REACH = HANDLE + 4;
 const ZOOM = 1.0015;
 
-const across = document.querySelector("#across");
-const down = document.querySelector("#down");
+const across = find("#across");
+const down = find("#down");
 
 const pointOf = (event) => {
   const { left, top } = stage.getBoundingClientRect();
   return [event.clientX - left, event.clientY - top];
 };
 
-const isNear = ([ax, ay], [bx, by], reach = REACH) => Math.abs(ax - bx) <= reach && Math.abs(ay - by) <= reach;
+const isNear = ([ax, ay], [bx, by], reach = REACH) =>
+  Math.max(Math.abs(ax - bx), Math.abs(ay - by)) <= reach;
 
 /** @returns {object | undefined} where the selected shape can be grabbed at a point of the stage */
 function handleAt(point) {
@@ -37,15 +39,15 @@ function handleAt(point) {
 function sideAt(shape, [x, y]) {
   if (shape.polygons.length) return undefined;
   const [[x1, y1], [x2, y2]] = [toStage(shape.box.slice(0, 2)), toStage(shape.box.slice(2))];
-  const sideOf = (value, low, high) => (Math.abs(value - low) <= HANDLE ? -1 : Math.abs(value - high) <= HANDLE ? 1 : 0);
+  const isAt = (value, side) => Math.abs(value - side) <= HANDLE;
   const isIn = x >= x1 && x <= x2 && y >= y1 && y <= y2;
-  const sides = [sideOf(x, x1, x2), sideOf(y, y1, y2)];
+  const sides = [isAt(x, x2) - isAt(x, x1), isAt(y, y2) - isAt(y, y1)];
   return isIn && sides.some(Boolean) ? { sides } : undefined;
 }
 
 const isOnHeld = (point) => {
   const shape = app.isHeld && selectedShape();
-  return shape && app.tool === "box" && shapesAt([shape], toImage(point), 0).length > 0;
+  return shape && app.tool === "box" && shapesAt([shape], toImage(point)).length > 0;
 };
 
 // --- gestures -----------------------------------------------------------------------------------
@@ -98,7 +100,8 @@ function resizing({ sides: [h, v] }) {
 
 function shaping({ part, place, isNew, point }) {
   return changing((shape, to) => {
-    const polygons = isNew ? splicedPoint(shape.polygons, part, place, 0, ...point) : shape.polygons;
+    const old = shape.polygons;
+    const polygons = isNew ? splicedPoint(old, part, place, 0, ...point) : old;
     return withPolygons(shape, withPoint(polygons, part, place, to, currentDoc()));
   });
 }
@@ -122,7 +125,7 @@ function drawing(start) {
 
 /** Choose the smallest shape at a point, or the next larger where that is chosen already. */
 function chooseAt(point) {
-  const found = shapesAt(shownShapes(), toImage(point), 0);
+  const found = shapesAt(shownShapes(), toImage(point));
   const place = found.findIndex((shape) => shape.id === app.selected);
   select(found.length ? found[(place + 1) % found.length].id : null);
 }
@@ -138,7 +141,8 @@ function removePoint(point) {
   if (!handle || handle.place === undefined || handle.isNew) return;
   if (shape.polygons[handle.part].length <= 6) return;
   const polygons = splicedPoint(shape.polygons, handle.part, handle.place, 2);
-  if (polygonArea(polygons[handle.part]) >= 1) editShape(currentDoc(), withPolygons(shape, polygons));
+  if (polygonArea(polygons[handle.part]) < 1) return;
+  editShape(currentDoc(), withPolygons(shape, polygons));
 }
 
 function begin(event, point) {
@@ -152,13 +156,13 @@ function begin(event, point) {
 
 // --- the pointer itself -------------------------------------------------------------------------
 
-const CURSORS = { "-1,-1": "nwse", "1,1": "nwse", "-1,1": "nesw", "1,-1": "nesw", "-1,0": "ew", "1,0": "ew", "0,-1": "ns", "0,1": "ns" };
-
 function cursorAt(point) {
   if (app.isPanning) return "grab";
   const handle = handleAt(point);
-  if (handle) return handle.sides ? `${CURSORS[handle.sides]}-resize` : "move";
-  return isOnHeld(point) ? "move" : "crosshair";
+  if (!handle?.sides) return handle || isOnHeld(point) ? "move" : "crosshair";
+  const [h, v] = handle.sides;
+  if (h && v) return h === v ? "nwse-resize" : "nesw-resize";
+  return h ? "ew-resize" : "ns-resize";
 }
 
 function onMove(event) {
@@ -172,7 +176,7 @@ function onMove(event) {
     return;
   }
   stage.style.cursor = cursorAt(point);
-  const hovered = shapesAt(shownShapes(), toImage(point), 0)[0]?.id ?? null;
+  const hovered = shapesAt(shownShapes(), toImage(point))[0]?.id ?? null;
   if (hovered === app.hovered) return;
   app.hovered = hovered;
   repaint("shapes");

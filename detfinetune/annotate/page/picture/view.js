@@ -21,8 +21,10 @@ export const view = {
   isFocused: false,
 };
 
-const fittingScale = (size) =>
-  Math.max(LOWEST, Math.min((view.width - 2 * MARGIN) / size.width, (view.height - 2 * MARGIN) / size.height));
+function fittingScale({ width, height }) {
+  const [across, down] = [view.width - 2 * MARGIN, view.height - 2 * MARGIN];
+  return Math.max(LOWEST, Math.min(across / width, down / height));
+}
 
 /** Show all of an image. */
 export function fit(size) {
