@@ -20,7 +20,7 @@ import { failed, findLeftovers, isSame, receiveEdits, save, startSaving } from "
 import { app, currentDoc, repaint } from "./state.js";
 
 /** How long changes by others are collected before the list is loaded again. */
-const CALM = 300;
+const CALM = 500;
 
 let reloading = null;
 

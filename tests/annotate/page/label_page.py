@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-import pytest
+from chromium import find_browser
 from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright
 
@@ -27,17 +26,9 @@ WIDTH, HEIGHT = 640, 480
 _WAIT_MS = 30_000
 
 
-def find_chromium() -> str:
-    """Return the path of Chromium; skips the test where there is none."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if found is None:
-        pytest.skip("no browser: chromium is not installed")
-    return found
-
-
 def launch(playwright: Playwright) -> Browser:
     """Start Chromium. No sandbox: tests often run as root in a container."""
-    return playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+    return playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
 
 
 def write_images(folder: Path, count: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:

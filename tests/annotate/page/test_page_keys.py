@@ -492,3 +492,33 @@ def test_help_shows_the_keys_that_are_tested(server: Server, open_window: OpenWi
     assert set(shown) == set(CASES)
     on_buttons = window.page.eval_on_selector_all("button[data-key]", keys)
     assert set(on_buttons) <= set(shown)
+
+
+def test_other_keyboards_and_held_keys(server: Server, open_window: OpenWindow) -> None:
+    image = server.ids()[0]
+    server.write(image, SHAPES, "proposed")
+    window = open_window(f"{server.address}#{image}")
+    desk = Desk(window, server, "", image, "")
+
+    def send(**values: Any) -> None:
+        window.page.evaluate(
+            "values => document.querySelector('#stage').dispatchEvent("
+            "new KeyboardEvent('keydown', { bubbles: true, ...values }))",
+            values,
+        )
+
+    desk.select(1)
+    send(key="&", code="Digit1")  # French: digits need Shift
+    send(key="é", code="Digit2")
+    assert desk.stored(1)["class"] == 1
+    send(key="я", code="KeyZ")  # Russian
+    assert desk.stored(1)["class"] == 0
+    send(key="?", code="Minus", shiftKey=True)  # German
+    window.page.locator("#help[open]").wait_for()
+    window.press("Escape")
+    # A held key moves on, but neither deletes nor finishes more than one.
+    send(key="ArrowRight", code="ArrowRight", repeat=True)
+    assert desk.stored(1)["box"] == [51, 50, 151, 130]
+    send(key="x", code="KeyX", repeat=True)
+    send(key="Enter", code="Enter", repeat=True)
+    assert len(desk.document()["shapes"]) == 5

@@ -21,8 +21,11 @@ function paintBar() {
   find("#saved").textContent = savedState(currentDoc());
 }
 
+/** Documents that somebody has to do something for. */
+const waiting = () => unsaved().filter((doc) => doc.problem || doc.conflict);
+
 function savedState(doc) {
-  if (failed().length) return "Not saved";
+  if (waiting().length) return "Not saved";
   if (!doc) return "";
   return isSaved(doc) && !doc.isSaving ? "Saved" : "Saving";
 }
@@ -95,8 +98,7 @@ function addressForm() {
 /** Ask before a window closes that has edits nowhere but in this browser. */
 export function guardClosing() {
   window.addEventListener("beforeunload", (event) => {
-    const isWaiting = unsaved().some((doc) => doc.problem || doc.conflict);
-    if (isWaiting && !isLeaving) event.preventDefault();
+    if (waiting().length && !isLeaving) event.preventDefault();
   });
 }
 

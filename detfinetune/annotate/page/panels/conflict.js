@@ -6,7 +6,8 @@ import { drawPicture, drawShapes, sizeCanvas } from "../picture/canvas.js";
 import { loadPicture } from "../picture/pictures.js";
 import { app, onPaint, repaint, stateName } from "../state.js";
 
-const SIZE = 460;
+/** Largest side of a picture in pixels, and the room beside the two. */
+const [SIZE, MARGIN] = [460, 120];
 
 const dialog = find("#conflict");
 
@@ -34,7 +35,8 @@ function drawVersion(id, title, size, version, other, picture) {
   const { state, shapes } = version;
   find(`#${id}-text`).textContent = `${title}: ${stateName(state)}, shapes: ${shapes.length}`;
   const canvas = find(`#${id}`);
-  const scale = SIZE / Math.max(size.width, size.height);
+  const side = Math.min(SIZE, (window.innerWidth - MARGIN) / 2);
+  const scale = side / Math.max(size.width, size.height);
   sizeCanvas(canvas, size.width * scale, size.height * scale);
   const context = canvas.getContext("2d");
   context.scale(window.devicePixelRatio, window.devicePixelRatio);
