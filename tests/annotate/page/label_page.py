@@ -78,7 +78,9 @@ class Server:
             self.process.send_signal(signal.SIGKILL)
             self.process.communicate()
 
-    def api(self, path: str, body: Any = None, revision: int | None = None, method: str = "") -> Any:
+    def api(
+        self, path: str, body: Any = None, revision: int | None = None, method: str = ""
+    ) -> Any:
         """Return the answer to a request."""
         headers = {"Authorization": f"Bearer {self.token}"}
         if revision is not None:
@@ -195,6 +197,14 @@ class Window:
         """Wait until all edits are stored."""
         count = "import('/page/saving.js').then(({ unsaved }) => unsaved().length)"
         until(lambda: self.page.evaluate(count) == 0, "the edits to be saved")
+
+    def copies(self) -> list[str]:
+        """Return the names of the edits that the browser keeps."""
+        return [
+            name
+            for name in self.page.evaluate("Object.keys(localStorage)")
+            if name.startswith("detfinetune unsaved")
+        ]
 
     def text(self, selector: str) -> str:
         """Return what an element says."""

@@ -105,9 +105,7 @@ def test_pace(server: Server, open_window: OpenWindow) -> None:
     assert re.fullmatch(r"3 of 60 done · \d+\.\d s an image · \d+ min left", text)
 
 
-def test_everything_has_a_name_and_is_large_enough(
-    server: Server, open_window: OpenWindow
-) -> None:
+def test_everything_has_a_name_and_is_large_enough(server: Server, open_window: OpenWindow) -> None:
     window = open_window(server.address)
     server.write(server.ids()[0], [proposal(1, _box(1))], "proposed")
     window.until(lambda: len(window.shapes()) == 1)

@@ -156,7 +156,7 @@ def test_crash_of_the_server_and_of_the_window(
     window.until(lambda: _near(_boxes(again, second), THEIRS))
     window.wait_until_saved()
     assert window.page.locator("#banner").is_hidden()
-    assert window.page.evaluate("Object.keys(localStorage).filter(k => k.includes('unsaved'))") == []
+    assert window.copies() == []
 
 
 def test_goes_on_by_itself_after_a_restart(
@@ -223,7 +223,7 @@ def test_discarding(photos: Path, server: Server, serve: Serve, open_window: Ope
     again = serve(photos, f"port={server.port}")
     window.page.goto(again.address)
     window.page.click("#banner >> text=Discard")
-    assert window.page.evaluate("Object.keys(localStorage).filter(k => k.includes('unsaved'))") == []
+    assert window.copies() == []
     window.page.goto(again.address)
     window.wait_for_image()
     assert window.page.locator("#banner").is_hidden()
