@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from label_page import OpenWindow, Serve, Server, Window, launch
 
-pytest.importorskip("starlette", reason="label")
-pytest.importorskip("uvicorn", reason="label")
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-from label_page import OpenWindow, Serve, Server, Window, launch  # noqa: E402
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser
@@ -25,6 +25,8 @@ def browser() -> Iterator[sync_api.Browser]:
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
     """Start servers, which end with the module."""
+    for module in ("starlette", "uvicorn"):
+        pytest.importorskip(module, reason="label")
     servers: list[Server] = []
 
     def start(folder: Path, *options: str) -> Server:
@@ -37,7 +39,7 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture
-def open_window(browser: sync_api.Browser) -> Iterator[OpenWindow]:
+def open_window(browser: Browser) -> Iterator[OpenWindow]:
     """Open windows that share their storage, as those of one browser do."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     windows: list[Window] = []

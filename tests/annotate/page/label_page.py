@@ -13,13 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 from chromium import find_browser
 from PIL import Image
-from playwright.sync_api import Browser, Page, Playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Playwright
 
 Box = tuple[float, float, float, float]
 WIDTH, HEIGHT = 640, 480
