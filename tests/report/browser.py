@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from chromium import find_browser
 
 # No sandbox, because tests often run as root in a container; the pages are our own.
 _FLAGS = (
@@ -36,15 +35,6 @@ class Visit:
 
     requests: tuple[str, ...]
     """Addresses outside that the page asked for, from the browser's log of the network."""
-
-
-def find_browser() -> str:
-    """Return the path of Chromium or Chrome; skips the test where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
-    return found
 
 
 def visit(page: Path, fragment: str = "") -> Visit:

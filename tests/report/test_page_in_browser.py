@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from browser import find_browser, screenshot, visit
+from browser import screenshot, visit
+from chromium import find_browser
 from page_data import FOREIGN_NAME, make_dataset, make_findings
 from PIL import Image
 
