@@ -21,8 +21,10 @@ class Prompts:
     classes: tuple[str, ...]
     """Names by class id."""
 
-    phrases: tuple[str, ...]
-    class_ids: tuple[int, ...]
+    phrases: tuple[str, ...] = ()
+    """None for a detector that knows the classes."""
+
+    class_ids: tuple[int, ...] = ()
     """Of each phrase."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from detfinetune.console import say
 from detfinetune.data.window import Window
 from detfinetune.errors import MissingExtraError, ModelError, WeightsError, did_you_mean
 from detfinetune.inference.predictor import Predictor
-from detfinetune.models.checkpoint import check_device
+from detfinetune.models.checkpoint import check_device, find_checkpoint
 from detfinetune.models.pretrained import hub_folder, read_model_config
 from detfinetune.prediction import Prediction
 from detfinetune.propose.prompts import Prompts
@@ -94,44 +94,34 @@ def _folder(model: str) -> Path:
     )
 
 
-@dataclass(frozen=True)
 class OwnDetector:
-    """A trained detector as a source of proposals."""
+    """A trained detector as a source of proposals.
 
-    predictor: Predictor
-    name: str
+    Attributes:
+        classes: what it knows, by class id.
+    """
 
-    @property
-    def usual_threshold(self) -> float:
-        """The best threshold on val."""
-        return self.predictor.score_threshold
+    def __init__(self, run: Path, hardware: HardwareConfig) -> None:
+        """Load a run's best checkpoint.
 
-    @property
-    def window(self) -> Window | None:
-        """That of its training."""
-        return self.predictor.window
+        Raises:
+            CheckpointError: it cannot be read.
+            ConfigError: the device is missing.
+        """
+        self._predictor = Predictor(find_checkpoint(run), hardware)
+        self.name = str(run)
+        self.classes = self._predictor.classes
+        self.usual_threshold = self._predictor.score_threshold
+        self.window = self._predictor.window
 
     def propose(self, images: Sequence[NDArray[np.uint8]], prompts: Prompts) -> list[Prediction]:
         """Return what is found of those classes that the detector knows, by their names."""
         ids = {name: class_id for class_id, name in enumerate(prompts.classes)}
-        known = np.array([ids.get(name, -1) for name in self.predictor.classes])
-        return [self._propose(image, known, prompts.classes) for image in images]
-
-    def _propose(
-        self, image: NDArray[np.uint8], known: NDArray[np.int64], classes: tuple[str, ...]
-    ) -> Prediction:
-        found = self.predictor(image, LEAST_SCORE)
-        found = found[known[found.class_ids] >= 0]
-        return Prediction(
-            found.boxes, found.scores, known[found.class_ids], classes, found.width, found.height
-        )
-
-
-def load_own_detector(run: Path, hardware: HardwareConfig) -> OwnDetector:
-    """Load a run's best checkpoint, or a checkpoint file.
-
-    Raises:
-        CheckpointError: it cannot be read.
-        ConfigError: the device is missing.
-    """
-    return OwnDetector(Predictor(run, hardware), str(run))
+        known = np.array([ids.get(name, -1) for name in self.classes])
+        predictions = []
+        for image in images:
+            found = self._predictor(image, LEAST_SCORE)
+            found = found[known[found.class_ids] >= 0]
+            class_ids = known[found.class_ids]
+            predictions.append(replace(found, class_ids=class_ids, classes=prompts.classes))
+        return predictions

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 if find_spec("transformers") is None:  # the extra 'propose'
     collect_ignore_glob = ["test_zero_shot.py", "test_sources.py", "test_propose.py"]
 
-KINDS = ("grounding_dino", "mm_grounding_dino", "owlv2")
-
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:

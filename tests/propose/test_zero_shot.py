@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import KINDS
 from numpy.typing import NDArray
 from PIL import Image
-from tiny_detectors import write_tiny_grounding_dino
+from tiny_detectors import KINDS, write_tiny_grounding_dino
 from torchvision.ops import box_convert
 
 from detfinetune.errors import ConfigError

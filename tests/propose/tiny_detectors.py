@@ -26,6 +26,7 @@ from transformers import (
 # What Grounding DINO takes for the ends of phrases, whatever the tokenizer.
 _BERT = {100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?", 0: "[PAD]"}
 _WIDTH = 32
+KINDS = ("grounding_dino", "mm_grounding_dino", "owlv2")
 
 
 def bert_tokenizer() -> PreTrainedTokenizerFast:
