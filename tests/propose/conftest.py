@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 if find_spec("transformers") is None:  # the extra 'propose'
-    collect_ignore_glob = ["test_zero_shot.py", "test_sources.py", "test_propose.py"]
+    collect_ignore_glob = ["test_zero_shot.py", "test_prop*.py", "test_published_models.py"]
 
 
 @pytest.fixture(scope="session")
