@@ -43,7 +43,7 @@ _ABOUT = {
     ),
     "propose": (
         "Propose boxes for labelling, by a zero-shot model or your own detector.",
-        "data.root=DIR model=MODEL|run=RUN output=FILE [prompts=FILE] [key=value ...]",
+        "data.root=DIR model=MODEL|run=RUN [prompts=FILE] [output=FILE] [key=value ...]",
     ),
     "predict": (
         "Predict on an image, a folder or a video, and draw the detections.",

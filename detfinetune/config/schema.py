@@ -631,11 +631,14 @@ class ProposeConfig(Section):
     null: the class names of the data."""
 
     output: UserPath | None = None
-    """COCO JSON file for the proposals. After an interruption, what is done is in
-    <output>.partial, and the same command goes on."""
+    """COCO JSON file for the proposals; after an interruption, what is done is in
+    <output>.partial. null: into the labels of `detfinetune label`, for images that are to do."""
+
+    store: UserPath | None = None
+    """Folder of those labels. null: .detfinetune in `data.root`."""
 
     overwrite: bool = False
-    """Replace an existing output."""
+    """Replace an existing output, or proposals of the same source in the labels."""
 
     score_threshold: Fraction | None = None
     """Lowest score of proposals to keep, 0.05 or more. null: by class the one that costs least to

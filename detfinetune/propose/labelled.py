@@ -59,13 +59,15 @@ def _boxes(dataset: LabelledDataset, root: Path) -> Iterator[tuple[str, Boxes]]:
         if split == "test" or not place.is_relative_to(root):
             continue
         for image, name in enumerate(table.names):
-            # Nobody may have looked at an image without labels, nor at one without label file.
+            # As in labelling: an image without a label file has not been looked at; of one whose
+            # labels are all wrong, nothing is known.
+            if not table.label_files[image] or name in dataset.all_rejected[split]:
+                continue
             own = slice(table.starts[image], table.starts[image + 1])
             solid = ~table.crowd[own]
-            if solid.any():
-                path = (place.relative_to(root) / name).as_posix()
-                boxes, kinds = table.boxes[own][solid], table.categories[own][solid]
-                yield path, Boxes(boxes, kinds, np.ones(len(kinds)))
+            boxes, kinds = table.boxes[own][solid], table.categories[own][solid]
+            path = (place.relative_to(root) / name).as_posix()
+            yield path, Boxes(boxes, kinds, np.ones(len(kinds)))
 
 
 def held_out(run: Path, root: Path, names: Sequence[str]) -> list[str]:

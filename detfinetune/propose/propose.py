@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from detfinetune import console, files
+from detfinetune.annotate.start import open_store
 from detfinetune.config.schema import ProposeConfig
 from detfinetune.data.window import grey_window
 from detfinetune.errors import ConfigError, DataError
-from detfinetune.inference.coco_record import CocoRecord, coco_entry
-from detfinetune.inference.journal import resumable_output
-from detfinetune.inference.predictor import read_rgb
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discovered import image_names
-from detfinetune.labels.images.size_cache import file_stamps
 from detfinetune.labels.images.sizes import IMAGE_SUFFIXES
 from detfinetune.prediction import Prediction
 from detfinetune.propose.choose import MEASURED_IMAGES, Choice, choose
+from detfinetune.propose.images import Images
 from detfinetune.propose.labelled import Labelled, held_out, read_labelled
 from detfinetune.propose.prompts import Prompts, prompts_of_classes, read_prompts
 from detfinetune.propose.proposer import Proposer
 from detfinetune.propose.sources import PUBLISHED, OwnDetector, load_zero_shot
+from detfinetune.propose.write import write_file, write_store
 
 _GPU_BATCH = 8
 
@@ -48,11 +43,11 @@ class ProposeResult:
 
 
 def propose(config: ProposeConfig) -> ProposeResult:
-    """Propose boxes for the images of `data.root`, and write them as a COCO data set with scores.
+    """Propose boxes for the images of `data.root`, into the store of its labels or a file.
 
     Where images are labelled, the first 20 say what correcting the proposals costs: from which
-    score on they are shown, by class, and of `model` and `run` which is better. An interrupted run
-    is kept in `<output>.partial`, and goes on when it is called again.
+    score on they are shown, by class, and of `model` and `run` which is better. What is done is
+    kept in an interruption; when this is called again, it goes on.
 
     Raises:
         CheckpointError: the run cannot be used.
@@ -63,9 +58,6 @@ def propose(config: ProposeConfig) -> ProposeResult:
         OutputExistsError: the output exists and `overwrite` is false, another process is writing
             it, or it was begun with other settings.
     """
-    if config.output is None:
-        raise ConfigError("output is missing: a file for the proposals, such as output=FILE.json.")
-    files.check_output(config.output, config.overwrite)
     root = require_root(config.data)
     names = image_names(root)
     if not names:
@@ -73,72 +65,37 @@ def propose(config: ProposeConfig) -> ProposeResult:
             f"{root}: the folder has no images ({' '.join(sorted(IMAGE_SUFFIXES))}). Give the "
             "folder that holds them."
         )
-    labelled = read_labelled(config.data, root)
+    data, store = config.data, None
+    if config.output is not None:
+        files.check_output(config.output, config.overwrite)
+    else:
+        store = open_store(data, config.store)
+        data = data.model_copy(update={"labels": str(store.folder)})
+    labelled = read_labelled(data, root)
+    if store is not None:
+        labelled = replace(labelled, classes=store.classes().classes)
     proposers, prompts = _load(config, root, names, labelled)
-    batch = 1 if config.hardware.device == "cpu" else _GPU_BATCH
-    images = _Images(root, prompts, batch)
+    images = Images(root, prompts, 1 if config.hardware.device == "cpu" else _GPU_BATCH)
     choice, known = _choose(config, proposers, labelled, images)
+    counts = 0, 0
     if not any(choice.thresholds):
         console.say("No class is worth proposing: draw by hand.")
-        return ProposeResult(choice.proposer.name, dict.fromkeys(prompts.classes), 0, 0, ())
-    record = _write(config, config.output, choice, names, known, images)
+    elif store is not None:
+        counts = write_store(store, choice, images, config.overwrite)
+    elif config.output is not None:
+        counts = write_file(config.output, choice, images, names, known, config.overwrite)
     result = ProposeResult(
         choice.proposer.name,
         dict(zip(prompts.classes, choice.thresholds, strict=True)),
-        len(record.images),
-        len(record.results),
+        *counts,
         tuple(images.skipped.values()),
     )
     skipped = f", {len(result.skipped)} could not be read" if result.skipped else ""
     console.say(
         f"{result.num_boxes} proposals of {result.source} for {result.num_images} images{skipped}; "
-        f"they are in {config.output}"
+        f"they are in {store.folder if store else config.output}"
     )
     return result
-
-
-@dataclass
-class _Images:
-    """Reads images, and has boxes proposed for them."""
-
-    root: Path
-    prompts: Prompts
-    batch: int
-    skipped: dict[str, str] = field(default_factory=dict)
-    """By name: why an image cannot be read."""
-
-    def propose(
-        self, proposer: Proposer, names: Sequence[str], description: str, before: int = 0
-    ) -> Iterator[tuple[str, Prediction]]:
-        """Yield the name and the proposals of each image that can be read.
-
-        Args:
-            proposer: the source.
-            names: of the images.
-            description: of the progress bar.
-            before: number of images that are done already.
-        """
-        total = before + len(names)
-        bar: tqdm[str] = console.progress(
-            description=description, total=total, unit="image", initial=before
-        )
-        with bar:
-            for first in range(0, len(names), self.batch):
-                part = names[first : first + self.batch]
-                pixels = dict(self._read(part, proposer))
-                if pixels:
-                    found = proposer.propose(list(pixels.values()), self.prompts)
-                    yield from zip(pixels, found, strict=True)
-                bar.update(len(part))
-
-    def _read(self, names: Sequence[str], proposer: Proposer) -> Iterator[tuple[str, Any]]:
-        for name in names:
-            try:
-                yield name, read_rgb(self.root / name, proposer.window)
-            except DataError as error:
-                if name not in self.skipped:
-                    console.warn(str(error))
-                self.skipped[name] = str(error)
 
 
 def _load(
@@ -177,7 +134,7 @@ def _load(
 
 
 def _choose(
-    config: ProposeConfig, proposers: Sequence[Proposer], labelled: Labelled, images: _Images
+    config: ProposeConfig, proposers: Sequence[Proposer], labelled: Labelled, images: Images
 ) -> tuple[Choice, Mapping[str, Prediction]]:
     """Return what proposes, and what it has proposed for images that it was measured on."""
     classes = images.prompts.classes
@@ -208,54 +165,3 @@ def _choose(
     if fixed is not None:
         choice = Choice(choice.proposer, (fixed,) * len(classes))
     return choice, known
-
-
-def _write(
-    config: ProposeConfig,
-    output: Path,
-    choice: Choice,
-    names: Sequence[str],
-    known: Mapping[str, Prediction],
-    images: _Images,
-) -> CocoRecord:
-    """Propose for all images and write the file; thresholds apply at the end, as labels change."""
-    prompts, root = images.prompts, images.root
-    phrases = dict(zip(prompts.phrases, prompts.class_ids, strict=True))
-    made_from = {
-        "data.root": str(root),
-        "source": choice.proposer.name,
-        "classes": list(prompts.classes),
-        "phrases": phrases,
-    }
-    stamps = file_stamps([root / name for name in names])
-    sources = {name: {"stamp": list(stamps.get(root / name, ()))} for name in names}
-    with resumable_output(output, config.overwrite, [root], made_from, sources) as journal:
-        done = len(journal.done)
-        if done:
-            console.say(f"{done} of {len(names)} images were done before.")
-        new = {name: found for name, found in known.items() if name not in journal.done}
-        left = [name for name in names if name not in journal.done and name not in new]
-        todo = images.propose(choice.proposer, left, "propose", done + len(new))
-        for name, found in chain(new.items(), todo):
-            journal.add({**coco_entry(name, found), "source": sources[name]})
-        if not journal.done:
-            first = next(iter(images.skipped.values()))
-            raise DataError(f"{root}: none of {len(names)} images can be read; the first: {first}")
-        record = CocoRecord(prompts.classes)
-        for entry in (journal.done[name] for name in names if name in journal.done):
-            shown = [
-                result
-                for result in entry["results"]
-                if choice.shows(result["category_id"] - 1, result["score"])
-            ]
-            record.add({**entry, "results": shown})
-        thresholds = dict(zip(prompts.classes, choice.thresholds, strict=True))
-        info = {
-            "description": "proposals",
-            "source": choice.proposer.name,
-            "thresholds": thresholds,
-            "skipped": list(images.skipped.values()),
-        }
-        journal.made = journal.folder / output.name
-        files.write_json(journal.made, record.dataset(info), indent=None)
-    return record
