@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from detfinetune.annotate.start import UNDIVIDED
+from detfinetune.annotate.store import LabelStore
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError, first_line
 from detfinetune.labels.dataset.labelled_dataset import LabelledDataset
@@ -16,11 +18,6 @@ from detfinetune.labels.images.hashes import hash_images
 from detfinetune.labels.read import read_dataset
 from detfinetune.labels.splits.run_split import read_run_split
 from detfinetune.propose.edit_cost import Boxes
-
-_UNDIVIDED = {
-    "val_fraction": 0.0, "test_fraction": 0.0, "folds": None, "fold": None, "split_file": None,
-    "split_from": None,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,16 +35,24 @@ class Labelled:
     """Why there are no labels."""
 
 
-def read_labelled(data: DataConfig, root: Path) -> Labelled:
+def read_labelled(data: DataConfig, root: Path, store: LabelStore | None = None) -> Labelled:
     """Return the class names and labels of a folder, which may have neither.
+
+    Args:
+        data: the folder, and how to read its labels.
+        root: the folder.
+        store: what is read instead, if it has been started.
 
     Raises:
         ConfigError: the configuration does not fit the data.
         DataError: the class list is wrong.
     """
+    changes = UNDIVIDED if store is None else {**UNDIVIDED, "labels": str(store.folder)}
     try:
-        dataset = read_dataset(data.model_copy(update=_UNDIVIDED))
+        dataset = read_dataset(data.model_copy(update=changes))
     except DataError as error:
+        if store is not None:
+            return Labelled(store.classes().classes, {}, first_line(error))
         names = given_class_names(data, root) or find_class_names(root, [root])
         return Labelled(names.names if names else (), {}, first_line(error))
     return Labelled(dataset.classes, dict(_boxes(dataset, root.resolve())))

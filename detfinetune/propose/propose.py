@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from detfinetune import console, files
@@ -13,6 +13,7 @@ from detfinetune.data.window import grey_window
 from detfinetune.errors import ConfigError, DataError
 from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discovered import image_names
+from detfinetune.labels.formats.json.label_store import STORE_FOLDER, STORE_NAME
 from detfinetune.labels.images.sizes import IMAGE_SUFFIXES
 from detfinetune.prediction import Prediction
 from detfinetune.propose.choose import MEASURED_IMAGES, Choice, choose
@@ -58,6 +59,7 @@ def propose(config: ProposeConfig) -> ProposeResult:
         OutputExistsError: the output exists and `overwrite` is false, another process is writing
             it, or it was begun with other settings.
     """
+    _check(config)
     root = require_root(config.data)
     names = image_names(root)
     if not names:
@@ -65,61 +67,66 @@ def propose(config: ProposeConfig) -> ProposeResult:
             f"{root}: the folder has no images ({' '.join(sorted(IMAGE_SUFFIXES))}). Give the "
             "folder that holds them."
         )
-    data, store = config.data, None
+    store = None
     if config.output is not None:
         files.check_output(config.output, config.overwrite)
-    else:
-        store = open_store(data, config.store)
-        data = data.model_copy(update={"labels": str(store.folder)})
-    labelled = read_labelled(data, root)
-    if store is not None:
-        labelled = replace(labelled, classes=store.classes().classes)
-    proposers, prompts = _load(config, root, names, labelled)
+    elif ((config.store or root / STORE_FOLDER) / STORE_NAME).is_file():
+        store = open_store(config.data, config.store)
+    labelled = read_labelled(config.data, root, store)
+    prompts = _prompts(config, root, labelled)
+    proposers, prompts = _load(config, [root / name for name in names], prompts)
     images = Images(root, prompts, 1 if config.hardware.device == "cpu" else _GPU_BATCH)
     choice, known = _choose(config, proposers, labelled, images)
-    counts = 0, 0
-    if not any(choice.thresholds):
-        console.say("No class is worth proposing: draw by hand.")
-    elif store is not None:
-        counts = write_store(store, choice, images, config.overwrite)
+    if all(score is None for score in choice.thresholds):
+        counts, place = (0, 0), "no class is worth it, draw by hand"
     elif config.output is not None:
         counts = write_file(config.output, choice, images, names, known, config.overwrite)
-    result = ProposeResult(
-        choice.proposer.name,
-        dict(zip(prompts.classes, choice.thresholds, strict=True)),
-        *counts,
-        tuple(images.skipped.values()),
-    )
-    skipped = f", {len(result.skipped)} could not be read" if result.skipped else ""
-    console.say(
-        f"{result.num_boxes} proposals of {result.source} for {result.num_images} images{skipped}; "
-        f"they are in {store.folder if store else config.output}"
-    )
-    return result
+        place = f"they are in {config.output}"
+    else:
+        store = store or open_store(config.data, config.store)
+        counts = write_store(store, choice, images, config.overwrite)
+        place = f"they are in {store.folder}"
+    thresholds = dict(zip(prompts.classes, choice.thresholds, strict=True))
+    skipped = tuple(images.skipped.values())
+    unread = f", {len(skipped)} could not be read" if skipped else ""
+    source = choice.proposer.name
+    console.say(f"{counts[1]} proposals of {source} for {counts[0]} images{unread}; {place}")
+    return ProposeResult(source, thresholds, *counts, skipped)
 
 
-def _load(
-    config: ProposeConfig, root: Path, names: Sequence[str], labelled: Labelled
-) -> tuple[list[Proposer], Prompts]:
-    """Load what is to propose, the run first, and return it with what it looks for."""
-    prompts = None
+def _check(config: ProposeConfig) -> None:
+    if config.run is None and config.model is None:
+        raise ConfigError(
+            f"Say what proposes: model={next(iter(PUBLISHED))} (or {', '.join(PUBLISHED)}, a "
+            "folder or a hub name), run=RUN for your own detector, or both for the better one."
+        )
+    if config.prompts is not None and config.model is None:
+        raise ConfigError("prompts are for model=...; a run knows its classes. Remove them.")
+
+
+def _prompts(config: ProposeConfig, root: Path, labelled: Labelled) -> Prompts | None:
+    """Return what a zero-shot model looks for; None if only a run can say.
+
+    Raises:
+        ConfigError: nothing says it.
+    """
     if config.prompts is not None:
-        if config.model is None:
-            raise ConfigError("prompts are for model=...; a run knows its classes. Remove them.")
-        prompts = read_prompts(config.prompts)
-    elif config.model is not None and labelled.classes:
-        prompts = prompts_of_classes(labelled.classes)
-    elif config.run is None:
-        if config.model is None:
-            raise ConfigError(
-                f"Say what proposes: model={next(iter(PUBLISHED))} (or {', '.join(PUBLISHED)}, a "
-                "folder or a hub name), run=RUN for your own detector, or both for the better one."
-            )
+        return read_prompts(config.prompts)
+    if config.model is not None and labelled.classes:
+        return prompts_of_classes(labelled.classes)
+    if config.run is None:
         raise ConfigError(
             f"prompts is missing: nothing in {root} names the classes to look for "
             f"({labelled.missing}). Give prompts=FILE, a YAML file with a line for each class, "
             "such as  car: [car, vehicle]"
         )
+    return None
+
+
+def _load(
+    config: ProposeConfig, paths: Sequence[Path], prompts: Prompts | None
+) -> tuple[list[Proposer], Prompts]:
+    """Load what is to propose, the run first, and return it with what it looks for."""
     proposers: list[Proposer] = []
     if config.run is not None:
         own = OwnDetector(config.run, config.hardware)
@@ -127,7 +134,7 @@ def _load(
         if prompts is None:
             prompts = prompts_of_classes(own.classes) if config.model else Prompts(own.classes)
     if config.model is not None:
-        window = grey_window([root / name for name in names])
+        window = grey_window(paths)
         proposers.append(load_zero_shot(config.model, config.hardware.device, window))
     assert prompts is not None
     return proposers, prompts

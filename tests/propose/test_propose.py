@@ -274,8 +274,8 @@ def test_what_costs_more_than_it_saves_is_not_proposed(
         [f"data.root={labelled}", f"output={labelled.parent / 'out.json'}", "hardware=cpu", owlv2]
     )
     said = capsys.readouterr().out
-    assert said.count("draw by hand") == 3
-    assert "No class is worth proposing: draw by hand." in said
+    assert said.count("  draw by hand") == 2
+    assert "for 0 images; no class is worth it, draw by hand" in said
     assert not (labelled.parent / "out.json").exists()
 
 
