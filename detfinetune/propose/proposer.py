@@ -18,11 +18,12 @@ from detfinetune.propose.prompts import Prompts
 LEAST_SCORE = 0.05
 """Proposals below are never returned."""
 
-_MOST = 300
-_WHOLE_IMAGE = 0.95
-# Boxes of one class, as of two synonyms, and boxes of two classes are one object from here on.
-_SAME_CLASS_IOU = 0.6
+SAME_CLASS_IOU = 0.6
+"""Overlap from which on boxes of one class, as of two synonyms, are one object."""
+
 _OTHER_CLASS_IOU = 0.8
+_WHOLE_IMAGE = 0.95
+_MOST = 300
 
 
 class Proposer(Protocol):
@@ -69,7 +70,7 @@ def merge_boxes(
     sides = boxes[:, 2:] - boxes[:, :2]
     sound = (sides >= 1).all(1) & (sides.prod(1) < _WHOLE_IMAGE * width * height)
     kept = torch.nonzero(sound & (scores >= LEAST_SCORE)).flatten()
-    kept = kept[batched_nms(boxes[kept], scores[kept], class_ids[kept], _SAME_CLASS_IOU)]
+    kept = kept[batched_nms(boxes[kept], scores[kept], class_ids[kept], SAME_CLASS_IOU)]
     kept = kept[nms(boxes[kept], scores[kept], _OTHER_CLASS_IOU)][:_MOST].cpu()
     return Prediction(
         boxes=boxes.cpu()[kept].numpy(),

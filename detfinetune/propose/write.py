@@ -7,17 +7,21 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+from pycocotools import mask as mask_api
+
 from detfinetune import console, files
 from detfinetune.annotate.figures import round_figures
 from detfinetune.annotate.store import InvalidEdit, LabelImage, LabelStore
 from detfinetune.errors import DataError
 from detfinetune.inference.coco_record import CocoRecord, coco_entry
 from detfinetune.inference.journal import resumable_output
-from detfinetune.labels.formats.json.label_store import Proposal, Shape
+from detfinetune.labels.formats.json.label_store import ImageDocument, Proposal, Shape
 from detfinetune.labels.images.size_cache import file_stamps
 from detfinetune.prediction import Prediction
 from detfinetune.propose.choose import Choice
 from detfinetune.propose.images import Images
+from detfinetune.propose.proposer import SAME_CLASS_IOU
 
 
 def write_file(
@@ -88,7 +92,7 @@ def write_store(
     """Propose for the images that nobody has finished; return the numbers of images and boxes.
 
     Those of the split test get none. Those that the same source has proposed for in this round of
-    training are left as they are.
+    training are left as they are. What a person has drawn or accepted is not proposed again.
 
     Args:
         store: the labels; classes that it lacks are added.
@@ -103,7 +107,8 @@ def write_store(
         for image, summary in store.summaries()
         if summary.state in ("todo", "proposed") and summary.split != "test" and not image.error
     }
-    proposals = {name: store.document(image).proposal for name, image in open_images.items()}
+    documents = {name: store.document(image) for name, image in open_images.items()}
+    proposals = {name: document.proposal for name, document in documents.items()}
     left = [
         name
         for name, earlier in proposals.items()
@@ -113,11 +118,21 @@ def write_store(
     _say_done(done, len(open_images))
     num_images = num_boxes = 0
     for name, found in images.propose(choice.proposer, left, "propose", done):
-        proposal = Proposal(model=model, round=number, shapes=_shapes(found, choice, ids))
+        shapes = _shapes(_without_drawn(found, documents[name]), choice, ids)
+        proposal = Proposal(model=model, round=number, shapes=shapes)
         if _into_store(store, open_images[name], proposal):
             num_images += 1
-            num_boxes += len(proposal.shapes)
+            num_boxes += len(shapes)
     return num_images, num_boxes
+
+
+def _without_drawn(found: Prediction, document: ImageDocument) -> Prediction:
+    drawn = np.array([shape.box for shape in document.shapes if shape.accepted])
+    if not len(drawn) or not len(found):
+        return found
+    drawn[:, 2:] -= drawn[:, :2]
+    ious = mask_api.iou(found.xywh.astype(np.float64), drawn, np.zeros(len(drawn), dtype=np.uint8))
+    return found[ious.max(axis=1) < SAME_CLASS_IOU]
 
 
 def _shapes(found: Prediction, choice: Choice, ids: Sequence[int]) -> tuple[Shape, ...]:
