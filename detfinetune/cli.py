@@ -79,6 +79,16 @@ def predict(argv: list[str]) -> None:
     predict(config)
 
 
+def propose(argv: list[str]) -> None:
+    """Propose boxes for labelling, by a zero-shot model or your own detector."""
+    from detfinetune.config.load import load_propose_config
+
+    config = load_propose_config(argv)
+    from detfinetune.propose.propose import propose
+
+    propose(config)
+
+
 def ask(argv: list[str]) -> None:
     """Ask Florence-2 about images: captions, boxes, polygons, text."""
     from detfinetune.config.load import load_ask_config
@@ -118,7 +128,7 @@ def doctor(argv: list[str]) -> int:
 
 
 _COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
-    "label": label, "train": train, "check": check, "convert": convert,
+    "label": label, "propose": propose, "train": train, "check": check, "convert": convert,
     "evaluate": evaluate, "predict": predict, "ask": ask, "merge": merge, "doctor": doctor,
 }  # fmt: skip
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -31,6 +33,7 @@ from detfinetune.config.hardware import detect_hardware
 from detfinetune.models.download import reachable
 from detfinetune.models.florence2.family import FAMILY as FLORENCE_FAMILY
 from detfinetune.models.rcnn.weights import zoo_reachable, zoo_weights_cached
+from detfinetune.propose.sources import PUBLISHED
 from detfinetune.sample_scenes import write_sample_scenes
 
 # What a model that has learned exceeds: the CPU's default reaches 56, random weights 9.
@@ -122,6 +125,9 @@ def hub_weights(repository: str, extra: str = "", *modules: str) -> Need:
 FLORENCE = ("model=florence2",)
 FLORENCE_WEIGHTS = "florence-community/Florence-2-base"
 FLORENCE_STEPS = 20
+# Zero-shot models of each kind, and the pictures that they are tried on.
+PROPOSERS = ("grounding_dino_tiny", "mm_grounding_dino_tiny", "owlv2_base", "florence2")
+PROPOSED_IMAGES = 4
 # Run without detfinetune: loads the merged model, and captions a picture.
 RELOAD = """
 import sys
@@ -166,7 +172,7 @@ class Acceptance:
         steps = [Step("doctor", "can train", self.doctor), scenes, check]
         for model in MODELS:
             steps += self.model_steps(model)
-        return steps + self.florence_steps()
+        return steps + self.florence_steps() + self.proposal_steps()
 
     def model_steps(self, model: Model) -> list[Step]:
         """Return the steps of one model."""
@@ -202,6 +208,35 @@ class Acceptance:
             Step(merge, "a plain model", self.merge_florence, needs, train),
             Step(reload, "a caption, by transformers alone", self.reload_florence, needs, merge),
         ]
+
+    def proposal_steps(self) -> list[Step]:
+        """Return a step for each zero-shot model."""
+        return [
+            Step(
+                f"Proposals: {name}", f"proposals for {PROPOSED_IMAGES} images",
+                partial(self.propose, name),
+                (hub_weights(PUBLISHED[name], "propose", "transformers"),), "scenes",
+            )
+            for name in PROPOSERS
+        ]  # fmt: skip
+
+    def propose(self, name: str, *overrides: str) -> str:
+        """Propose boxes for some test images."""
+        folder, output = self.folder / f"{name} images", self.folder / f"{name}.json"
+        folder.mkdir()
+        for picture in sorted(self.picture().parent.glob("*.jpg"))[:PROPOSED_IMAGES]:
+            shutil.copy(picture, folder)
+        prompts = self.folder / "prompts.yaml"
+        prompts.write_text("building: [building, house]\nroad:\ntree:\n", encoding="utf-8")
+        self.command(f"{name} propose", "propose", f"data.root={folder}", f"model={name}",
+                     f"prompts={prompts}", f"output={output}", *overrides)  # fmt: skip
+        found = json.loads(output.read_text(encoding="utf-8"))
+        kinds = Counter(each["category_id"] for each in found["annotations"])
+        counts = [f"{kinds[each['id']]} {each['name']}" for each in found["categories"]]
+        seen = f"{', '.join(counts)} in {len(found['images'])} images"
+        if len(found["images"]) < PROPOSED_IMAGES or not set(kinds) <= {1, 2, 3}:
+            raise StepFailed(seen)
+        return seen
 
     def caption(self) -> str:
         """Ask the published model about a picture."""

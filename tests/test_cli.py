@@ -12,8 +12,9 @@ from detfinetune import __version__
 from detfinetune.config.load import load_evaluate_config
 
 SCRIPTS = {
-    "label": "label", "train": "train_net", "check": "check_dataset", "convert": "convert_labels",
-    "evaluate": "evaluate", "predict": "predict", "ask": "ask", "merge": "merge",
+    "label": "label", "propose": "propose", "train": "train_net", "check": "check_dataset",
+    "convert": "convert_labels", "evaluate": "evaluate", "predict": "predict", "ask": "ask",
+    "merge": "merge",
 }  # fmt: skip
 
 
@@ -41,8 +42,8 @@ def test_a_wrong_command_gets_the_nearest_one() -> None:
     done = detfinetune("trian", "data.root=x")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: 'trian' is not a command. Did you mean 'train'? Choose from: label, train, "
-        "check, convert, evaluate, predict, ask, merge, doctor.\n"
+        "error: 'trian' is not a command. Did you mean 'train'? Choose from: label, propose, "
+        "train, check, convert, evaluate, predict, ask, merge, doctor.\n"
     )
 
 

@@ -18,6 +18,7 @@ from detfinetune.config.schema import (
     LabelConfig,
     MergeConfig,
     PredictConfig,
+    ProposeConfig,
     Section,
     TrainConfig,
 )
@@ -35,6 +36,7 @@ _TOOLS: dict[str, tuple[str, type[Section]]] = {
     "convert_labels": ("convert", ConvertConfig),
     "evaluate": ("evaluate", EvaluateConfig),
     "predict": ("predict", PredictConfig),
+    "propose": ("propose", ProposeConfig),
     "ask": ("ask", AskConfig),
     "label": ("label", LabelConfig),
     "merge": ("merge", MergeConfig),

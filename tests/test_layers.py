@@ -25,6 +25,7 @@ LIGHT = [
     "detfinetune.labels.convert",
     "detfinetune.labels.prepare",
     "detfinetune.pictures",
+    "detfinetune.propose.edit_cost",
     "detfinetune.report.page",
 ]
 HEAVY = {"torch", "torchvision", "detectron2", "timm", "fvcore"}

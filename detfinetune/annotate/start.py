@@ -33,7 +33,7 @@ from detfinetune.labels.images.sizes import IMAGE_SUFFIXES, UnreadableImage, rea
 from detfinetune.labels.misread import check_misread
 from detfinetune.labels.read import read_dataset
 
-_UNDIVIDED = {
+UNDIVIDED = {
     "val_fraction": 0.0, "test_fraction": 0.0, "folds": None, "fold": None, "split_file": None,
     "split_from": None,
 }  # fmt: skip
@@ -126,7 +126,7 @@ def _from_labels(
         found = given_class_names(data, root) or find_class_names(root, [root])
         return (found.names if found else ()), {}
     try:
-        dataset = read_dataset(data.model_copy(update=_UNDIVIDED))
+        dataset = read_dataset(data.model_copy(update=UNDIVIDED))
         check = check_misread(dataset)
         if check.refused:
             raise DataError(f"{root}: {check.refused}. {check.advice}")

@@ -41,6 +41,10 @@ _ABOUT = {
         "Write a fine-tuned Florence-2 as a plain model that transformers loads.",
         "run=RUN output=DIR [key=value ...]",
     ),
+    "propose": (
+        "Propose boxes for labelling, by a zero-shot model or your own detector.",
+        "data.root=DIR model=MODEL|run=RUN [prompts=FILE] [output=FILE] [key=value ...]",
+    ),
     "predict": (
         "Predict on an image, a folder or a video, and draw the detections.",
         "run=RUN input=PATH [key=value ...]",

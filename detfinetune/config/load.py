@@ -34,6 +34,7 @@ from detfinetune.config.schema import (
     LabelConfig,
     MergeConfig,
     PredictConfig,
+    ProposeConfig,
     Section,
     TrainConfig,
 )
@@ -88,6 +89,11 @@ def load_merge_config(argv: Sequence[str]) -> MergeConfig:
 def load_predict_config(argv: Sequence[str]) -> PredictConfig:
     """Load `configs/predict.yaml` with overrides."""
     return _load("predict", argv, PredictConfig)
+
+
+def load_propose_config(argv: Sequence[str]) -> ProposeConfig:
+    """Load `configs/propose.yaml` with overrides."""
+    return _load("propose", argv, ProposeConfig)
 
 
 def build_config(name: str, schema: type[S], values: Mapping[str, Any]) -> S:
@@ -208,6 +214,9 @@ def _compose(
             choices[key] = str(item.value())
         elif problem := unknown_key(key, known, groups):
             problems.append(problem)
+        elif (config_dir() / key).is_dir():
+            # A plain key here, but Hydra would take it for the group of another command.
+            settings[key] = item.value()
         else:
             assigned.append(f"++{key}={item.get_value_element_as_str()}")
     return _hydra_compose(name, groups, choices, problems, settings, assigned)

@@ -611,6 +611,42 @@ class MergeConfig(Section):
     """Replace an existing output of this command; nothing else is ever replaced."""
 
 
+class ProposeConfig(Section):
+    """Proposals of boxes for labelling."""
+
+    data: DataConfig = DataConfig()
+    """The folder of images, and how to read the labels that it may have."""
+
+    run: UserPath | None = None
+    """Run folder; its best checkpoint proposes. With `model` too, the one that is cheaper to
+    correct on labelled images."""
+
+    model: str | None = None
+    """Zero-shot model: grounding_dino_tiny, grounding_dino_base, mm_grounding_dino_tiny,
+    mm_grounding_dino_base, owlv2_base, owlv2_large, florence2, florence2_large, a folder of
+    transformers, or a name on the Hugging Face hub."""
+
+    prompts: UserPath | None = None
+    """YAML file with the words to look for, a line for each class, such as `car: [car, vehicle]`.
+    null: the class names of the data."""
+
+    output: UserPath | None = None
+    """COCO JSON file for the proposals; after an interruption, what is done is in
+    <output>.partial. null: into the labels of `detfinetune label`, for images that are to do."""
+
+    store: UserPath | None = None
+    """Folder of those labels. null: .detfinetune in `data.root`."""
+
+    overwrite: bool = False
+    """Replace an existing output, or proposals of the same source in the labels."""
+
+    score_threshold: Fraction | None = None
+    """Lowest score of proposals to keep, 0.05 or more. null: by class the one that costs least to
+    correct on the first 20 labelled images; without labels, what is usual for the model."""
+
+    hardware: HardwareConfig = HardwareConfig()
+
+
 class PredictConfig(Section):
     """A prediction."""
 

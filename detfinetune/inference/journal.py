@@ -2,6 +2,7 @@
 
 `OUTPUT.partial` holds the pictures so far in `output/` and a journal with a line of JSON for each.
 It is visible, unlike the temporary folders of `files`, because it is kept after an interruption.
+Where the output is a file, there are no pictures.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Journal:
     """The images that are done, by name, with what was found in them.
 
     Attributes:
-        folder: of the pictures; it becomes the output.
+        folder: of the pictures.
+        made: what becomes the output: the folder, or a file in it.
         done: lines of the journal by `file_name`.
     """
 
@@ -34,14 +36,15 @@ class Journal:
         Args:
             partial: the unfinished output, locked.
             made_from: settings that all its images must share, as JSON values.
-            sources: of each image, its `picture` and what changes when the image does; images
-                whose source has changed are done again.
+            sources: of each image, its `picture`, if there is one, and what changes when the
+                image does; images whose source has changed are done again.
 
         Raises:
             OutputExistsError: it was begun with other settings.
         """
         self.folder = partial / "output"
         self.folder.mkdir(exist_ok=True)
+        self.made = self.folder
         self._path = partial / JOURNAL_NAME
         before, *lines = self._read() or [dict(made_from)]
         changed = [key for key in made_from if before.get(key) != made_from[key]]
@@ -54,12 +57,9 @@ class Journal:
         self.done = {
             line["file_name"]: line
             for line in lines
-            if line["source"] == sources.get(line["file_name"])
-            and (self.folder / line["source"]["picture"]).is_file()
+            if line["source"] == sources.get(line["file_name"]) and self._picture(line).exists()
         }
-        self._remove_others(
-            {self.folder / line["source"]["picture"] for line in self.done.values()}
-        )
+        self._remove_others(map(self._picture, self.done.values()))
         files.write_text(self._path, "".join(map(_line, [made_from, *self.done.values()])))
 
     def add(self, line: dict[str, Any]) -> None:
@@ -67,6 +67,9 @@ class Journal:
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(_line(line))
         self.done[line["file_name"]] = line
+
+    def _picture(self, line: Mapping[str, Any]) -> Path:
+        return self.folder / str(line["source"].get("picture", ""))
 
     def _read(self) -> list[dict[str, Any]]:
         """Return the lines; the last one may be incomplete after a kill."""
@@ -99,7 +102,7 @@ def resumable_output(
     made_from: Mapping[str, Any],
     sources: Mapping[str, Any],
 ) -> Iterator[Journal]:
-    """Yield the journal of `output`; on a clean exit its folder becomes `output`.
+    """Yield the journal of `output`; on a clean exit what it has made becomes `output`.
 
     If the block is interrupted, what is done is kept.
 
@@ -116,7 +119,7 @@ def resumable_output(
         try:
             yield journal
             files.check_output(output, overwrite)
-            files.swap_in(journal.folder, output)
+            files.swap_in(journal.made, output)
         except BaseException:
             if not journal.done:
                 shutil.rmtree(partial, ignore_errors=True)

@@ -13,6 +13,7 @@ import numpy as np
 from detfinetune import console, files
 from detfinetune.config.schema import PredictConfig
 from detfinetune.errors import DataError
+from detfinetune.inference.coco_record import CocoRecord, coco_entry
 from detfinetune.inference.inputs import ImageInputs, VideoInput, find_inputs
 from detfinetune.inference.journal import Journal, resumable_output
 from detfinetune.inference.picture_names import picture_names
@@ -21,7 +22,6 @@ from detfinetune.inference.video import VideoWriter, open_video
 from detfinetune.labels.dataset.manifest import PREDICTIONS_NAME, RESULTS_NAME
 from detfinetune.labels.images.size_cache import file_stamps
 from detfinetune.models.checkpoint import choose_checkpoint
-from detfinetune.prediction import Prediction
 
 PICTURE_QUALITY = 92
 
@@ -118,71 +118,32 @@ def _sources(inputs: ImageInputs) -> dict[str, dict[str, Any]]:
     }
 
 
-class _Record:
-    """Collects images and results in COCO format."""
+class _Record(CocoRecord):
+    """What is found, and what could not be read."""
 
     def __init__(self, predictor: Predictor) -> None:
+        super().__init__(predictor.classes)
         self.predictor = predictor
-        self.categories = [
-            {"id": at + 1, "name": name} for at, name in enumerate(predictor.classes)
-        ]
-        self.images: list[dict[str, Any]] = []
-        self.results: list[dict[str, Any]] = []
         self.skipped: list[str] = []
         self.frames_expected: int | None = None
         """Of a video that has fewer."""
 
-    def add(self, entry: dict[str, Any]) -> None:
-        """Add an image and its detections, as `_entry` returns them."""
-        image_id = len(self.images) + 1
-        shared = {"image_id": image_id, "file_name": entry["file_name"]}
-        size = {key: entry[key] for key in ("file_name", "width", "height")}
-        self.images.append({"id": image_id, **size})
-        self.results += [{**shared, **result} for result in entry["results"]]
-
     def write(self, folder: Path) -> None:
         """Write both JSON files."""
-        annotations = [
-            {
-                "id": number,
-                **{key: value for key, value in result.items() if key != "file_name"},
-                "area": result["bbox"][2] * result["bbox"][3],
-                "iscrowd": 0,
-            }
-            for number, result in enumerate(self.results, start=1)
-        ]
+        info = {
+            "description": "predictions",
+            "checkpoint": str(self.predictor.detector.checkpoint),
+            "score_threshold": self.predictor.score_threshold,
+            "skipped": self.skipped,
+            **self._frames(),
+        }
         files.write_json(folder / RESULTS_NAME, self.results, indent=None)
-        files.write_json(
-            folder / PREDICTIONS_NAME,
-            {
-                "info": {
-                    "description": "predictions",
-                    "checkpoint": str(self.predictor.detector.checkpoint),
-                    "score_threshold": self.predictor.score_threshold,
-                    "skipped": self.skipped,
-                    **self._frames(),
-                },
-                "licenses": [],
-                "images": self.images,
-                "annotations": annotations,
-                "categories": self.categories,
-            },
-            indent=None,
-        )
+        files.write_json(folder / PREDICTIONS_NAME, self.dataset(info), indent=None)
 
     def _frames(self) -> dict[str, int]:
         if self.frames_expected is None:
             return {}
         return {"frames_read": len(self.images), "frames_expected": self.frames_expected}
-
-
-def _entry(name: str, found: Prediction) -> dict[str, Any]:
-    """Return an image's size and its detections as JSON values."""
-    results = found.to_coco()
-    for result in results:
-        del result["image_id"]
-        result["bbox"] = [round(value, 2) for value in result["bbox"]]
-    return {"file_name": name, "width": found.width, "height": found.height, "results": results}
 
 
 def _predict_images(
@@ -208,7 +169,7 @@ def _predict_images(
         picture = journal.folder / sources[name]["picture"]
         picture.parent.mkdir(parents=True, exist_ok=True)
         found.plot().save(picture, quality=PICTURE_QUALITY)
-        journal.add({**_entry(name, found), "source": sources[name]})
+        journal.add({**coco_entry(name, found), "source": sources[name]})
     if not journal.done:
         raise DataError(
             f"input={inputs.root}: none of the {len(inputs.names)} images can be read; the first: "
@@ -225,7 +186,7 @@ def _predict_video(predictor: Predictor, video: VideoInput, folder: Path, record
         with VideoWriter(folder / f"{video.path.stem}.mp4", header) as writer:
             for number, frame in enumerate(bar):
                 found = predictor(frame)
-                record.add(_entry(f"{video.path.name}#{number}", found))
+                record.add(coco_entry(f"{video.path.name}#{number}", found))
                 writer.write(np.asarray(found.plot()))
     if header.lacks_frames(len(record.images)):
         record.frames_expected = header.num_frames

@@ -13,10 +13,10 @@ from detfinetune.config.resolved import RunConfig
 from detfinetune.config.schema import ModelConfig
 from detfinetune.errors import ConfigError
 from detfinetune.models.florence2.model import encoder_inputs
-from detfinetune.models.florence2.pretrained import read_network, read_processor
 from detfinetune.models.florence2.read_answer import build_answer_reader
 from detfinetune.models.florence2.tasks import Florence2Task
-from detfinetune.models.florence2.weights import base_folder, folder_shape
+from detfinetune.models.florence2.weights import ARCHITECTURE, base_folder, folder_shape
+from detfinetune.models.pretrained import read_network, read_processor
 
 # Of the published model's card, which does not sample.
 _BEAMS = 3
@@ -29,7 +29,7 @@ def ask_base(settings: ModelConfig, device: str, task: Florence2Task, text: str)
         WeightsError: they cannot be loaded.
     """
     folder = base_folder(settings)
-    network = read_network(folder).to(device).eval()
+    network = read_network(folder, ARCHITECTURE).to(device).eval()
     tokens = folder_shape(folder).answer_tokens
     return Florence2Asked(network, read_processor(folder), tokens, task, text)
 

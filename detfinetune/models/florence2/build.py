@@ -13,10 +13,10 @@ from torch.utils.checkpoint import checkpoint
 from detfinetune.config.resolved import RunConfig
 from detfinetune.models.family import BaseWeights
 from detfinetune.models.florence2.model import Florence2Model
-from detfinetune.models.florence2.pretrained import read_network, read_processor
 from detfinetune.models.florence2.settings import Florence2Settings
 from detfinetune.models.florence2.vocabulary import Vocabulary, build_vocabulary
-from detfinetune.models.florence2.weights import find_base_weights, folder_shape
+from detfinetune.models.florence2.weights import ARCHITECTURE, find_base_weights, folder_shape
+from detfinetune.models.pretrained import read_network, read_processor
 
 # What `<OD>` stands for; the model never sees the task's name.
 _QUESTION = "Locate the objects with category name in the image."
@@ -38,7 +38,7 @@ def build_model(
     assert weights.sha256 is not None
     processor = read_processor(weights.path)
     vocabulary = build_vocabulary(processor.tokenizer, classes)
-    network = read_network(weights.path)
+    network = read_network(weights.path, ARCHITECTURE)
     if settings.freeze_vision:
         network.model.vision_tower.requires_grad_(False)
     if settings.lora_rank:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from detfinetune.config.resolved import RunConfig
-from detfinetune.models.florence2.pretrained import quiet, read_processor
 from detfinetune.models.florence2.weights import base_folder
+from detfinetune.models.pretrained import quiet, read_processor
 
 
 def write_merged(network: Any, config: RunConfig, folder: Path) -> None:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from detfinetune.config.resolved import RunConfig
 from detfinetune.data.sample import Sample
-from detfinetune.models.florence2.pretrained import read_vocabulary
 from detfinetune.models.florence2.settings import Florence2Settings
 from detfinetune.models.florence2.targets import Order, answer_tokens
-from detfinetune.models.florence2.vocabulary import Vocabulary
+from detfinetune.models.florence2.vocabulary import Vocabulary, build_vocabulary
 from detfinetune.models.florence2.weights import base_folder, folder_shape
+from detfinetune.models.pretrained import read_processor
 
 IGNORED = -100
 """Label of padding."""
@@ -65,6 +65,5 @@ def build_packer(config: RunConfig, classes: tuple[str, ...]) -> Florence2Packer
     settings = config.model
     assert isinstance(settings, Florence2Settings)
     folder = base_folder(settings)
-    return Florence2Packer(
-        read_vocabulary(folder, classes), settings.order, folder_shape(folder).answer_tokens
-    )
+    vocabulary = build_vocabulary(read_processor(folder).tokenizer, classes)
+    return Florence2Packer(vocabulary, settings.order, folder_shape(folder).answer_tokens)

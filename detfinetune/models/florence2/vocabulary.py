@@ -94,7 +94,7 @@ def written_names(classes: Sequence[str]) -> tuple[str, ...]:
     written: list[str] = []
     for class_id, name in enumerate(classes):
         if name not in kept:
-            name = _plain(name) or f"class {class_id}"
+            name = plain_name(name) or f"class {class_id}"
             while name in kept or name in written:
                 name = f"{name} {class_id}"
         written.append(name)
@@ -102,9 +102,10 @@ def written_names(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _is_plain(name: str) -> bool:
-    return bool(name) and _plain(name) == name
+    return bool(name) and plain_name(name) == name
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name in plain ASCII, without angle brackets; empty if nothing is left."""
     decomposed = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
     return " ".join(re.sub(r"[^ -~]|[<>]", "", decomposed).split())

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from detfinetune.config.schema import ModelConfig
 from detfinetune.console import command_line
-from detfinetune.errors import WeightsError, first_line
+from detfinetune.errors import WeightsError
 from detfinetune.files import sha256
 from detfinetune.models.family import BaseWeights
+from detfinetune.models.pretrained import hub_folder, read_model_config
+
+ARCHITECTURE = "Florence2ForConditionalGeneration"
+"""Class of `transformers`."""
 
 _HUB_NAMES = {
     "florence2": "florence-community/Florence-2-base",
     "florence2_large": "florence-community/Florence-2-large",
 }
-# Not PyTorch's pickles, which may lie beside the safetensors.
-_FILES = ["*.json", "*.txt", "*.safetensors"]
+_ALTERNATIVES = (
+    "model.weights=FOLDER\n"
+    "  - model.name=efficientnet_lite0_fpn, whose ImageNet weights are installed"
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def base_folder(model: ModelConfig) -> Path:
     Raises:
         WeightsError: there is none, or it has no Florence-2; the text lists alternatives.
     """
-    folder = _given_folder(model) or _download(_hub_name(model))
+    folder = _given_folder(model) or hub_folder(_hub_name(model), _ALTERNATIVES)
     _read_config(folder)
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(
@@ -113,43 +118,17 @@ def _hub_name(model: ModelConfig) -> str:
     )
 
 
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_FILES, local_files_only=True))
-    except OSError:  # not in the cache
-        pass
-    try:
-        return Path(snapshot_download(name, allow_patterns=_FILES))
-    except Exception as error:  # the hub raises any error of its network library
-        reason = first_line(error)
-        raise WeightsError(
-            f"The weights of {name} are not in the cache and cannot be downloaded: {reason}\n"
-            "Alternatives:\n"
-            f"  - on a machine with internet: hf download {name} --local-dir FOLDER; copy the "
-            "folder and give model.weights=FOLDER\n"
-            "  - model.name=efficientnet_lite0_fpn, whose ImageNet weights are installed"
-        ) from error
-
-
 def _read_config(folder: Path) -> dict[str, dict[str, int]]:
     """Return `config.json`.
 
     Raises:
         WeightsError: it is missing, or that of another model.
     """
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{folder} has no model that transformers can load: config.json is missing or broken."
-        ) from error
+    content = read_model_config(folder)
     if content.get("model_type") != "florence2" or "auto_map" in content:
         raise WeightsError(
             f"{folder} has no native Florence-2 (model_type is {content.get('model_type')!r}"
             f"{', with remote code' if 'auto_map' in content else ''}). Use the weights of "
             "florence-community/Florence-2-base or -large."
         )
-    found: dict[str, dict[str, int]] = content
-    return found
+    return content

@@ -13,7 +13,7 @@ from detfinetune.config.load import load_hardware, load_train_config
 from detfinetune.engine.train import train
 from detfinetune.models.checkpoint import load_detector
 from detfinetune.models.florence2.family import FAMILY
-from detfinetune.models.florence2.pretrained import read_processor
+from detfinetune.models.pretrained import read_processor
 
 if not all(map(find_spec, FAMILY.requires)):
     collect_ignore_glob = ["test_*.py"]

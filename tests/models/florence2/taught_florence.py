@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from PIL import Image, ImageDraw
 from tiny_florence import write_tiny_florence
 
-from detfinetune.models.florence2.pretrained import read_network, read_processor
 from detfinetune.models.florence2.tasks import TASKS
+from detfinetune.models.florence2.weights import ARCHITECTURE
+from detfinetune.models.pretrained import read_network, read_processor
 
 SIZE = (200, 100)
 WORDS = "the disc"
@@ -40,14 +42,14 @@ def draw_picture() -> Image.Image:
     return image
 
 
-def write_taught_florence(folder: Path) -> Path:
-    """Train the language model on the picture with each task's question and answer."""
+def write_taught_florence(folder: Path, names: Sequence[str] = tuple(ANSWERS)) -> Path:
+    """Train the language model on the picture with the question and answer of each task."""
     write_tiny_florence(folder)
-    network, processor = read_network(folder), read_processor(folder)
+    network, processor = read_network(folder, ARCHITECTURE), read_processor(folder)
     pixels = processor.image_processor(images=[draw_picture()], return_tensors="pt").pixel_values
     with torch.no_grad():
         features = network.get_image_features(pixel_values=pixels).pooler_output
-    pairs = [_pair(processor.tokenizer, name) for name in ANSWERS]
+    pairs = [_pair(processor.tokenizer, name) for name in names]
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     torch.manual_seed(0)
     network.train()

@@ -1,0 +1,1 @@
+"""Boxes proposed for labelling, by zero-shot models or by a trained detector."""
