@@ -8,7 +8,7 @@ from detfinetune.models.memory import largest_image
 from detfinetune.models.rcnn.zoo import PACKAGED_MODEL
 
 _DIVISOR = 32
-# Bytes for each pixel of a batch, above what is for weights; docs/training.md has the measurements.
+# Bytes for each pixel of a batch, above what is for weights (docs/decisions/0020-recipe.md).
 _LIGHT, _R50_CPU = 1000, 2200
 # 3.0 GB for two images of 800 x 1333 px, in Detectron2's zoo; X101 takes 2.4 times as much.
 _R50_GPU = 1200
