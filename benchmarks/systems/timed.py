@@ -18,7 +18,7 @@ from detfinetune.config.load import load_train_config
 from detfinetune.config.resolved import RunConfig
 from detfinetune.engine.recipe import resolve_recipe
 from detfinetune.evaluation.metrics import Detection, score_detections
-from detfinetune.labels.dataset.statistics import table_statistics
+from detfinetune.labels.dataset.statistics import DatasetStatistics
 from detfinetune.labels.read import read_dataset
 from systems import Point
 
@@ -62,7 +62,7 @@ def load_data(folder: Path) -> Data:
     dataset = read_dataset(config.data)
     train = dataset.tables["train"]
     assert train.category_ids(dataset.num_classes) == [*range(1, dataset.num_classes + 1)]
-    return Data(folder, resolve_recipe(config, table_statistics(train))[0])
+    return Data(folder, resolve_recipe(config, DatasetStatistics(train, dataset.num_classes))[0])
 
 
 @dataclass(frozen=True)
