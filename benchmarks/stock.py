@@ -228,7 +228,7 @@ def draw(curves: Curves, name: str) -> Figure:
         curve = mean_curve(curves[system])
         x, mean, low, high = zip(*[(0.0, 0.0, 0.0, 0.0), *curve], strict=True)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(x, mean, color=colour, linewidth=2, marker="o", markersize=4)
+        axes.plot(x, mean, color=colour, linewidth=2, marker="o", markersize=4, clip_on=False)
         ends.append((x[-1], mean[-1], system, colour))
     axes.set_xlim(0, max(end[0] for end in ends))
     axes.set_ylim(0, 10 * (max(end[1] for end in ends) // 10 + 1))
