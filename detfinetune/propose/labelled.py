@@ -51,10 +51,11 @@ def read_labelled(data: DataConfig, root: Path, store: LabelStore | None = None)
     try:
         dataset = read_dataset(data.model_copy(update=changes))
     except DataError as error:
+        reason = first_line(error).partition(". ")[0]
         if store is not None:
-            return Labelled(store.classes().classes, {}, first_line(error))
+            return Labelled(store.classes().classes, {}, reason)
         names = given_class_names(data, root) or find_class_names(root, [root])
-        return Labelled(names.names if names else (), {}, first_line(error))
+        return Labelled(names.names if names else (), {}, reason)
     return Labelled(dataset.classes, dict(_boxes(dataset, root.resolve())))
 
 

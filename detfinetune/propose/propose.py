@@ -161,7 +161,7 @@ def _choose(
     measured = set.intersection(*map(set, found.values())) if found else set()
     if not measured:
         score = proposers[0].usual_threshold if fixed is None else fixed
-        console.say(f"Proposals of {proposers[0].name} from a score of {score:.2f} on: {why}.")
+        console.say(f"Nothing is measured ({why}): all proposals from a score of {score:.2f} on.")
         return Choice(proposers[0], (score,) * len(classes)), {}
     found = {
         source: {name: each for name, each in own.items() if name in measured}

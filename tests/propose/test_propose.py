@@ -113,7 +113,8 @@ def test_a_plain_folder(
         assert y + height <= size[1] + 0.01
         assert annotation["category_id"] in (1, 2)
         assert 0.2 <= annotation["score"] <= 1
-    assert "from a score of 0.20 on" in said.out
+    assert "Nothing is measured (" in said.out
+    assert "label files (.txt)): all proposals from a score of 0.20 on." in said.out
     assert f"{len(found['annotations'])} proposals of" in said.out
     assert "for 4 images, 1 could not be read" in said.out
     assert said.err.count("torn.png: not an image") == 1
