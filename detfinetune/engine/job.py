@@ -63,6 +63,8 @@ class TrainingJob:
         self.plan = plan
         self.config = plan.config
         self.device = device
+        self.evaluated = 0
+        """Steps before the last evaluation on val."""
         self.best: BestResult | None = None
         """The one whose weights are in best.pth."""
         self.new_best: Checkpoint | None = None
@@ -103,6 +105,7 @@ class TrainingJob:
         if self.averaged is not None and stored.ema is not None:
             self.averaged.load(stored.ema)
         self.trainer.finished_steps = stored.iteration
+        self.evaluated = stored.evaluated
         self.best, self.threshold = stored.best, stored.score_threshold
         self.calibration = stored.calibration
         self.trainer.skipped_steps = stored.setbacks.skipped_steps
@@ -151,6 +154,7 @@ class TrainingJob:
     def _validate(self) -> dict[str, float]:
         """Evaluate on the validation split; remember the weights if they are the best so far."""
         result = self._evaluate("val")
+        self.evaluated = self.trainer.finished_steps
         if not comm.is_main_process():
             return {}
         try:
@@ -295,6 +299,7 @@ class TrainingJob:
             grad_scaler=self.trainer.scaler.state_dict(),
             ema=self.averaged.state if self.averaged else None,
             best=self.best,
+            evaluated=self.evaluated,
             score_threshold=self.threshold,
             calibration=self.calibration,
             data_fingerprint=self.plan.dataset.fingerprint,

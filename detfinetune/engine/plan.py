@@ -68,11 +68,11 @@ class TrainingPlan:
 
     @property
     def to_train(self) -> bool:
-        """Whether there are steps left."""
+        """Whether there are steps left, or the evaluation on val after the last one."""
         stored = self.resume_from
-        return self.start_iter < self.max_iter and not (
-            stored and out_of_patience(self.config, stored.best, stored.iteration)
-        )
+        if stored is None or stored.iteration < self.max_iter:
+            return not (stored and out_of_patience(self.config, stored.best, stored.iteration))
+        return "val" in self.dataset.tables and stored.evaluated < stored.iteration
 
 
 def out_of_patience(config: RunConfig, best: BestResult | None, done: int) -> bool:

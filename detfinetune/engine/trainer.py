@@ -110,8 +110,7 @@ class Trainer(TrainerBase):  # type: ignore[misc]
         """Train on one batch, or skip it if something is not finite.
 
         Raises:
-            DivergedError: too many steps were skipped; the weights are still those of the step
-                before the first of them, or of later ones that were finite.
+            DivergedError: too many steps were skipped; the weights are those before this one.
             Exception: memory is full, and the batch cannot be divided further.
         """
         rate = self.learning_rate(self.iter) * _LOWER**self.skipped_steps

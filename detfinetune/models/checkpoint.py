@@ -86,6 +86,10 @@ class Checkpoint:
     """The averaged weights, if weights are averaged."""
 
     best: BestResult | None = None
+
+    evaluated: int = 0
+    """Steps completed before the last evaluation on val."""
+
     score_threshold: float | None = None
     """Best threshold of calibrated scores on val; None before the first evaluation."""
 
@@ -113,6 +117,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "grad_scaler": checkpoint.grad_scaler,
         "ema": checkpoint.ema,
         "best": asdict(checkpoint.best) if checkpoint.best else None,
+        "evaluated": checkpoint.evaluated,
         "score_threshold": checkpoint.score_threshold,
         "calibration": asdict(checkpoint.calibration),
         "data_fingerprint": checkpoint.data_fingerprint,
@@ -187,6 +192,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             grad_scaler=payload["grad_scaler"],
             ema=_average(payload.get("ema")),
             best=BestResult(**payload["best"]) if payload["best"] else None,
+            # Older versions do not tell.
+            evaluated=payload["evaluated"] if "evaluated" in payload else payload["iteration"],
             score_threshold=payload["score_threshold"],
             calibration=Calibration(**payload.get("calibration", {})),
             data_fingerprint=payload["data_fingerprint"],

@@ -222,9 +222,10 @@ def test_averaged_weights_and_gradients_in_parts_resume_exactly(
     if best["iteration"] == 8:
         assert all(torch.equal(value, average[key]) for key, value in best["model"].items())
     assert any(not torch.equal(value, average[key]) for key, value in last["model"].items())
-    # The average is what is evaluated, also by the tool.
+    # The average is what is evaluated, and what the best AP is of; also by the tool.
     ap = evaluated(whole.run, "test").ap
     assert ap == pytest.approx(whole.evaluations["test"].ap)
+    assert evaluated(whole.run, "val").ap == pytest.approx(whole.best.value)
     from_last = load_detector(whole.run / "checkpoints" / "last.pth", HardwareConfig(name="cpu"))
     weights = from_last.model.checkpoint_state()
     assert all(torch.equal(weights[key], value) for key, value in average.items())
@@ -360,11 +361,21 @@ def test_an_evaluation_that_fails_at_the_end_loses_no_step(
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(toy_dataset, data)
-    run(f"data.root={data}", "solver.max_iter=1", "evaluation.test_at_end=false")
-    break_pixels(data / "images" / "val" / "val 003.png")
+    common = [f"data.root={data}", "solver.max_iter=3", "evaluation.eval_period=0"]
+    whole = run(*common, "output_dir=whole")
+    victim = data / "images" / "val" / "val 003.png"
+    sound = victim.read_bytes()
+    break_pixels(victim)
     with pytest.raises(DataError, match=r"val 003\.png"):
-        run(f"data.root={data}", "solver.max_iter=3", "evaluation.eval_period=0", "output_dir=out")
+        run(*common, "output_dir=out")
     assert torch.load("out/checkpoints/last.pth", weights_only=True)["iteration"] == 3
+    # A resume makes up for it.
+    victim.write_bytes(sound)
+    (Path("whole") / "images.csv").replace("out/images.csv")
+    resumed = train(load_train_config(["resume=out"]))
+    assert (resumed.iteration, resumed.best) == (3, whole.best)
+    assert stored(resumed, "best")["iteration"] == 3
+    assert train(load_train_config(["resume=out"])).evaluations == {}
 
 
 def test_resuming_at_the_end_and_before_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from test_train import QUICK, TINY, metric_lines
 from detfinetune import evaluate
 from detfinetune.config.load import load_train_config
 from detfinetune.engine.train import TrainResult, train
+from detfinetune.models.rcnn.model import RcnnModel
 
 pytestmark = pytest.mark.gpu
 
@@ -70,3 +72,21 @@ def test_a_run_resumes_with_its_optimizer(toy_dataset: Path, tmp_path: Path) -> 
     assert {state["step"].item() for state in stored["optimizer"]["state"].values()} == {12}
     steps = [line["iteration"] for line in metric_lines(run)]
     assert steps == sorted(set(steps))
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_divided(
+    toy_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = RcnnModel.forward
+
+    def forward(model: RcnnModel, batch: list[Any]) -> dict[str, torch.Tensor]:
+        losses = really(model, batch)
+        if model.training and len(batch) > 1:
+            torch.empty(1 << 50, device="cuda")
+        return losses
+
+    monkeypatch.setattr(RcnnModel, "forward", forward)
+    result = trained(tmp_path / "run", toy_dataset, "gpu", *TINY, "solver.max_iter=3")
+    assert result.finished
+    stored = torch.load(result.run / "checkpoints" / "last.pth", weights_only=True)
+    assert stored["setbacks"]["accumulate"] == 4

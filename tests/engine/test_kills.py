@@ -19,7 +19,7 @@ from detfinetune.config.load import load_train_config
 from detfinetune.engine.train import train
 
 KILLS = 20
-STEPS, PERIOD = 240, 3
+STEPS, PERIOD = 120, 2
 
 
 def train_in_child(arguments: list[str], log: str) -> None:
@@ -70,7 +70,7 @@ def test_killed_twenty_times_at_random_moments(
     """While it starts, trains, evaluates, saves, and evaluates its best checkpoint at the end."""
     arguments = [
         f"data.root={toy_dataset}", *QUICK, *TINY, f"solver.max_iter={STEPS}",
-        "solver.ema_decay=0.9", "evaluation.eval_period=8", f"solver.checkpoint_period={PERIOD}",
+        "solver.ema_decay=0.9", "evaluation.eval_period=6", f"solver.checkpoint_period={PERIOD}",
         "evaluation.pictures=2", f"hardware.num_workers={workers}",
     ]  # fmt: skip
     whole, run = tmp_path / "whole", tmp_path / "killed"
@@ -79,14 +79,20 @@ def test_killed_twenty_times_at_random_moments(
     seconds_of_period = (time.monotonic() - start) * PERIOD / STEPS
 
     chance, killed = random.Random(workers), Killed(run, arguments)
+    seconds_to_save = 0.0
     for number in range(KILLS - 1):
+        start = time.monotonic()
         process = killed.start()
-        if number % 4:
+        if number % 4 == 3:
+            time.sleep(chance.uniform(0, seconds_to_save))
+        else:
             killed.wait_for_save(process)
-        time.sleep(chance.uniform(0, 3 * seconds_of_period))
+            seconds_to_save = time.monotonic() - start
+            time.sleep(chance.uniform(0, 2 * seconds_of_period))
         killed.kill(process)
     process = killed.start()
-    while killed.saved_at() and not finished_steps(run):
+    while not finished_steps(run):
+        assert process.is_alive()
         killed.wait_for_save(process)
     time.sleep(chance.uniform(0, seconds_of_period))
     killed.kill(process)
