@@ -144,6 +144,7 @@ def _measure(address: str, arguments: argparse.Namespace) -> dict[str, list[floa
         page.wait_for_selector("#stage[data-image]")
         page.evaluate(_TIMER)
         times = {name: _press(page, keys) for name, keys in _KEYS.items()}
+        times["all of these"] = [each for values in times.values() for each in values]
         page.evaluate(_NEXT)
         for _ in range(arguments.images - 1):
             page.keyboard.press("Shift+A")

@@ -21,7 +21,7 @@ export function loadDocument(id) {
 
 async function fetchDocument(id) {
   const doc = {
-    ...(await fetchStored(id)), sent: null, conflict: null, problem: "",
+    ...(await fetchStored(id)), sent: [], conflict: null, problem: "",
     effort: { seconds: 0, inputs: 0 }, spent: 0, timer: null, isSaving: false,
   };
   app.documents.set(id, doc);

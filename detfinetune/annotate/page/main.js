@@ -44,7 +44,7 @@ async function onOpen() {
   failed().forEach(save);
   await Promise.all([loadClasses(), reload()]).catch((error) => toast(error.message));
   // Shows what could not be loaded meanwhile.
-  if (!stage.dataset.image) show(app.current);
+  if (app.current && !stage.dataset.image) show(app.current);
 }
 
 function onLost() {

@@ -42,14 +42,14 @@ async function put(doc) {
       revision: doc.revision,
       body: { ...content, effort },
     });
-    Object.assign(doc, { revision: stored.revision, saved: content, sent: null, problem: "" });
+    Object.assign(doc, { revision: stored.revision, saved: content, sent: [], problem: "" });
     return true;
   } catch (error) {
     doc.effort.seconds += effort.seconds;
     doc.effort.inputs += effort.inputs;
     if (error.status === 412) return onConflict(doc, error.content.stored);
     // The server may have stored it before it ended.
-    if (!error.status) doc.sent = content;
+    if (!error.status) doc.sent.push(content);
     doc.problem = error.message;
     return false;
   }
@@ -57,8 +57,9 @@ async function put(doc) {
 
 function onConflict(doc, stored) {
   doc.problem = "";
-  if (doc.sent && isSame(doc.sent, stored)) {
-    Object.assign(doc, { revision: stored.revision, saved: doc.sent, sent: null });
+  const own = doc.sent.find((content) => isSame(content, stored));
+  if (own) {
+    Object.assign(doc, { revision: stored.revision, saved: own, sent: [] });
     return true;
   }
   doc.conflict = stored;
@@ -99,7 +100,7 @@ export function startSaving() {
 
 // --- copies in the browser ----------------------------------------------------------------------
 
-const prefix = () => `detfinetune unsaved ${app.project.root} `;
+const prefix = () => `detfinetune unsaved ${encodeURIComponent(app.project.root)} `;
 
 function keepCopy(doc) {
   const key = `${prefix()}${WRITER} ${doc.id}`;

@@ -20,7 +20,7 @@
  * @property {number} revision that `saved` has on the server
  * @property {Content} content as it is shown
  * @property {Content} saved as it is stored
- * @property {Content | null} sent what was sent last, and may have been stored
+ * @property {Content[]} sent what was sent without an answer, and may have been stored
  * @property {Content & {revision: number} | null} conflict another version that is stored
  * @property {string} problem why it is not saved
  * @property {{seconds: number, inputs: number}} effort since the last save

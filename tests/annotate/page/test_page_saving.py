@@ -197,19 +197,23 @@ def test_kill_in_the_middle_of_work_loses_at_most_one_edit(
 def test_answer_that_was_lost_is_no_conflict(server: Server, open_window: OpenWindow) -> None:
     image = server.ids()[0]
     window = open_window(server.address)
-    lost: list[str] = []
+    lost = 0
 
     def lose(route: Any) -> None:
-        if route.request.method == "PUT" and not lost:
-            lost.append(route.fetch().text())  # stored, but the page does not hear of it
+        nonlocal lost
+        if route.request.method == "PUT" and lost < 2:
+            lost += 1
+            if lost == 1:
+                route.fetch()  # stored, but the page does not hear of it
             route.abort()
         else:
             route.continue_()
 
     window.page.route(f"**/api/images/{image}", lose)
     window.drag(MINE)
-    window.until(lambda: lost)
+    window.until(lambda: lost == 1)
     window.drag(THEIRS)
+    window.until(lambda: lost == 2)
     window.until(lambda: _near(_boxes(server, image), MINE, THEIRS))
     assert window.page.locator("#conflict[open]").count() == 0
 

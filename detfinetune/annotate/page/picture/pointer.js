@@ -176,9 +176,12 @@ function onMove(event) {
     return;
   }
   stage.style.cursor = cursorAt(point);
-  const hovered = shapesAt(shownShapes(), toImage(point))[0]?.id ?? null;
-  if (hovered === app.hovered) return;
-  app.hovered = hovered;
+  hover(shapesAt(shownShapes(), toImage(point))[0]?.id ?? null);
+}
+
+function hover(id) {
+  if (id === app.hovered) return;
+  app.hovered = id;
   repaint("shapes");
 }
 
@@ -205,6 +208,7 @@ export function listenToPointer() {
   stage.addEventListener("pointermove", onMove);
   stage.addEventListener("pointerdown", onDown);
   stage.addEventListener("pointerup", onUp);
+  stage.addEventListener("pointerleave", () => hover(null));
   stage.addEventListener("pointercancel", () => {
     Object.assign(app, { gesture: null, preview: null });
     repaint("shapes");
