@@ -14,7 +14,7 @@ import {
   app, currentDoc, isShown, newShape, openProposals, repaint, select, selectedShape, shownShapes,
 } from "./state.js";
 
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 // --- shapes -------------------------------------------------------------------------------------
 
@@ -151,8 +151,10 @@ export function chooseClass(id) {
   const { draft } = app;
   const shape = selectedShape();
   app.draft = null;
-  if (draft) addShape(draft);
-  else if (shape && shape.class !== id) editShape(currentDoc(), { ...shape, class: id });
+  if (draft) {
+    toast("");
+    addShape(draft);
+  } else if (shape && shape.class !== id) editShape(currentDoc(), { ...shape, class: id });
   repaint("classes", "shapes");
 }
 

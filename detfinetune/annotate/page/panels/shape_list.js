@@ -1,6 +1,6 @@
 /** The shapes of the image, and the proposals' slider, at the right. */
 
-import { accept, reject, setThreshold } from "../actions.js";
+import { accept, plural, reject, setThreshold } from "../actions.js";
 import { find, make, makeButton } from "../dom.js";
 import { classColor } from "../picture/colors.js";
 import {
@@ -47,7 +47,7 @@ function paintShapeList() {
   const shapes = all.filter(isShown);
   const open = shapes.filter((shape) => !shape.accepted).length;
   const hidden = all.length - shapes.length;
-  const title = `${shapes.length} shapes`;
+  const title = plural(shapes.length, "shape");
   const above = app.threshold.toFixed(2);
   find("#shapes-title").textContent = open ? `${title}, ${open} to look at` : title;
   find("#proposals").hidden = !open && !hidden;
