@@ -186,7 +186,7 @@ def test_a_run_without_a_checkpoint_begins_again(
     common = [f"data.root={toy_dataset}", "solver.max_iter=3"]
     whole = run(*common, "output_dir=whole")
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingJob, "_build_model", lambda job: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(TrainingJob, "_build_model", lambda job: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             run(*common, "output_dir=stopped")
     resumed = train(load_train_config(["resume=stopped"]))
