@@ -7,7 +7,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from types import TracebackType
 from typing import TypeVar
 
@@ -111,7 +112,24 @@ class Workers:
                 yield crashed
 
 
+def end_with_parent() -> None:
+    """End this worker process when the one that started it is killed.
+
+    Otherwise it waits for work forever: it holds both ends of the queue itself, and under the
+    start method `forkserver` its system parent is another process, which lives on.
+    """
+
+    def wait() -> None:
+        parent = parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _start_worker(initializer: Callable[[], None] | None) -> None:
+    end_with_parent()
     # Ctrl-C goes to all processes; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if initializer is not None:

@@ -32,6 +32,7 @@ from detfinetune.data.pipeline import Pipeline
 from detfinetune.data.sample import Sample
 from detfinetune.errors import DataError
 from detfinetune.models.family import Batch, Packer
+from detfinetune.parallel import end_with_parent
 
 Position = tuple[int, int, int]
 """Position of a sample in the whole order, number of its process's batch, index of its record."""
@@ -344,6 +345,7 @@ def _init_worker(worker: int) -> None:
     # Ctrl-C and most schedulers signal the whole process group, but the main process needs its
     # workers until it stops. SIGTERM must still end a worker: Python sends it at exit and waits.
     os.setpgrp()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
