@@ -72,6 +72,6 @@ def test_the_script_runs_without_gpu_and_zoo(repo: Path, tmp_path: Path) -> None
     assert seen["scenes"] == "14 images"
     assert seen["check"].startswith("0 errors")
     assert seen["EfficientNet-Lite0: train"] == "240 of 270 tensors loaded; killed"
-    assert seen["EfficientNet-Lite0: resume"].endswith("of 8; 8 of 8 steps (cpu, fp32)")
+    assert "of 8; 8 of 8 steps (cpu, " in seen["EfficientNet-Lite0: resume"]
     assert seen["EfficientNet-Lite0: evaluate"].endswith("(bbox)")
     assert seen["EfficientNet-Lite0: predict"].startswith("2 pictures of 2 images")
