@@ -1,6 +1,7 @@
 """What labelling cost, by round: seconds, inputs and corrections, computed from the journal.
 
-A round begins when a model has proposed labels for the next images, round 0 with the first image.
+A round begins when a newly trained detector proposes labels for the next images, round 0 with the
+first image.
 An image counts in the round in which it became done, with its shapes as they were last saved in
 that round and all the effort spent on it until then. Images that were done before they were opened,
 such as those with labels of another format, do not count.
@@ -41,7 +42,10 @@ class RoundFigures:
     """Objects that no proposal was kept for."""
 
     ap: float | None = None
-    """AP of the detector trained after this round, 0-100; None where none was."""
+    """AP on val of the detector trained after this round, 0-100; None where none was."""
+
+    test_ap: float | None = None
+    """Its AP on test; None where no image was set aside for that."""
 
 
 def corrections(document: ImageDocument) -> dict[str, int]:
@@ -74,7 +78,7 @@ def round_figures(events: Iterable[Event]) -> list[RoundFigures]:
     for event in events:
         if event["event"] == "round":
             _add(rounds[-1], done, effort)
-            rounds[-1].ap = event.get("ap")
+            rounds[-1].ap, rounds[-1].test_ap = event.get("ap"), event.get("test_ap")
             rounds.append(RoundFigures(event["round"]))
         elif event["event"] == "save":
             image = event["image"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from detfinetune import files
@@ -38,9 +38,17 @@ UNDIVIDED = {
     "split_from": None,
 }  # fmt: skip
 
+FEWEST_FOR_TEST = 40
+"""Images of a folder from which on some are set aside; of fewer, a test would be too small."""
+
+MOST_FOR_TEST = 50
+"""Set aside at most: each is drawn by hand."""
+
 
 def open_store(data: DataConfig, folder: Path | None = None) -> LabelStore:
     """Open the labels of a data set; where there are none yet, start them.
+
+    Of a new folder without labels, `data.test_fraction` of the images is set aside for test.
 
     Args:
         data: `root`, and how to read labels that are there in another format.
@@ -104,6 +112,8 @@ def _start(data: DataConfig, root: Path, folder: Path, images: dict[str, LabelIm
             "store=FOLDER."
         )
     classes, documents = _from_labels(data, root, images)
+    if not documents:
+        documents = _set_aside(images.values(), data.test_fraction)
     try:
         with files.atomic_folder(folder) as store:
             for name, document in documents.items():
@@ -147,6 +157,24 @@ def _from_labels(
                 documents[name] = _document(table, number, own)
     _say_what_was_taken(dataset, documents)
     return dataset.classes, documents
+
+
+def _set_aside(images: Iterable[LabelImage], share: float) -> dict[str, ImageDocument]:
+    """Return documents that set images aside as split test, by the hashes of their names.
+
+    They get no proposals and are not chosen by a model, so that AP on them is that of any image.
+    """
+    usable = sorted((image for image in images if not image.error), key=lambda image: image.id)
+    if len(usable) < FEWEST_FOR_TEST or not share:
+        return {}
+    test = usable[: min(round(share * len(usable)), MOST_FOR_TEST)]
+    say(
+        f"{len(test)} of {len(usable)} images are set aside for test (data.test_fraction={share:g})"
+    )
+    return {
+        image.name: ImageDocument(width=image.width, height=image.height, split="test")
+        for image in test
+    }
 
 
 def _has_labels(data: DataConfig, root: Path) -> bool:

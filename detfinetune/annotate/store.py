@@ -348,7 +348,7 @@ class LabelStore:
         return read_events(self.journal)[0]
 
     def log(self, event: str, **values: Any) -> None:
-        """Append an event to the journal: `round` with `round` and `ap`, `review` of a queue.
+        """Append an event to the journal: `round` with number, run, AP on val and test; `review`.
 
         Raises:
             OSError: it cannot be written.

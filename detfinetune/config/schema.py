@@ -637,6 +637,11 @@ class ProposeConfig(Section):
     store: UserPath | None = None
     """Folder of those labels. null: .detfinetune in `data.root`."""
 
+    images: PositiveInt | None = None
+    """Number of images that wait with proposals in those labels afterwards: to those that do
+    already, images are added that the model is unsure of and that differ, a fifth at random. null:
+    all that are to do."""
+
     overwrite: bool = False
     """Replace an existing output, or proposals of the same source in the labels."""
 

@@ -21,6 +21,7 @@ from detfinetune.propose.images import Images
 from detfinetune.propose.labelled import Labelled, held_out, read_labelled
 from detfinetune.propose.prompts import Prompts, prompts_of_classes, read_prompts
 from detfinetune.propose.proposer import Proposer
+from detfinetune.propose.rounds import begin_round
 from detfinetune.propose.sources import PUBLISHED, OwnDetector, load_zero_shot
 from detfinetune.propose.write import write_file, write_store
 
@@ -77,14 +78,17 @@ def propose(config: ProposeConfig) -> ProposeResult:
     proposers, prompts = _load(config, [root / name for name in names], prompts)
     images = Images(root, prompts, 1 if config.hardware.device == "cpu" else _GPU_BATCH)
     choice, known = _choose(config, proposers, labelled, images)
+    if config.output is None:
+        store = store or open_store(config.data, config.store)
+        if config.run is not None:
+            begin_round(store, config.run, list(labelled.boxes))
     if all(score is None for score in choice.thresholds):
         counts, place = (0, 0), "no class is worth it, draw by hand"
     elif config.output is not None:
         counts = write_file(config.output, choice, images, names, known, config.overwrite)
         place = f"they are in {config.output}"
     else:
-        store = store or open_store(config.data, config.store)
-        counts = write_store(store, choice, images, config.overwrite)
+        counts = write_store(store, choice, images, config.overwrite, config.images)
         place = f"they are in {store.folder}"
     thresholds = dict(zip(prompts.classes, choice.thresholds, strict=True))
     skipped = tuple(images.skipped.values())
@@ -102,6 +106,11 @@ def _check(config: ProposeConfig) -> None:
         )
     if config.prompts is not None and config.model is None:
         raise ConfigError("prompts are for model=...; a run knows its classes. Remove them.")
+    if config.images is not None and config.output is not None:
+        raise ConfigError(
+            f"images={config.images} chooses what is labelled next with `detfinetune label`; a file "
+            "has proposals for all images. Remove one of images and output."
+        )
 
 
 def _prompts(config: ProposeConfig, root: Path, labelled: Labelled) -> Prompts | None:

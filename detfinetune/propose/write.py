@@ -21,6 +21,7 @@ from detfinetune.labels.images.size_cache import file_stamps
 from detfinetune.prediction import Prediction
 from detfinetune.propose.choose import Choice
 from detfinetune.propose.images import Images
+from detfinetune.propose.next_images import choose_next
 from detfinetune.propose.proposer import SAME_CLASS_IOU
 
 
@@ -87,7 +88,7 @@ def write_file(
 
 
 def write_store(
-    store: LabelStore, choice: Choice, images: Images, overwrite: bool
+    store: LabelStore, choice: Choice, images: Images, overwrite: bool, count: int | None = None
 ) -> tuple[int, int]:
     """Propose for the images that nobody has finished; return the numbers of images and boxes.
 
@@ -99,14 +100,24 @@ def write_store(
         choice: source and thresholds.
         images: what is looked for in them.
         overwrite: whether to propose again for those as well.
+        count: how many images are to wait with proposals afterwards; None: all.
     """
     model, number = choice.proposer.name, round_figures(store.events())[-1].round
     ids = [store.add_class(name, writer=model)[0] for name in images.prompts.classes]
-    open_images = {
-        image.name: image
+    summaries = [
+        (image, summary)
         for image, summary in store.summaries()
         if summary.state in ("todo", "proposed") and summary.split != "test" and not image.error
-    }
+    ]
+    open_images = {image.name: image for image, _ in summaries}
+    chosen: dict[str, Prediction] = {}
+    if count is not None:
+        todo = [image.name for image, summary in summaries if summary.state == "todo"]
+        wanted = count - (len(open_images) - len(todo))
+        if wanted > 0:
+            chosen = choose_next(images, choice.proposer, todo, wanted, seed=number)
+        for name in set(todo) - set(chosen):
+            del open_images[name]
     documents = {name: store.document(image) for name, image in open_images.items()}
     proposals = {name: document.proposal for name, document in documents.items()}
     left = [
@@ -116,8 +127,10 @@ def write_store(
     ]
     done = len(open_images) - len(left)
     _say_done(done, len(open_images))
+    rest = [name for name in left if name not in chosen]
+    proposed = images.propose(choice.proposer, rest, "propose", len(open_images) - len(rest))
     num_images = num_boxes = 0
-    for name, found in images.propose(choice.proposer, left, "propose", done):
+    for name, found in chain(chosen.items(), proposed):
         shapes = _shapes(_without_drawn(found, documents[name]), choice, ids)
         proposal = Proposal(model=model, round=number, shapes=shapes)
         if _into_store(store, open_images[name], proposal):
