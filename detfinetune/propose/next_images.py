@@ -56,7 +56,7 @@ def choose_next(
         copies.append(cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel())
         found[name] = replace(each, image=None)
     chosen = choose_diverse(
-        uncertainties(found), _descriptors(found, copies), min(count, len(found)), random
+        uncertainties(found), descriptors(found, copies), min(count, len(found)), random
     )
     in_order = list(found)
     return {in_order[at]: found[in_order[at]] for at in chosen}
@@ -94,7 +94,7 @@ def choose_diverse(
     return chosen
 
 
-def _descriptors(
+def descriptors(
     found: Mapping[str, Prediction], copies: Sequence[NDArray[np.uint8]]
 ) -> NDArray[np.float64]:
     """Return colours and how many objects of each class are expected, as points of one scale."""

@@ -17,7 +17,8 @@ from detfinetune.annotate.start import open_store
 from detfinetune.annotate.store import LabelStore
 from detfinetune.config.schema import DataConfig
 from detfinetune.errors import DataError, OutputExistsError
-from detfinetune.labels.formats.json.label_store import ImageDocument
+from detfinetune.labels.formats.json.label_store import ImageDocument, Shape
+from detfinetune.labels.read import read_dataset
 
 PICTURE = Image.radial_gradient("L").resize((100, 80)).convert("RGB")
 NO_NEGATIVES = {"openimages"}
@@ -114,6 +115,59 @@ def test_what_was_taken_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 # --- no labels ------------------------------------------------------------------------------------
+
+
+def set_aside(root: Path, **data: Any) -> set[str]:
+    store = open_store(DataConfig(root=root, **data))
+    assert {document.state for document in documents(store).values()} == {"todo"}
+    return set_aside_names(store)
+
+
+def set_aside_names(store: LabelStore) -> set[str]:
+    return {name for name, document in documents(store).items() if document.split == "test"}
+
+
+def test_test_images_of_a_new_folder_are_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{number}.jpg" for number in range(100)]
+    first = set_aside(dataset(tmp_path / "a", names[:50], {}))
+    assert len(first) == 8  # 15 %
+    assert "8 of 50 images are set aside for test (data.test_fraction=0.15)" in (
+        capsys.readouterr().out
+    )
+    assert set_aside(dataset(tmp_path / "b", names[:50], {})) == first
+    # More images do not change places with those.
+    more = set_aside(dataset(tmp_path / "c", names, {}))
+    assert len(more) == 15
+    old = {*names[:50]}
+    assert more & old <= first
+    # A store that is there stays as it is.
+    assert set_aside(dataset(tmp_path / "a", names, {})) == first
+    assert len(set_aside(dataset(tmp_path / "d", names, {}), test_fraction=0.9)) == 50
+
+
+def test_of_few_images_and_on_request_none_are_set_aside(tmp_path: Path) -> None:
+    names = [f"{number}.jpg" for number in range(40)]
+    assert len(set_aside(dataset(tmp_path / "a", names, {}))) == 6
+    assert not set_aside(dataset(tmp_path / "b", names[1:], {}))
+    assert not set_aside(dataset(tmp_path / "c", names, {}), test_fraction=0)
+
+
+def test_with_test_images_set_aside_val_comes_from_the_others(tmp_path: Path) -> None:
+    names = [f"{number}.jpg" for number in range(40)]
+    root = dataset(tmp_path / "d", names, {})
+    store = open_store(DataConfig(root=root, classes=["car"]))
+    shape = Shape(id="s", class_id=0, box=(10, 10, 30, 30))
+    for image in store.images.values():
+        changes = {"state": "done", "shapes": (shape,)}
+        store.save(image, store.document(image).model_copy(update=changes))
+    tables = read_dataset(DataConfig(root=root)).tables
+    test = set_aside_names(store)
+    assert set(tables["test"].names) == test
+    assert {split: table.num_images for split, table in tables.items()} == {
+        "train": 29, "val": 5, "test": 6,
+    }  # fmt: skip
 
 
 def test_a_folder_without_labels_starts_empty(photos: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detfinetune.annotate.figures import round_figures
 from detfinetune.annotate.start import open_store
 from detfinetune.cli import propose as propose_command
 from detfinetune.config.schema import DataConfig
+from detfinetune.errors import ConfigError
 from detfinetune.labels.formats.json.label_store import ImageDocument, Shape
+from detfinetune.labels.images.hashes import hash_images
 from detfinetune.propose import images as images_module
+from detfinetune.propose import next_images
+from detfinetune.propose.rounds import begin_round
 
 Folder = Callable[[str], Path]
 NAMES = tuple(f"{letter}.png" for letter in "abcdef")
@@ -153,3 +160,88 @@ def test_classes_of_the_prompts_are_added(photos: Path, words: list[str], tmp_pa
     found = {kind for _, summary in labels.summaries() for kind in summary.classes or ()}
     assert found
     assert found <= {1, 2}
+
+
+# --- what is labelled next ------------------------------------------------------------------------
+
+
+def waiting(photos: Path) -> set[str]:
+    return {name for name, found in documents(photos).items() if found.state == "proposed"}
+
+
+def test_some_images_are_chosen_and_filled_up(photos: Path, words: list[str]) -> None:
+    edit(photos, "a.png", state="done")
+    edit(photos, "c.png", split="test")
+    propose_command([f"data.root={photos}", *words, "images=2"])
+    first = waiting(photos)
+    assert len(first) == 2
+    assert first < {"b.png", "d.png", "e.png", "f.png"}
+    before = documents(photos)
+    propose_command([f"data.root={photos}", *words, "images=2"])
+    assert documents(photos) == before
+    # One is finished: another is added, and the one that waits is left alone.
+    done, other = sorted(first)
+    edit(photos, done, state="done", shapes=())
+    propose_command([f"data.root={photos}", *words, "images=2"])
+    after = waiting(photos)
+    assert len(after) == 2
+    assert after - {other} <= {"b.png", "d.png", "e.png", "f.png"} - first
+    assert documents(photos)[other] == before[other]
+    propose_command([f"data.root={photos}", *words, "images=9"])
+    assert waiting(photos) == {"b.png", "d.png", "e.png", "f.png"} - {done}
+
+
+def test_the_same_images_are_chosen_again(
+    photos: Path, words: list[str], tmp_path: Path
+) -> None:  # fmt: skip
+    copy = shutil.copytree(photos, tmp_path / "copy")
+    for folder in (photos, copy):
+        propose_command([f"data.root={folder}", *words, "images=3"])
+    assert waiting(photos) == waiting(copy)
+
+
+def test_of_many_images_some_are_looked_at(
+    photos: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(next_images, "MOST_CANDIDATES", 2)
+    propose_command([f"data.root={photos}", *words, "images=4"])
+    assert len(waiting(photos)) == 2
+
+
+def test_a_file_has_proposals_for_all_images(photos: Path, words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="Remove one of images and output"):
+        propose_command([f"data.root={photos}", *words, "images=4", "output=p.json"])
+
+
+# --- rounds ---------------------------------------------------------------------------------------
+
+
+def run_of(photos: Path, run: Path, names: tuple[str, ...], **results: float) -> Path:
+    """Write what a run keeps of its images and results."""
+    run.mkdir(exist_ok=True)
+    contents = hash_images([photos / name for name in names])
+    rows = [f"{name},train,{content},x" for name, content in zip(names, contents, strict=True)]
+    (run / "images.csv").write_text("\n".join(["file_name,split,content,labels", *rows]) + "\n")
+    figures = {split: {"bbox": {"AP": ap}} for split, ap in results.items()}
+    (run / "results.json").write_text(json.dumps({"checkpoint": "best", **figures}))
+    return run
+
+
+def test_each_training_begins_a_round_once(photos: Path, tmp_path: Path) -> None:
+    edit(photos, "a.png", state="done")
+    store = open_store(DataConfig(root=photos))
+    run = run_of(photos, tmp_path / "run", ("a.png",), val=40.0, test=30.0)
+    for _ in range(2):
+        begin_round(store, run, ["a.png"])
+    assert [(f.round, f.ap, f.test_ap) for f in round_figures(store.events())] == [
+        (0, 40.0, 30.0), (1, None, None),
+    ]  # fmt: skip
+    # One of other images begins none.
+    begin_round(store, run_of(photos, tmp_path / "other", ("b.png",), val=90.0), ["a.png"])
+    begin_round(store, run_of(photos, tmp_path / "run-2", ("a.png",)), ["a.png"])
+    # The same folder after more training.
+    begin_round(store, run_of(photos, run, ("a.png",), val=50.0), ["a.png"])
+    begin_round(store, run, ["a.png"])
+    assert [(f.round, f.ap, f.test_ap) for f in round_figures(store.events())] == [
+        (0, 40.0, 30.0), (1, None, None), (2, 50.0, None), (3, None, None),
+    ]  # fmt: skip
