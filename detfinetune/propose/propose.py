@@ -88,6 +88,7 @@ def propose(config: ProposeConfig) -> ProposeResult:
         counts = write_file(config.output, choice, images, names, known, config.overwrite)
         place = f"they are in {config.output}"
     else:
+        assert store is not None
         counts = write_store(store, choice, images, config.overwrite, config.images)
         place = f"they are in {store.folder}"
     thresholds = dict(zip(prompts.classes, choice.thresholds, strict=True))
@@ -108,8 +109,8 @@ def _check(config: ProposeConfig) -> None:
         raise ConfigError("prompts are for model=...; a run knows its classes. Remove them.")
     if config.images is not None and config.output is not None:
         raise ConfigError(
-            f"images={config.images} chooses what is labelled next with `detfinetune label`; a file "
-            "has proposals for all images. Remove one of images and output."
+            f"images={config.images} is for the labels of `detfinetune label`; a file has proposals "
+            "for all images. Remove one of images and output."
         )
 
 
