@@ -109,8 +109,8 @@ def _check(config: ProposeConfig) -> None:
         raise ConfigError("prompts are for model=...; a run knows its classes. Remove them.")
     if config.images is not None and config.output is not None:
         raise ConfigError(
-            f"images={config.images} is for the labels of `detfinetune label`; a file has proposals "
-            "for all images. Remove one of images and output."
+            f"images={config.images}: a file has proposals for all images; only in the labels of "
+            "`detfinetune label` are some chosen. Remove one of images and output."
         )
 
 
