@@ -54,7 +54,7 @@ class Truth:
     xywh: NDArray[np.float64]
     """x1, y1, width, height in pixels; (n, 4)."""
 
-    class_ids: NDArray[np.int64]
+    class_ids: NDArray[np.integer]
     """(n,)."""
 
 
@@ -191,11 +191,11 @@ def propose_and_correct(
     truth: dict[str, Truth],
     run: Path,
     number: int,
-    arguments: argparse.Namespace,
+    images: int,
 ) -> None:
     """Finish the images of a round: those with proposals, and others where there are too few."""
     last = round_figures(store.events())[-1]
-    left = arguments.images - (last.images if last.round == number else 0)
+    left = images - (last.images if last.round == number else 0)
     if last.round > number or left <= 0:
         return
     command("propose", f"data.root={store.root}", f"run={run}", f"images={left}")
