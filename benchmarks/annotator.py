@@ -365,6 +365,7 @@ def draw(rows: Sequence[Row], name: str) -> Figure:
             xytext=(0, 3), textcoords="offset points", ha="center", fontweight="bold",
         )  # fmt: skip
     left.set_xticks(places)
+    left.margins(y=0.2)  # For the legend.
     left.set_xlabel("round (0: by hand)")
     left.set_title("cost of labelling", loc="left", fontweight="bold")
     left.legend(frameon=False)
@@ -376,7 +377,7 @@ def draw(rows: Sequence[Row], name: str) -> Figure:
         aps = [float("nan") if value is None else value for value in values]
         right.plot(labelled, aps, color=colour, marker="o", label=title)
     right.set_xticks(labelled)
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 100)
     right.set_xlabel("labelled images")
     right.set_title(f"{name}: detector after each round", loc="left", fontweight="bold")
     right.legend(frameon=False)
