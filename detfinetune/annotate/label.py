@@ -14,7 +14,7 @@ from pathlib import Path
 from detfinetune.annotate.start import open_store
 from detfinetune.annotate.store import LabelStore
 from detfinetune.config.schema import LabelConfig
-from detfinetune.console import say
+from detfinetune.console import command_line, say
 from detfinetune.errors import ConfigError, MissingExtraError
 from detfinetune.labels.formats.json.label_store import STORE_FOLDER
 
@@ -32,6 +32,7 @@ def label(config: LabelConfig) -> None:
     try:
         import uvicorn
 
+        from detfinetune.annotate.jobs import Jobs
         from detfinetune.annotate.server import build_app
     except ModuleNotFoundError as error:
         raise MissingExtraError("label", "Labelling in the browser") from error
@@ -43,15 +44,26 @@ def label(config: LabelConfig) -> None:
     listener = _listen(config.port)
     port = listener.getsockname()[1]
     token = secrets.token_urlsafe(16)
+    jobs = Jobs(store, config.train)
+    jobs.watch()
     app = build_app(
-        store, token, cookie=f"detfinetune-{port}", queue=queue, stopping=lambda: server.should_exit
-    )
+        store, token, cookie=f"detfinetune-{port}", queue=queue, jobs=jobs,
+        stopping=lambda: server.should_exit,
+    )  # fmt: skip
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     address = f"http://{_ADDRESS}:{port}/?token={token}"
     _say_where(store, queue, address, port, opened=config.browser and _open(address))
     with suppress(KeyboardInterrupt):  # How it is meant to end.
         server.run(sockets=[listener])
     say("\nStopped. All labels are saved.")
+    stopped = jobs.close()
+    if stopped and stopped.kind == "train":
+        say(
+            "The training saves a checkpoint and stops. Resume it on the page, or with:\n"
+            f"  {command_line('train')} resume={_shown(Path(stopped.run))}"
+        )
+    elif stopped:
+        say("No more images get proposals; those that have some keep them.")
 
 
 def _listen(port: int | None) -> socket.socket:

@@ -18,6 +18,10 @@ An image's `id` and a class's `id` never change; names are for people.
     PUT  /api/queue/ID           {"verdict": "label" | "prediction" | "edit"}
     GET  /api/figures            seconds, inputs and corrections by round
     GET  /api/events             changes by any window or process, as server-sent events
+    GET  /api/jobs               trainings and proposals, those that run and those that ended
+    POST /api/jobs               {"kind": "train" | "propose", ...}: starts one
+    DELETE /api/jobs/current     stops the one that runs
+    GET  /api/jobs/ID/log        what it said, `?from=BYTE` on
 
 Scripts may send `Authorization: Bearer TOKEN` instead of the cookie. A request with the `Origin`
 of another site, or a `Host` that is not this machine, is refused.
@@ -69,10 +73,26 @@ names.
 **Figures.** `{"rounds": [{"round": 0, "images", "objects", "seconds", "inputs", "accepted",
 "edited", "deleted", "added", "ap"}, ...]}` of the images that became done in each round.
 
+**Jobs.** `{"jobs": [{"id": 3, "kind": "train" | "propose", "state", "run", "images": 30 | null,
+"started", "ended" | null, "progress": {"step": 40, "steps": 200 | null, "eta_seconds": 95 | null,
+"text"}, "ap": [[20, 12.5], [40, 31.0]], "results": {"val": 41.2, "test": 39.5}, "resumable": false,
+"error" | null}, ...]}`, the newest last, of which at most one is in `state` `running` or
+`stopping`; the others are `finished`, `stopped` or `failed`. Times are seconds since 1970, steps of
+proposals are images. `ap` is AP on val by step, `results` that of the best checkpoint once it is
+evaluated, both 0-100; `error` says why it failed.
+
+To start one, `POST` takes `{"kind": "train", "minutes"?: 10, "images"?: 30}`, a time budget, and
+how many images get proposals once it has finished; `{"kind": "train", "resume": 3}`, which goes on
+with a training that was stopped or has failed; or `{"kind": "propose", "images": 30}`, by the last
+training that has finished. The answer to this and to `DELETE` is the list, or an `error` with 409,
+where another job runs or there is nothing to resume, propose or stop. A log is `{"text", "next"}`,
+`next` being the byte to go on from.
+
 **Events.** Each is a line of the journal, `{"event", "time", "writer", ...}`: `save` with the
-image's `id` and `revision`, `classes` with `revision`, `review`, `round`. `writer` is what the
-window sent as the header `X-Writer`, so that it knows its own changes. Connect before loading the
-list of images, so that nothing happens in between. After a break, browsers go on where they were.
+image's `id` and `revision`, `classes` with `revision`, `review`, `round`; or, apart from the
+journal, `{"event": "job", "job"}` of a job that has changed. `writer` is what the window sent as the
+header `X-Writer`, so that it knows its own changes. Connect before loading the list of images and
+of jobs, so that nothing happens in between. After a break, browsers go on where they were.
 """
 
 from __future__ import annotations
@@ -84,10 +104,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -97,19 +116,26 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from detfinetune.annotate.exchange import (
+    ON_ERROR,
+    json_answer,
+    read_body,
+    revision_of,
+    writer_of,
+)
 from detfinetune.annotate.figures import round_figures
 from detfinetune.annotate.guard import Guard
+from detfinetune.annotate.job_routes import job_routes
+from detfinetune.annotate.jobs import Jobs
 from detfinetune.annotate.journal import journal_size, read_events
 from detfinetune.annotate.pixels import Pictures
 from detfinetune.annotate.review_queue import ReviewItem, Verdict, verdicts
-from detfinetune.annotate.store import Conflict, InvalidEdit, LabelImage, LabelStore, Summary
-from detfinetune.console import NO_ROOM, escape_name
-from detfinetune.errors import DetFinetuneError
+from detfinetune.annotate.store import Conflict, LabelImage, LabelStore, Summary
+from detfinetune.console import escape_name
 from detfinetune.image_files import IMAGE_ERRORS, describe_image_error
 from detfinetune.labels.formats.json.label_store import ClassList, ImageDocument, Shape, State
 
 _PAGE = Path(__file__).parent / "page"
-_LARGEST_BODY = 32 << 20
 _POLL_SECONDS = 0.25
 _PING_SECONDS = 15.0
 _KEEP = "private, max-age=86400, immutable"
@@ -151,6 +177,7 @@ def build_app(
     *,
     cookie: str = "detfinetune",
     queue: Mapping[str, ReviewItem] | None = None,
+    jobs: Jobs | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """Return the application.
@@ -160,9 +187,11 @@ def build_app(
         token: what each request must have.
         cookie: name of the cookie that keeps it.
         queue: what is to be reviewed, by id.
+        jobs: trainings and proposals of the store.
         stopping: whether the server stops, so that open streams must end.
     """
-    api = _Api(store, queue or {}, stopping)
+    jobs = jobs or Jobs(store)
+    api = _Api(store, queue or {}, jobs, stopping)
     return Starlette(
         routes=[
             Route("/", _page),
@@ -179,14 +208,10 @@ def build_app(
             Route("/api/queue/{id}", api.review, methods=["PUT"]),
             Route("/api/figures", api.figures),
             Route("/api/events", api.events),
+            *job_routes(jobs),
         ],
         middleware=[Middleware(Guard, token=token, cookie=cookie)],
-        exception_handlers={
-            HTTPException: _on_http_error,
-            InvalidEdit: _on_invalid_edit,
-            DetFinetuneError: _on_own_error,
-            OSError: _on_os_error,
-        },
+        exception_handlers=ON_ERROR,
     )
 
 
@@ -201,17 +226,19 @@ class _Api:
         self,
         store: LabelStore,
         queue: Mapping[str, ReviewItem],
+        jobs: Jobs,
         stopping: Callable[[], bool],
     ) -> None:
         self._store = store
         self._queue = queue
+        self._jobs = jobs
         self._stopping = stopping
         self._pictures = Pictures([image.path for image in store.images.values()])
         self._ids = {image.name: image.id for image in store.images.values()}
 
     def project(self, request: Request) -> Response:
         states = Counter(summary.state for _, summary in self._store.summaries())
-        return _json(
+        return json_answer(
             {
                 "root": escape_name(str(self._store.root)),
                 "store": escape_name(str(self._store.folder)),
@@ -225,18 +252,18 @@ class _Api:
     # --- images -----------------------------------------------------------------------------------
 
     def images(self, request: Request) -> Response:
-        return _json({"images": [_entry(*found) for found in self._store.summaries()]})
+        return json_answer({"images": [_entry(*found) for found in self._store.summaries()]})
 
     def image(self, request: Request) -> Response:
         image = self._image(request)
         document = self._store.document(image)
-        return _json(_document(image, document), revision=document.revision)
+        return json_answer(_document(image, document), revision=document.revision)
 
     async def save(self, request: Request) -> Response:
         image = self._image(request)
-        revision = _revision(request)
-        edit = await _body(request, _Edit)
-        writer = _writer(request)
+        revision = revision_of(request)
+        edit = await read_body(request, _Edit)
+        writer = writer_of(request)
         return await run_in_threadpool(self._save, image, revision, edit, writer)
 
     def _save(self, image: LabelImage, revision: int, edit: _Edit, writer: str) -> Response:
@@ -255,7 +282,7 @@ class _Api:
         except Conflict:
             mine, stored = _document(image, edited), _document(image, self._store.document(image))
             return _conflict("The image was changed elsewhere.", mine, stored)
-        return _json(_document(image, saved), revision=saved.revision)
+        return json_answer(_document(image, saved), revision=saved.revision)
 
     def pixels(self, request: Request) -> Response:
         image = self._image(request)
@@ -283,30 +310,30 @@ class _Api:
 
     def classes(self, request: Request) -> Response:
         found = self._store.classes()
-        return _json(_class_list(found), revision=found.revision)
+        return json_answer(_class_list(found), revision=found.revision)
 
     async def add_class(self, request: Request) -> Response:
-        body = await _body(request, _ClassName)
+        body = await read_body(request, _ClassName)
         number, classes = await run_in_threadpool(
-            self._store.add_class, body.name, writer=_writer(request)
+            self._store.add_class, body.name, writer=writer_of(request)
         )
-        return _json({"id": number, **_class_list(classes)}, revision=classes.revision)
+        return json_answer({"id": number, **_class_list(classes)}, revision=classes.revision)
 
     async def rename_class(self, request: Request) -> Response:
-        revision = _revision(request)
-        body = await _body(request, _ClassName)
+        revision = revision_of(request)
+        body = await read_body(request, _ClassName)
         number = request.path_params["id"]
         if number >= len(self._store.classes().classes):
             raise HTTPException(404, f"There is no class {number}.")
         try:
             renamed = await run_in_threadpool(
-                self._store.rename_class, number, body.name, revision, writer=_writer(request)
+                self._store.rename_class, number, body.name, revision, writer=writer_of(request)
             )
         except Conflict:
             mine = {"id": number, "name": body.name, "revision": revision}
             stored = _class_list(self._store.classes())
             return _conflict("The class list was changed elsewhere.", mine, stored)
-        return _json(_class_list(renamed), revision=renamed.revision)
+        return json_answer(_class_list(renamed), revision=renamed.revision)
 
     # --- the rest ---------------------------------------------------------------------------------
 
@@ -321,19 +348,21 @@ class _Api:
             }
             for number, item in self._queue.items()
         ]
-        return _json({"items": items})
+        return json_answer({"items": items})
 
     async def review(self, request: Request) -> Response:
         number = request.path_params["id"]
         if number not in self._queue:
             raise HTTPException(404, "There is no such place in the queue.")
-        verdict = (await _body(request, _Verdict)).verdict
-        values = {"item": number, "verdict": verdict, "writer": _writer(request)}
+        verdict = (await read_body(request, _Verdict)).verdict
+        values = {"item": number, "verdict": verdict, "writer": writer_of(request)}
         await run_in_threadpool(self._store.log, "review", **values)
-        return _json({"id": number, "verdict": verdict})
+        return json_answer({"id": number, "verdict": verdict})
 
     def figures(self, request: Request) -> Response:
-        return _json({"rounds": [asdict(each) for each in round_figures(self._store.events())]})
+        return json_answer(
+            {"rounds": [asdict(each) for each in round_figures(self._store.events())]}
+        )
 
     async def events(self, request: Request) -> Response:
         last = request.headers.get("last-event-id", "")
@@ -342,8 +371,13 @@ class _Api:
 
     async def _changes(self, position: int) -> AsyncIterator[str]:
         yield ": connected\n\n"
-        journal, quiet = self._store.journal, 0.0
+        journal, jobs, quiet = self._store.journal, self._jobs.shown, 0.0
         while not self._stopping():
+            if (shown := self._jobs.shown) is not jobs:
+                # These have no id: they are no lines of the journal.
+                for job in (job for job in shown if job not in jobs):
+                    yield f"data: {json.dumps({'event': 'job', 'job': job})}\n\n"
+                jobs = shown
             if journal_size(journal) > position:
                 events, position = read_events(journal, position)
                 # Who loses the connection in between gets them all again.
@@ -359,12 +393,6 @@ class _Api:
 
 
 # --- what is sent ---------------------------------------------------------------------------------
-
-
-def _json(content: object, status: int = 200, revision: int | None = None) -> Response:
-    headers = {} if revision is None else {"ETag": f'"{revision}"'}
-    data = orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
-    return Response(data, status, headers, media_type="application/json")
 
 
 def _entry(image: LabelImage, summary: Summary) -> dict[str, Any]:
@@ -425,68 +453,4 @@ def _stamp(path: Path) -> str:
 
 def _conflict(reason: str, mine: object, stored: object) -> Response:
     error = f"{reason} Choose one of the two versions, or join them, and save again."
-    return _json({"error": error, "mine": mine, "stored": stored}, 412)
-
-
-# --- what is received -----------------------------------------------------------------------------
-
-B = TypeVar("B", bound=BaseModel)
-
-
-async def _body(request: Request, schema: type[B]) -> B:
-    """Return the body of a request.
-
-    Raises:
-        HTTPException: it is too large, or not as it should be.
-    """
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > _LARGEST_BODY:
-            raise HTTPException(413, f"A request may have {_LARGEST_BODY >> 20} MB.")
-    try:
-        return schema.model_validate_json(bytes(data))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise HTTPException(422, f"{where or 'body'}: {problem['msg']}") from None
-
-
-def _revision(request: Request) -> int:
-    """Return the revision of `If-Match`.
-
-    Raises:
-        HTTPException: there is none.
-    """
-    given = request.headers.get("if-match", "").strip('"')
-    if not given.isdecimal():
-        raise HTTPException(428, 'Give the revision that was edited, as in If-Match: "3".')
-    return int(given)
-
-
-def _writer(request: Request) -> str:
-    return request.headers.get("x-writer", "")[:100]
-
-
-# --- what goes wrong ------------------------------------------------------------------------------
-
-
-def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _json({"error": escape_name(error.detail)}, error.status_code)
-
-
-def _on_invalid_edit(request: Request, error: Exception) -> Response:
-    return _json({"error": escape_name(str(error))}, 422)
-
-
-def _on_own_error(request: Request, error: Exception) -> Response:
-    return _json({"error": escape_name(str(error))}, 500)
-
-
-def _on_os_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, OSError)
-    if error.errno in NO_ROOM:
-        return _json({"error": "The disk is full. Free some space; the page saves again."}, 507)
-    reason = error.strerror or str(error)
-    return _json({"error": f"The labels cannot be written ({escape_name(reason)})."}, 500)
+    return json_answer({"error": error, "mine": mine, "stored": stored}, 412)

@@ -534,6 +534,10 @@ class LabelConfig(Section):
     """JSON file of places to review: the findings.json of a check, or a list of objects with
     image, box and reason."""
 
+    train: UserPath | None = None
+    """YAML file with settings for the trainings that the page starts, as `config=FILE` of `train`
+    takes it."""
+
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     """Port of the server on this machine. null: a free one."""
 
