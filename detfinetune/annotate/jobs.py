@@ -349,7 +349,7 @@ class Jobs:
             if event["event"] == "save" and event["writer"] == job.run
         ]
         count, total = len(own), job.images if _PROPOSES_NUMBER else None
-        text = f"{count} images have new proposals" if own else "Loading the detector"
+        text = f"{count} images have new proposals" if own else "Looking at the images"
         last = own[-1] if own else 0.0
         left = _time_left(job.started, last, count, total - count if total else 0)
         return _progress(count, total, left, text)

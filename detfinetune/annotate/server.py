@@ -90,9 +90,9 @@ where another job runs or there is nothing to resume, propose or stop. A log is 
 
 **Events.** Each is a line of the journal, `{"event", "time", "writer", ...}`: `save` with the
 image's `id` and `revision`, `classes` with `revision`, `review`, `round`; or, apart from the
-journal, `{"event": "job", "job"}` of a job that has changed. `writer` is what the window sent as the
-header `X-Writer`, so that it knows its own changes. Connect before loading the list of images and
-of jobs, so that nothing happens in between. After a break, browsers go on where they were.
+journal, `{"event": "job", "job"}` of a job that has changed. `writer` is what the window sent as
+the header `X-Writer`, so that it knows its own changes. Connect before loading the list of images
+and of jobs, so that nothing happens in between. After a break, browsers go on where they were.
 """
 
 from __future__ import annotations

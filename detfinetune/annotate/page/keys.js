@@ -11,6 +11,7 @@ import { focusArea, switchTheme } from "./panels/bar.js";
 import { renameCurrentClass } from "./panels/class_list.js";
 import { showFigures } from "./panels/figures.js";
 import { giveVerdict } from "./panels/review.js";
+import { showTraining } from "./panels/training.js";
 import { app } from "./state.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowRight: [1, 0], ArrowDown: [0, 1] };
@@ -68,9 +69,12 @@ const GROUPS = {
     [["-"], "Zoom out", () => zoom(0.8)],
     [["G"], "Hold it and drag: move the picture", () => setPanning(true), () => setPanning(false)],
     [["D"], "Dark, light or as the system", switchTheme],
-    [["I"], "Figures by round", showFigures],
     [["F6"], "Go between the picture, the images and the classes", focusArea],
     [["?"], "These keys", () => find("#help").showModal()],
+  ],
+  Training: [
+    [["M"], "Train a detector and let it propose for the next images", showTraining],
+    [["I"], "Figures by round", showFigures],
   ],
   Review: [
     [["L"], "The label is right", () => giveVerdict("label")],

@@ -13,6 +13,7 @@ import { listenToConflicts } from "./panels/conflict.js";
 import { listenToImages } from "./panels/image_list.js";
 import { loadQueue, nextPlace } from "./panels/review.js";
 import { listenToShapes } from "./panels/shape_list.js";
+import { listenToJobs, loadJobs, takeJob } from "./panels/training.js";
 import { resizeCanvases, stage } from "./picture/canvas.js";
 import { listenToPointer } from "./picture/pointer.js";
 import { fit, view } from "./picture/view.js";
@@ -24,8 +25,9 @@ const CALM = 500;
 
 let reloading = null;
 
-function onEvent({ event, writer }) {
+function onEvent({ event, writer, job }) {
   if (writer === WRITER) return;
+  if (event === "job") takeJob(job);
   if (event === "review") loadQueue();
   if (event === "classes") loadClasses();
   if (event === "save") reloading ??= setTimeout(reload, CALM);
@@ -42,7 +44,7 @@ async function onOpen() {
   repaint("banner");
   if (!wasLost) return;
   failed().forEach(save);
-  await Promise.all([loadClasses(), reload()]).catch((error) => toast(error.message));
+  await Promise.all([loadClasses(), loadJobs(), reload()]).catch((error) => toast(error.message));
   // Shows what could not be loaded meanwhile.
   if (app.current && !stage.dataset.image) show(app.current);
 }
@@ -87,7 +89,7 @@ async function start() {
   app.threshold = Number(localStorage.getItem("detfinetune threshold") ?? app.threshold);
   for (const listen of [
     measureEffort, listenToKeys, listenToPointer, listenToImages, listenToClasses, listenToShapes,
-    listenToConflicts, keepFocus, guardClosing,
+    listenToConflicts, listenToJobs, keepFocus, guardClosing,
   ]) listen();
   find("#tool-box").onclick = () => app.tool === "box" || switchTool();
   find("#tool-polygon").onclick = () => app.tool === "polygon" || switchTool();
@@ -110,7 +112,7 @@ async function start() {
     const first = app.entries.get(wanted) ?? nextOpen() ?? app.images[0];
     show(first.id);
   }
-  await offerLeftovers();
+  await Promise.all([loadJobs(), offerLeftovers()]);
   stage.focus();
 }
 

@@ -68,6 +68,8 @@ export const app = {
   /** Places to review, and the one that is shown. */
   queue: [],
   reviewed: null,
+  /** Trainings and proposals, the newest last. */
+  jobs: [],
 };
 
 /** @returns {Doc | undefined} the document of the image that is shown */

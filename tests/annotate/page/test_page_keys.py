@@ -427,6 +427,14 @@ def shows_figures(desk: Desk, key: str) -> None:
     assert desk.window.page.locator("dialog[open]").count() == 0
 
 
+@on("M")
+def shows_training(desk: Desk, key: str) -> None:
+    desk.window.press(key)
+    desk.window.wait_for_text("#training[open] #advice", "0 images done: label about 20, then train.")
+    desk.window.press("Escape")
+    assert desk.window.page.locator("dialog[open]").count() == 0
+
+
 @on("F6")
 def moves_focus(desk: Desk, key: str) -> None:
     areas = []

@@ -12,7 +12,8 @@ const CHARTS = [
   ["Seconds an image", (round) => [perImage(round)], 1],
   ["Inputs an object", (round) => [perObject(round)], 2],
   ["Proposals and additions", (round) => PARTS.map((part) => round[part]), 0],
-  ["AP after the round", (round) => [round.ap ?? NaN], 1],
+  ["AP on val after the round", (round) => [round.ap ?? NaN], 1],
+  ["AP on test", (round) => [round.test_ap ?? NaN], 1],
 ];
 const [COLUMN, GAP, HEIGHT, TEXT] = [36, 14, 110, 18];
 
@@ -76,7 +77,8 @@ const COLUMNS = {
   Edited: (round) => round.edited,
   Deleted: (round) => round.deleted,
   Added: (round) => round.added,
-  AP: (round) => round.ap?.toFixed(1) ?? "",
+  "AP on val": (round) => round.ap?.toFixed(1) ?? "",
+  "AP on test": (round) => round.test_ap?.toFixed(1) ?? "",
 };
 
 function fillTable(table, rounds) {
