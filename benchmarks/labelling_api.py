@@ -1,9 +1,11 @@
 """Response times of the labelling server on generated images.
 
     python benchmarks/labelling_api.py --images 48 5000
+    python benchmarks/labelling_api.py --images 48 --training
 
 Starts `detfinetune label` on a folder with YOLO labels, then loads, changes and saves random
-images, one request after the other. Milliseconds are those of the client, with the network stack
+images, one request after the other; with --training, while a training that was started by the API
+takes its steps. Milliseconds are those of the client, with the network stack
 of the machine.
 """
 
@@ -34,13 +36,17 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[48, 5000])
     parser.add_argument("--objects", type=int, default=5, help="per image")
     parser.add_argument("--requests", type=int, default=300, help="of each kind")
+    parser.add_argument("--training", action="store_true", help="train meanwhile")
     arguments = parser.parse_args()
-    rows = []
+    rows: list[list[object]] = []
     for images in arguments.images:
         with tempfile.TemporaryDirectory() as folder:
             _write_dataset(Path(folder), images, arguments.objects)
             for start in ("first start", "later start"):
-                seconds, times = _measure(Path(folder), arguments.requests)
+                is_last = start == "later start"
+                seconds, times = _measure(
+                    Path(folder), arguments.requests, training=arguments.training and is_last
+                )
                 rows.append([images, f"{start}, s", seconds, None, None])
             for name, values in times.items():
                 p50, p95 = np.percentile(values, (50, 95)).tolist()
@@ -62,11 +68,13 @@ def _write_dataset(root: Path, images: int, objects: int) -> None:
         (root / f"{number:05}.txt").write_text("\n".join(lines))
 
 
-def _measure(root: Path, requests: int) -> tuple[float, dict[str, list[float]]]:
+def _measure(root: Path, requests: int, *, training: bool) -> tuple[float, dict[str, list[float]]]:
     """Return the seconds until the server answers, and milliseconds by kind of request."""
     started = time.perf_counter()
     command = [sys.executable, "-m", "detfinetune", "label", str(root), "--no-browser"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root
+    )
     try:
         assert server.stdout is not None
         said = iter(server.stdout)
@@ -76,6 +84,8 @@ def _measure(root: Path, requests: int) -> tuple[float, dict[str, list[float]]]:
         client = _Client(int(address[1]), address[2])
         images = json.loads(client.request("list", "GET", "/api/images")[0])["images"]
         seconds = time.perf_counter() - started
+        if training:
+            _start_training(client)
         for _ in range(requests):
             image = random.choice(images)
             path = f"/api/images/{image['id']}"
@@ -89,6 +99,17 @@ def _measure(root: Path, requests: int) -> tuple[float, dict[str, list[float]]]:
     finally:
         server.terminate()
         server.communicate()
+
+
+def _start_training(client: _Client) -> None:
+    """Start a training, and wait until it has logged its first steps."""
+    client.request("start of a training", "POST", "/api/jobs", json.dumps({"kind": "train"}))
+    while True:
+        job = json.loads(client.request("GET of jobs", "GET", "/api/jobs")[0])["jobs"][-1]
+        if job["progress"]["step"]:
+            return
+        assert job["state"] == "running", job["error"]
+        time.sleep(1)
 
 
 class _Client:

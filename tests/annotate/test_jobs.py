@@ -42,9 +42,7 @@ Start = Callable[..., Jobs]
 
 
 @pytest.fixture
-def start(
-    store: LabelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Start]:
+def start(store: LabelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Return a function that opens the jobs of the photos, with code in place of the commands."""
     monkeypatch.chdir(tmp_path)
     opened: list[Jobs] = []

@@ -430,7 +430,9 @@ def shows_figures(desk: Desk, key: str) -> None:
 @on("M")
 def shows_training(desk: Desk, key: str) -> None:
     desk.window.press(key)
-    desk.window.wait_for_text("#training[open] #advice", "0 images done: label about 20, then train.")
+    desk.window.wait_for_text(
+        "#training[open] #advice", "label about 20, then train."
+    )
     desk.window.press("Escape")
     assert desk.window.page.locator("dialog[open]").count() == 0
 
