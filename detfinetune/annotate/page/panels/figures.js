@@ -13,14 +13,17 @@ const CHARTS = [
   ["Inputs an object", (round) => [perObject(round)], 2],
   ["Proposals and additions", (round) => PARTS.map((part) => round[part]), 0],
   ["AP on val after the round", (round) => [round.ap ?? NaN], 1],
-  ["AP on test", (round) => [round.test_ap ?? NaN], 1],
 ];
+/** Shown once there is one. */
+const TEST_CHART = ["AP on test", (round) => [round.test_ap ?? NaN], 1];
 const [COLUMN, GAP, HEIGHT, TEXT] = [36, 14, 110, 18];
 
 export async function showFigures() {
   try {
     const { rounds } = await request("/api/figures");
-    find("#charts").replaceChildren(...CHARTS.map((each) => chart(rounds, ...each)));
+    const isTested = rounds.some((round) => Number.isFinite(round.test_ap));
+    const charts = isTested ? [...CHARTS, TEST_CHART] : CHARTS;
+    find("#charts").replaceChildren(...charts.map((each) => chart(rounds, ...each)));
     fillTable(find("#rounds"), rounds);
     find("#figures").showModal();
   } catch (error) {

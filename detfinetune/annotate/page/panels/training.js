@@ -96,8 +96,9 @@ function paintJobs() {
   find("#advice").textContent = advice(job);
   find("#start-train").disabled = runs;
   find("#start-propose").disabled = runs || !app.jobs.some(hasNewDetector);
-  find("#start-train").classList.toggle("main", !hasNewDetector(job));
-  find("#start-propose").classList.toggle("main", hasNewDetector(job));
+  for (const id of ["start-train", "start-propose", "correct"]) {
+    find(`#${id}`).classList.toggle("main", id === nextStep(job));
+  }
   find("#start-propose").textContent = `Propose next ${find("#count").value || "?"}`;
   find("#job").hidden = !job;
   if (!job) return;
@@ -121,6 +122,12 @@ function paintJobs() {
 const waiting = () => app.images.filter(({ state }) => state === "proposed").length;
 
 const hasNewDetector = (job) => job?.kind === "train" && job.state === "finished";
+
+/** @returns {string} the id of the button that is most likely wanted */
+function nextStep(job) {
+  if (hasNewDetector(job)) return "start-propose";
+  return job?.kind === "propose" && waiting() ? "correct" : "start-train";
+}
 
 function advice(job) {
   const done = app.images.filter(({ state }) => state === "done").length;
@@ -157,7 +164,7 @@ function resultText({ ap, results }) {
   return [
     val !== undefined && `AP ${apText(val)} on val`,
     test !== undefined && `${apText(test)} on test${isSetAside ? ", set aside from the start" : ""}`,
-  ].filter(Boolean).join(", ") + " (100: perfect)";
+  ].filter(Boolean).join(", ");
 }
 
 function paintPast() {
