@@ -430,9 +430,7 @@ def shows_figures(desk: Desk, key: str) -> None:
 @on("M")
 def shows_training(desk: Desk, key: str) -> None:
     desk.window.press(key)
-    desk.window.wait_for_text(
-        "#training[open] #advice", "with proposals: correct them"
-    )
+    desk.window.wait_for_text("#training[open] #advice", "with proposals: correct them")
     desk.window.press("Escape")
     assert desk.window.page.locator("dialog[open]").count() == 0
 

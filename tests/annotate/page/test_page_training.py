@@ -50,9 +50,8 @@ def test_train_stop_resume_and_propose(
     window.wait_for_text("#job-log", "base weights: random weights")
 
     server.process.send_signal(signal.SIGINT)
-    assert server.process.stdout is not None
     run = tmp_path / "runs" / "toy_round_1"
-    assert server.process.stdout.read().splitlines()[-3:] == [
+    assert server.process.communicate()[0].splitlines()[-3:] == [
         "Stopped. All labels are saved.",
         "The training saves a checkpoint and stops. Resume it on the page, or with:",
         f"  detfinetune train resume={run}",

@@ -137,6 +137,8 @@ function advice(job) {
   if (hasNewDetector(job)) return "Let it propose boxes for the next images: correcting is quicker.";
   if (waiting()) return `${plural(waiting(), "image")} with proposals: correct them, then train again.`;
   const count = `${plural(done, "image")} done`;
+  const isTooEarly = job?.kind === "propose" && job.state === "finished" && !job.progress.step;
+  if (isTooEarly) return `${count}: no proposal would save work yet. Label more, then train again.`;
   if (job) return `${count}: train again on what you have labelled since.`;
   return done < ENOUGH ? `${count}: label about ${ENOUGH}, then train.` : `${count}: train now.`;
 }
