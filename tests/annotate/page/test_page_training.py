@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import urllib.error
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,11 +19,22 @@ pytestmark = pytest.mark.slow  # trains
 SETTINGS = """
 hardware: cpu
 augment: {image_size: 64}
-solver: {images_per_batch: 2, warmup_iters: 2, max_iter: 30}
+solver: {images_per_batch: 2, warmup_iters: 2, max_iter: 15}
 model: {name: timm/test_efficientnet, weights: random, fpn_channels: 32, box_head_dim: 32,
         rois_per_image: 16}
-evaluation: {eval_period: 10, pictures: 0}
+evaluation: {eval_period: 5, pictures: 0}
 """
+
+
+@pytest.fixture(autouse=True)
+def _no_job_is_left(tmp_path: Path) -> Iterator[None]:
+    """Jobs outlive their server, so that a test that fails must end them."""
+    yield
+    for path in tmp_path.glob("toy/.detfinetune/jobs/*.json"):
+        job = json.loads(path.read_text())
+        if job["ended"] is None:
+            with suppress(ProcessLookupError):
+                os.kill(job["pid"], signal.SIGKILL)
 
 
 def wait_for_job(window: Window, selector: str, text: str) -> None:
@@ -68,7 +83,7 @@ def test_train_stop_resume_and_propose(
     window.press("m")
     wait_for_job(window, "#job-title", "Proposing: finished")
     _, training, _ = server.api("jobs")["jobs"]
-    assert [step for step, _ in training["ap"]] == [10, 20, 30]
+    assert [step for step, _ in training["ap"]] == [5, 10, 15]
     assert (run / "results.json").is_file()
     window.wait_for_text("#past", f"AP {training['results']['val']:.1f} on val")
     window.page.locator("#job [data-key=I]").click()
