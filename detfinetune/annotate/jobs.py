@@ -26,7 +26,6 @@ from detfinetune import files
 from detfinetune.annotate.figures import round_figures
 from detfinetune.annotate.journal import journal_size, read_events
 from detfinetune.annotate.store import LabelStore
-from detfinetune.config.schema import ProposeConfig
 from detfinetune.console import warn
 from detfinetune.errors import OutputExistsError
 from detfinetune.labels.formats.json.label_store import STORE_FOLDER
@@ -39,7 +38,6 @@ _NICER = 10
 _WATCH_SECONDS = 1.0
 _ERROR_BYTES = 8192
 _STOPPED_CODES = (130, 143, -2, -15)
-_PROPOSES_NUMBER = "images" in ProposeConfig.model_fields
 
 
 class NotPossible(Exception):
@@ -196,8 +194,7 @@ class Jobs:
         elsewhere = store.folder != store.root / STORE_FOLDER
         root = f"data.root={store.root.absolute()}"
         if kind == "propose":
-            words = ["propose", root, f"run={run}"]
-            words += [f"images={images}"] if _PROPOSES_NUMBER else []
+            words = ["propose", root, f"run={run}", f"images={images}"]
             return [*words, f"store={store.folder.absolute()}"] if elsewhere else words
         words = ["train", root, f"output_dir={run}"]
         words += [f"data.labels={store.folder.absolute()}"] if elsewhere else []
@@ -348,7 +345,7 @@ class Jobs:
             for event in events
             if event["event"] == "save" and event["writer"] == job.run
         ]
-        count, total = len(own), job.images if _PROPOSES_NUMBER else None
+        count, total = len(own), job.images
         text = f"{count} images have new proposals" if own else "Looking at the images"
         last = own[-1] if own else 0.0
         left = _time_left(job.started, last, count, total - count if total else 0)

@@ -84,11 +84,16 @@ function neighbour(step) {
   return images[images.findIndex((entry) => entry.id === app.current) + step];
 }
 
-/** @returns {object | undefined} the next image that is not reviewed, from the top after the end */
+/**
+ * The images that a detector has chosen, which have proposals, come before the others.
+ *
+ * @returns {object | undefined} the next image that is not reviewed, from the top after the end
+ */
 export function nextOpen() {
   const images = filteredImages();
   const place = images.findIndex((entry) => entry.id === app.current);
-  return [...images.slice(place + 1), ...images.slice(0, place)].find(isOpen);
+  const open = [...images.slice(place + 1), ...images.slice(0, place)].filter(isOpen);
+  return open.find(({ state }) => state === "proposed") ?? open[0];
 }
 
 export function showNeighbour(step) {

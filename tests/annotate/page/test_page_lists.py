@@ -49,6 +49,16 @@ def test_filters_by_state_and_class(server: Server, open_window: OpenWindow) -> 
     window.wait_for_text("#toast", "This is the last image.")
 
 
+def test_images_with_proposals_come_first(server: Server, open_window: OpenWindow) -> None:
+    ids = server.ids()
+    for number in (7, 40):
+        server.write(ids[number], [proposal(1, _box(1), 1)], "proposed")
+    window = open_window(server.address)
+    for number in (7, 40, 41):
+        window.wait_for_image(ids[number])
+        window.press("Shift+A", "Enter")
+
+
 def test_long_list_shows_where_one_is(server: Server, open_window: OpenWindow) -> None:
     window = open_window(f"{server.address}#{server.ids()[55]}")
     window.wait_for_text("#images [aria-current=true]", "055.jpg")

@@ -81,7 +81,7 @@ function correct() {
   dialog.close();
   find("#filter-state").value = app.filter.state = "proposed";
   repaint("images");
-  const first = app.images.find(({ state }) => state === "proposed") ?? nextOpen();
+  const first = nextOpen();
   if (first) show(first.id);
 }
 
