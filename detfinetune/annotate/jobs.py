@@ -34,7 +34,7 @@ Kind = Literal["train", "propose"]
 State = Literal["running", "stopping", "finished", "stopped", "failed"]
 
 # A training takes all cores, and the page must answer meanwhile.
-_NICER = 10
+_NICER = 5
 _WATCH_SECONDS = 1.0
 _ERROR_BYTES = 8192
 _STOPPED_CODES = (130, 143, -2, -15)

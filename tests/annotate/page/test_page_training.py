@@ -39,7 +39,7 @@ def _no_job_is_left(tmp_path: Path) -> Iterator[None]:
 
 def wait_for_job(window: Window, selector: str, text: str) -> None:
     """Wait until the panel says something about the job; it takes all cores at low priority."""
-    window.page.locator(selector).filter(has_text=text).wait_for(timeout=600_000)
+    window.page.locator(selector).filter(has_text=text).wait_for(timeout=500_000)
 
 
 def test_train_stop_resume_and_propose(
