@@ -361,7 +361,7 @@ def draw(rows: Sequence[Row], name: str) -> Figure:
     left.bar(places, [row.cost for row in rows], width=0.5, color=COLOURS[0], label="as simulated")
     for row in rows:
         left.annotate(
-            f"-{row.saved:.0f} %" if row.cost < row.by_hand else "", (row.round, row.cost),
+            f"\N{MINUS SIGN}{row.saved:.0f} %" if row.cost < row.by_hand else "", (row.round, row.cost),
             xytext=(0, 3), textcoords="offset points", ha="center", fontweight="bold",
         )  # fmt: skip
     left.set_xticks(places)
