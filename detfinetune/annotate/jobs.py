@@ -20,13 +20,13 @@ from typing import Any, Literal
 
 import psutil
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from detfinetune import files
 from detfinetune.annotate.figures import round_figures
 from detfinetune.annotate.journal import journal_size, read_events
 from detfinetune.annotate.store import LabelStore
-from detfinetune.console import warn
+from detfinetune.console import escape_name, warn
 from detfinetune.errors import OutputExistsError
 from detfinetune.labels.formats.json.label_store import STORE_FOLDER
 
@@ -175,12 +175,17 @@ class Jobs:
                 self._children[number] = process
                 if os.name == "posix":
                     os.setpriority(os.PRIO_PROCESS, process.pid, os.nice(0) + _NICER)
-                self._write(Job(
+                job = Job(
                     id=number, kind=kind, arguments=tuple(arguments), run=run, images=images,
                     pid=process.pid, process_started=psutil.Process(process.pid).create_time(),
                     started=started, journal=journal,
                     first_step=steps[-1]["iteration"] if steps else 0,
-                ))  # fmt: skip
+                )  # fmt: skip
+                try:
+                    self._write(job)
+                except OSError:
+                    process.kill()  # No server would know of it.
+                    raise
         except OutputExistsError:
             raise NotPossible("Another window starts a job at this moment.") from None
         self.refresh()
@@ -283,13 +288,14 @@ class Jobs:
             if number in self._ended:
                 found.append(self._ended[number][0])
                 continue
-            with suppress(ValidationError):  # Damaged: it has ended long ago.
-                found.append(Job.model_validate_json(path.read_bytes()))
+            with suppress(ValueError):  # Damaged: it has ended long ago.
+                found.append(Job.model_validate(json.loads(path.read_bytes())))
         return found
 
     def _write(self, job: Job) -> None:
         path = _log(self._folder, job.id, job.kind).with_suffix(".json")
-        files.write_text(path, job.model_dump_json(indent=1) + "\n")
+        # In ASCII, which has a form for names that are not UTF-8.
+        files.write_text(path, json.dumps(job.model_dump(), indent=1) + "\n")
 
     # --- what is shown ----------------------------------------------------------------------------
 
@@ -310,7 +316,8 @@ class Jobs:
         metrics = _metrics(job.run) if is_training else []
         ap = f"val/{_config(job.run)[1]}/AP"
         view = {
-            **job.model_dump(include={"id", "kind", "run", "images", "started", "ended"}),
+            **job.model_dump(include={"id", "kind", "images", "started", "ended"}),
+            "run": escape_name(job.run),
             "state": job.state,
             "progress": self._training(job, metrics) if is_training else self._proposing(job),
             "ap": [[line["iteration"], line[ap]] for line in metrics if ap in line],

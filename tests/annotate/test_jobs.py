@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,8 +15,11 @@ from typing import Any
 import psutil
 import pytest
 from labelling import Connect
+from PIL import Image
 
+from detfinetune import files
 from detfinetune.annotate.jobs import Jobs, NotPossible
+from detfinetune.annotate.start import open_store
 from detfinetune.annotate.store import LabelStore
 from detfinetune.config.schema import DataConfig, ProposeConfig
 
@@ -47,7 +51,7 @@ def start(store: LabelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     opened: list[Jobs] = []
 
-    def open_jobs(code: str = WORK, **options: Any) -> Jobs:
+    def open_jobs(code: str = WORK, store: LabelStore = store, **options: Any) -> Jobs:
         opened.append(Jobs(store, program=(sys.executable, "-c", code), **options))
         return opened[-1]
 
@@ -197,6 +201,35 @@ def test_a_server_that_ends_stops_its_job(start: Start, store: LabelStore) -> No
     assert wait_for(start(), "stopped")["resumable"]
 
 
+def test_a_folder_whose_name_is_not_utf_8(start: Start, tmp_path: Path, connect: Connect) -> None:
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    root.mkdir()
+    Image.new("RGB", (20, 10)).save(root / "a.png")
+    store = open_store(DataConfig(root=root, classes=["car"]))
+    jobs = start(store=store)
+    shown = connect(store, jobs=jobs).post("/api/jobs", json={"kind": "train"}).json()["jobs"][0]
+    assert (shown["state"], Path(shown["run"]).name) == ("running", "caf\\udce9_round_1")
+    jobs.stop()
+    assert wait_for(start(store=store), "stopped")
+
+
+def test_what_cannot_be_written_down_does_not_run(
+    start: Start, store: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    jobs = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_text", refuse)
+        with pytest.raises(OSError, match="No space"):
+            jobs.train()
+    assert jobs._children[1].wait(60) == -signal.SIGKILL
+    assert jobs.shown == []
+    jobs.train()
+    assert [job["state"] for job in jobs.shown] == ["running"]
+
+
 def test_another_process_of_the_same_number(start: Start, store: LabelStore) -> None:
     jobs = start()
     jobs.train()
@@ -210,8 +243,6 @@ def test_another_process_of_the_same_number(start: Start, store: LabelStore) -> 
 
 
 def test_settings_and_a_store_elsewhere(photos: Path, tmp_path: Path) -> None:
-    from detfinetune.annotate.start import open_store
-
     store = open_store(DataConfig(root=photos), tmp_path / "labels")
     jobs = Jobs(store, tmp_path / "mine.yaml")
     assert jobs._arguments("train", "RUN", None, None, resume=False) == [
