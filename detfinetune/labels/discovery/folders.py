@@ -31,7 +31,7 @@ _NAME_LISTS = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words
 _NAME_LISTS |= set(CLASS_FILES)
 _OUTPUTS = (
     {MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"}, {PREDICTIONS_NAME, RESULTS_NAME},
-    {JOURNAL_NAME},
+    {JOURNAL_NAME}, {"config.yaml", "train_metrics.jsonl"},
 )  # fmt: skip
 
 
@@ -41,8 +41,8 @@ _LISTINGS: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("listings"
 def walk(folder: Path) -> Iterator[Path]:
     """Yield every file below `folder` in sorted order.
 
-    Hidden folders and outputs of conversions and predictions are ignored. Links are followed, but
-    each folder is visited once.
+    Hidden folders and outputs of conversions, trainings and predictions are ignored. Links are
+    followed, but each folder is visited once.
     """
     return (folder / name for name in names_below(folder))
 
