@@ -32,6 +32,8 @@ from detfinetune.labels.formats.json.label_store import (
 from detfinetune.labels.images.sizes import IMAGE_SUFFIXES, UnreadableImage, read_image_sizes
 from detfinetune.labels.misread import check_misread
 from detfinetune.labels.read import read_dataset
+from detfinetune.labels.splits.divide import image_groups
+from detfinetune.labels.splits.groups import suggest_groups
 
 UNDIVIDED = {
     "val_fraction": 0.0, "test_fraction": 0.0, "folds": None, "fold": None, "split_file": None,
@@ -113,7 +115,7 @@ def _start(data: DataConfig, root: Path, folder: Path, images: dict[str, LabelIm
         )
     classes, documents = _from_labels(data, root, images)
     if not documents:
-        documents = _set_aside(images.values(), data.test_fraction)
+        documents = _set_aside(data, root, images.values())
     try:
         with files.atomic_folder(folder) as store:
             for name, document in documents.items():
@@ -159,15 +161,34 @@ def _from_labels(
     return dataset.classes, documents
 
 
-def _set_aside(images: Iterable[LabelImage], share: float) -> dict[str, ImageDocument]:
+def _set_aside(
+    data: DataConfig, root: Path, images: Iterable[LabelImage]
+) -> dict[str, ImageDocument]:
     """Return documents that set images aside as split test, by the hashes of their names.
 
     They get no proposals and are not chosen by a model, so that AP on them is that of any image.
+    Groups of `data.split_groups` stay together.
     """
     usable = sorted((image for image in images if not image.error), key=lambda image: image.id)
+    share = data.test_fraction
     if len(usable) < FEWEST_FOR_TEST or not share:
         return {}
-    test = usable[: min(round(share * len(usable)), MOST_FOR_TEST)]
+    names = [image.name for image in usable]
+    groups = image_groups(data, root, names)
+    together: dict[str, list[LabelImage]] = {}
+    for group, image in zip(groups.of if groups else names, usable, strict=True):
+        together.setdefault(group, []).append(image)
+    most = min(round(share * len(usable)), MOST_FOR_TEST)
+    test: list[LabelImage] = []
+    for members in together.values():
+        if len(test) + len(members) <= most:
+            test += members
+    if groups is None and (pattern := suggest_groups(names)) is not None:
+        warn(
+            "by their names, several images may show one scene, video or original: data leakage "
+            "into test makes its AP too high. To keep such images together, remove the new "
+            f"{STORE_FOLDER} and start again with 'data.split_groups=\"{pattern}\"'"
+        )
     say(
         f"{len(test)} of {len(usable)} images are set aside for test (data.test_fraction={share:g})"
     )

@@ -147,6 +147,20 @@ def test_test_images_of_a_new_folder_are_set_aside(
     assert len(set_aside(dataset(tmp_path / "d", names, {}), test_fraction=0.9)) == 50
 
 
+def test_frames_of_one_video_are_set_aside_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"video{video}_{frame:02}.jpg" for video in range(20) for frame in range(3)]
+    pattern = r"^(.*[^0-9])[0-9]+[.][A-Za-z]+$"
+    test = set_aside(dataset(tmp_path / "a", names, {}), split_groups=pattern)
+    assert "by their names" not in capsys.readouterr().err
+    videos = {name[:-6] for name in test}
+    assert len(videos) == 3
+    assert test == {name for name in names if name[:-6] in videos}
+    set_aside(dataset(tmp_path / "b", names, {}))
+    assert f"'data.split_groups=\"{pattern}\"'" in capsys.readouterr().err
+
+
 def test_of_few_images_and_on_request_none_are_set_aside(tmp_path: Path) -> None:
     names = [f"{number}.jpg" for number in range(40)]
     assert len(set_aside(dataset(tmp_path / "a", names, {}))) == 6

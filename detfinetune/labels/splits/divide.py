@@ -70,7 +70,7 @@ def divide_split(
         everything = {"train": list(range(len(names)))}
         note = "all images are for training: data.val_fraction and data.test_fraction are 0"
         return Division(everything, [note], split_rows(names, everything))
-    groups = _groups(data, root, names)
+    groups = image_groups(data, root, names)
     of = groups.of if groups else None
     notes = [f"images kept together: {groups.summary}"] if groups else []
     fold_of = None
@@ -133,7 +133,12 @@ def _by_file(data: DataConfig, root: Path, names: Sequence[str]) -> Division:
     return Division(listed.splits, notes, kept)
 
 
-def _groups(data: DataConfig, root: Path, names: Sequence[str]) -> ImageGroups | None:
+def image_groups(data: DataConfig, root: Path, names: Sequence[str]) -> ImageGroups | None:
+    """Return the groups of `data.split_groups`; None where it is not set.
+
+    Raises:
+        ConfigError, DataError: they cannot be used.
+    """
     if data.split_groups is None:
         return None
     if data.split_groups.endswith(".csv"):
