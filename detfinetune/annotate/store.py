@@ -333,12 +333,24 @@ class LabelStore:
             if name in stored.classes:
                 raise InvalidEdit(f"another class is named '{name}'")
             names = (*stored.classes[:class_id], name, *stored.classes[class_id + 1 :])
-            return self._write_classes(stored, names, writer)
+            return self._write_classes(
+                stored, names, writer, renamed=[stored.classes[class_id], name]
+            )
 
-    def _write_classes(self, stored: ClassList, names: tuple[str, ...], writer: str) -> ClassList:
+    def names_since(self, time: float, names: Sequence[str]) -> tuple[str, ...]:
+        """Return what classes are called that had these names at a time, in seconds since 1970."""
+        for event in self.events():
+            if "renamed" in event and event["time"] > time:
+                before, after = event["renamed"]
+                names = [after if name == before else name for name in names]
+        return tuple(names)
+
+    def _write_classes(
+        self, stored: ClassList, names: tuple[str, ...], writer: str, **values: Any
+    ) -> ClassList:
         new = ClassList(revision=stored.revision + 1, classes=names)
         files.write_text(self.folder / STORE_NAME, new.model_dump_json(indent=1) + "\n")
-        self._append("classes", writer=writer, revision=new.revision)
+        self._append("classes", writer=writer, revision=new.revision, **values)
         return new
 
     # --- journal ----------------------------------------------------------------------------------

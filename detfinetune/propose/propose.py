@@ -8,6 +8,7 @@ from pathlib import Path
 
 from detfinetune import console, files
 from detfinetune.annotate.start import open_store
+from detfinetune.annotate.store import LabelStore
 from detfinetune.config.schema import ProposeConfig
 from detfinetune.data.window import grey_window
 from detfinetune.errors import ConfigError, DataError
@@ -15,6 +16,7 @@ from detfinetune.labels.discovery.data_root import require_root
 from detfinetune.labels.discovery.discovered import image_names
 from detfinetune.labels.formats.json.label_store import STORE_FOLDER, STORE_NAME
 from detfinetune.labels.images.sizes import IMAGE_SUFFIXES
+from detfinetune.labels.splits import run_split
 from detfinetune.prediction import Prediction
 from detfinetune.propose.choose import MEASURED_IMAGES, Choice, choose
 from detfinetune.propose.images import Images
@@ -75,7 +77,7 @@ def propose(config: ProposeConfig) -> ProposeResult:
         store = open_store(config.data, config.store)
     labelled = read_labelled(config.data, root, store)
     prompts = _prompts(config, root, labelled)
-    proposers, prompts = _load(config, [root / name for name in names], prompts)
+    proposers, prompts = _load(config, [root / name for name in names], prompts, store)
     images = Images(root, prompts, 1 if config.hardware.device == "cpu" else _GPU_BATCH)
     choice, known = _choose(config, proposers, labelled, images)
     if config.output is None:
@@ -134,12 +136,18 @@ def _prompts(config: ProposeConfig, root: Path, labelled: Labelled) -> Prompts |
 
 
 def _load(
-    config: ProposeConfig, paths: Sequence[Path], prompts: Prompts | None
+    config: ProposeConfig, paths: Sequence[Path], prompts: Prompts | None, store: LabelStore | None
 ) -> tuple[list[Proposer], Prompts]:
-    """Load what is to propose, the run first, and return it with what it looks for."""
+    """Load what is to propose, the run first, and return it with what it looks for.
+
+    A run looks for its classes by the names that the store has for them now.
+    """
     proposers: list[Proposer] = []
     if config.run is not None:
         own = OwnDetector(config.run, config.hardware)
+        images = config.run / run_split.FILE_NAME
+        if store is not None and images.is_file():  # Written when the training began.
+            own.classes = store.names_since(images.stat().st_mtime, own.classes)
         proposers.append(own)
         if prompts is None:
             prompts = prompts_of_classes(own.classes) if config.model else Prompts(own.classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import resource
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,15 @@ def test_a_renamed_class_keeps_its_objects_without_a_document_being_written(
         store.rename_class(1, "van", 1)
     with pytest.raises(InvalidEdit, match="there is no class 2"):
         store.rename_class(2, "cat", 1)
+
+
+def test_names_that_classes_had_before(store: LabelStore) -> None:
+    store.rename_class(0, "van", 0)
+    assert store.names_since(0, ("dog", "car", "tree")) == ("dog", "van", "tree")
+    store.log("classes", revision=2, renamed=["dog", "cat"])
+    store.log("classes", revision=3, renamed=["van", "dog"])
+    assert store.names_since(0, ("dog", "car")) == ("cat", "dog")
+    assert store.names_since(time.time() + 1, ("dog", "car")) == ("dog", "car")
 
 
 def test_adding_a_class_twice_adds_it_once(store: LabelStore) -> None:

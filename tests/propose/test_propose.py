@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from run_configs import run_config
 
+from detfinetune.annotate.start import open_store
 from detfinetune.cli import propose as propose_command
 from detfinetune.config.schema import DataConfig, HardwareConfig
 from detfinetune.errors import (
@@ -183,6 +185,18 @@ def test_own_detector(photos: Path, tmp_path: Path) -> None:
     assert found["info"]["thresholds"] == {"disc": 0.1, "square": 0.1}
     assert {annotation["category_id"] for annotation in found["annotations"]} <= {1, 2}
     assert found["annotations"]
+
+
+def test_a_class_that_was_renamed_since_the_training(photos: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "images.csv").write_text("file_name,split,content,labels\n")
+    store = open_store(DataConfig(root=photos, classes=["disc", "square"]))
+    os.utime(run / "images.csv", (0, 0))
+    store.rename_class(1, "box", 0)
+    propose_command([f"data.root={photos}", f"run={run}"])
+    assert store.classes().classes == ("disc", "box")
+    found = {kind for _, summary in store.summaries() for kind in summary.classes or ()}
+    assert found == {1}
 
 
 def test_only_classes_that_are_wanted(prompts: Path, tmp_path: Path) -> None:
