@@ -360,8 +360,9 @@ def draw(rows: Sequence[Row], name: str) -> Figure:
     left.bar(places, [row.by_hand for row in rows], color="#dddddd", label="all drawn by hand")
     left.bar(places, [row.cost for row in rows], width=0.5, color=COLOURS[0], label="as simulated")
     for row in rows:
+        saved = f"\N{MINUS SIGN}{row.saved:.0f} %" if row.cost < row.by_hand else ""
         left.annotate(
-            f"\N{MINUS SIGN}{row.saved:.0f} %" if row.cost < row.by_hand else "", (row.round, row.cost),
+            saved, (row.round, row.cost),
             xytext=(0, 3), textcoords="offset points", ha="center", fontweight="bold",
         )  # fmt: skip
     left.set_xticks(places)
