@@ -31,7 +31,7 @@ _NAME_LISTS = {f"{word}.txt" for words in SPLIT_NAMES.values() for word in words
 _NAME_LISTS |= set(CLASS_FILES)
 _OUTPUTS = (
     {MANIFEST_NAME, "ledger.csv"}, {EXPORT_NAME, "ledger.csv"}, {PREDICTIONS_NAME, RESULTS_NAME},
-    {JOURNAL_NAME}, {"config.yaml", "train_metrics.jsonl"},
+    {JOURNAL_NAME}, {"environment.json", "ledger.csv"},
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def test_links_to_nothing_are_files(tmp_path: Path) -> None:
 
 def test_runs_are_left_out(tmp_path: Path) -> None:
     """Of a training that was started within the folder."""
-    run = "config.yaml", "train_metrics.jsonl", "images.csv", "pictures/val_worst_first.jpg"
+    run = "environment.json", "ledger.csv", "images.csv", "pictures/val_worst_first.jpg"
     root = make(tmp_path / "data", "1.jpg", *(f"runs/data/{name}" for name in run))
     make(root, "lists/images.csv", "lists/2.jpg")
     assert list(names_below(root)) == ["1.jpg", "lists/2.jpg", "lists/images.csv"]
