@@ -233,8 +233,8 @@ class Jobs:
             while True:
                 try:
                     self.refresh()
-                except OSError as error:
-                    warn(f"{self._folder}: {error.strerror}")
+                except Exception as error:  # Whatever it is, what ends later must be seen.
+                    warn(f"{self._folder}: {error}")
                 time.sleep(_WATCH_SECONDS)
 
         threading.Thread(target=run, daemon=True).start()

@@ -33,7 +33,8 @@ words = dict(word.split("=", 1) for word in sys.argv[2:])
 if "output_dir" in words:
     run = Path(words["output_dir"])
     run.mkdir(parents=True)
-    (run / "config.yaml").write_text("task: bbox\\nsolver: {max_iter: 8}")
+    (run / "config.part").write_text("task: bbox\\nsolver: {max_iter: 8}")
+    (run / "config.part").rename(run / "config.yaml")
     lines = [{"iteration": 2, "total_loss": 1.5}, {"iteration": 4, "val/bbox/AP": 12.5}]
     (run / "train_metrics.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines))
 while not Path("go").exists():
