@@ -104,7 +104,7 @@ def test_a_training_is_followed_and_then_proposes(
     assert (progress["step"], progress["steps"], progress["text"]) == (4, 8, "Step 4 of 8")
     assert progress["eta_seconds"] is not None
     assert (shown["ap"], shown["results"], shown["error"]) == ([[4, 12.5]], {}, None)
-    assert psutil.Process(record(store)["pid"]).nice() == min(19, os.nice(0) + 10)
+    assert psutil.Process(record(store)["pid"]).nice() == min(19, os.nice(0) + 5)
 
     (tmp_path / "go").touch()
     shown = wait_for(jobs, "finished")
