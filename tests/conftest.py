@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import detfinetune  # noqa: F401  # finds the packaged Detectron2, which some te
 
 # Before anything imports torch: the tests run in several processes, one core each.
 os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+
+# In the background of a shell, tests and what they start would ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `--hypothesis-profile thorough` chooses the other one (make test-slow).
 settings.register_profile("brief", max_examples=300, deadline=None)
