@@ -23,6 +23,8 @@ STEPS, PERIOD = 120, 2
 
 
 def train_in_child(arguments: list[str], log: str) -> None:
+    # For the loaders: this process's own method would import torch again for each of them.
+    multiprocessing.set_start_method("fork", force=True)
     with Path(log).open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
