@@ -64,7 +64,7 @@ wheel: ## Build the wheel; import, train and test with it in a fresh environment
 	    write_sample_scenes(Path("scenes"), num_scenes=14)'; \
 	  detfinetune train +experiment=satellite data.root=scenes augment.image_size=128 \
 	    solver.max_iter=10 evaluation.eval_period=0; \
-	  pip install -q "pytest>=8" "hypothesis>=6.100"; \
+	  pip install -q "pytest>=8" "pytest-timeout>=2.3" "hypothesis>=6.100"; \
 	  python -m pytest -q -m "not slow and not gpu and not network" $(addprefix tests/,$(CORE_TESTS))
 
 bench: ## List the benchmarks
