@@ -197,7 +197,7 @@ def test_finished_runs_are_kept(toy_dataset: Path, tmp_path: Path) -> None:
     systems = ["ours", "stock_same_zoo", "torchvision"]
     command = [
         sys.executable, str(REPO / "benchmarks" / "stock.py"), "toy", "--data-root",
-        str(toy_dataset), "--minutes", "0.25", "--evaluations", "1", "--seeds", "0",
+        str(toy_dataset), "--minutes", "0.5", "--evaluations", "1", "--seeds", "0",
         "--output", str(tmp_path), "--threads", "1", "--systems", *systems,
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
