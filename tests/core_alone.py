@@ -44,13 +44,17 @@ def module_of(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].replace("-", "_").replace(".", "_")
 
 
+# What may need an extra: families, the labelling server, and models that propose.
+_MAY_NEED_EXTRAS = ("detfinetune.models.", "detfinetune.annotate.", "detfinetune.propose.")
+
+
 def imports(name: str, of_extras: set[str]) -> bool:
-    """Import a module; return whether it needs no extra. Families may, below models/ only."""
+    """Import a module; return whether it needs no extra."""
     try:
         import_module(name)
     except ImportError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in of_extras or not name.startswith("detfinetune.models."):
+        if missing not in of_extras or not name.startswith(_MAY_NEED_EXTRAS):
             raise
         return False
     return True
@@ -62,6 +66,9 @@ def main() -> None:
     if not found:
         sys.exit("the installed detfinetune names no extras")
     for extra, requirements in found.items():
+        # Tools of development, of which the core's own requirements may bring some.
+        if extra == "dev":
+            continue
         if there := sorted(filter(installed, requirements)):
             sys.exit(f"something of the extra {extra} is installed: {', '.join(there)}")
     modules = {module_of(line) for requirements in found.values() for line in requirements}
